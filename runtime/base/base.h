@@ -1,0 +1,81 @@
+// base.h -- status and message, memory, Philox, clock: what every other room stands on.
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "foodrt.h"
+
+// --- status ---------------------------------------------------------------------------------
+// Every function that can fail returns frt_status; the text is thread-local. Form of a message:
+// "<op>: <what> must be <expected>, got <actual>".
+frt_status frt_error_set(frt_status code, const char *fmt, ...)
+  __attribute__((format(printf, 2, 3), cold));
+
+#define FRT_CHECK(cond, code, ...)                                                                 \
+  do {                                                                                             \
+    if (__builtin_expect(!(cond), 0)) {                                                            \
+      return frt_error_set((code), __VA_ARGS__);                                                   \
+    }                                                                                              \
+  } while (0)
+#define FRT_TRY(expr)                                                                              \
+  do {                                                                                             \
+    frt_status s_ = (expr);                                                                        \
+    if (__builtin_expect(s_ != FRT_OK, 0)) {                                                       \
+      return s_;                                                                                   \
+    }                                                                                              \
+  } while (0)
+#define FRT_COUNT(a) ((int32_t)(sizeof(a) / sizeof((a)[0])))
+#define FRT_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define FRT_MAX(a, b) ((a) > (b) ? (a) : (b))
+
+// --- memory ---------------------------------------------------------------------------------
+// Small blocks. NULL on failure (no message). frt__alloc_fail(n) makes the n-th allocation from now
+// fail, which is how the specs test every path of "out of memory".
+void *frt__alloc(size_t bytes);                 // uninitialised
+void *frt__zalloc(size_t bytes);                // zeroed
+void *frt__realloc(void *p, size_t bytes);
+char *frt__strdup(const char *s);
+void frt__free(void *p);
+// Grows *p (capacity *cap elements of `size` bytes) to hold at least n; FRT_ENOMEM with a message.
+frt_status frt__grow(void *p, int32_t *cap, int32_t n, size_t size);
+
+// Big blocks: 64-byte aligned, page backed above 64 KiB, kept in a pool and never returned while the
+// process lives (first-touch page faults are dear on virtual machines). Counted in frt_memory().
+frt_status frt__block_new(void **out, size_t bytes, const char *what);
+void frt__block_free(void *p, size_t bytes);
+
+// --- randomness -----------------------------------------------------------------------------
+// Philox4x32-10 (Salmon et al. 2011): 128 random bits from a 128-bit counter and a 64-bit key.
+void frt__philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+// 24-bit uniform in [0, 1).
+static inline float frt__unit(uint32_t bits)
+{
+  return (float)(bits >> 8) * (1.0f / 16777216.0f);
+}
+uint64_t frt__hash(uint64_t seed, const void *data, size_t bytes);  // FNV-1a, then mixed
+
+double frt__clock(void);  // seconds, monotonic
+
+// --- shapes ---------------------------------------------------------------------------------
+static inline int64_t frt__numel(const frt_shape *s)
+{
+  int64_t n = 1;
+  for (int32_t i = 0; i < s->ndim; i++) {
+    n *= s->dim[i];
+  }
+  return n;
+}
+size_t frt__dtype_size(int32_t dtype);
+const char *frt__dtype_name(int32_t dtype);
+static inline size_t frt__bytes(const frt_shape *s)
+{
+  return (size_t)frt__numel(s) * frt__dtype_size(s->dtype);
+}
+static inline bool frt__shape_equal(const frt_shape *a, const frt_shape *b)
+{
+  return a->ndim == b->ndim && memcmp(a->dim, b->dim, sizeof(int64_t) * (size_t)a->ndim) == 0;
+}
+// "[2, 3, 8, 8]", in a ring of 8 static thread-local buffers: for messages only.
+const char *frt__shape_text(const frt_shape *s);

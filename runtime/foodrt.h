@@ -1,0 +1,174 @@
+/// foodrt.h -- the whole public C API. What stands between the ffi marks is read by LuaJIT
+/// (lua/foodrt/ffi.lua): no macros but FRT_API, no #if, fixed-width types only.
+///
+/// Every function that can fail returns frt_status and leaves its message in frt_error_last().
+/// Arguments are borrowed; *_new gives one reference, *_free takes it.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#define FRT_API __attribute__((visibility("default")))
+
+/* ffi:begin */
+typedef enum frt_status {
+  FRT_OK = 0,
+  FRT_ESHAPE = -1,   // shapes or dtypes do not fit
+  FRT_EARG = -2,     // an attribute or argument is out of range
+  FRT_ENOMEM = -3,   // out of memory
+  FRT_EDEVICE = -4,  // the backend has no kernel, a library is missing or failed
+  FRT_EIO = -5,      // a file cannot be read or written
+  FRT_ESTATE = -6,   // stale handle, value no longer available
+  FRT_EDATA = -7,    // damaged or impossible data: photo, header, non-finite number
+} frt_status;
+
+typedef enum frt_dtype {
+  FRT_F32 = 0,
+  FRT_F64 = 1,
+  FRT_I32 = 2,
+  FRT_BF16 = 3,
+  FRT_U8 = 4,
+  FRT_I64 = 5,
+  FRT_F16 = 6,
+} frt_dtype;
+
+enum { FRT_MAX_DIM = 6, FRT_MAX_ATTR = 24 };
+
+// A shape is logical (N C H W); how the bytes lie is the plan's business.
+typedef struct frt_shape {
+  int32_t ndim, dtype;
+  int64_t dim[6];
+} frt_shape;
+
+FRT_API const char *frt_error_last(void);
+FRT_API const char *frt_version(void);
+
+// --- memory, threads, signals -----------------------------------------------------------------
+typedef struct frt_memory_info {
+  int64_t live, peak, mapped, since_gc;  // bytes: in use, high-water mark, mapped from the system,
+                                         // handed out since the last frt_memory_collected()
+} frt_memory_info;
+FRT_API void frt_memory(frt_memory_info *out);
+FRT_API void frt_memory_collected(void);
+FRT_API void frt_memory_limit(int64_t bytes);  // 0: none
+FRT_API void frt_alloc_fail(int64_t n);        // the n-th allocation from now fails (0-based; -1: none)
+FRT_API int64_t frt_alloc_left(void);
+FRT_API void frt_set_threads(int32_t n);       // compute threads; 0: as many as the cgroup allows
+FRT_API int32_t frt_threads(void);
+FRT_API double frt_now(void);                  // seconds, monotonic
+FRT_API int32_t frt_interrupted(void);         // signals asked to stop since the last clear
+FRT_API void frt_interrupt_set(int32_t n);
+
+// --- ops --------------------------------------------------------------------------------------
+// An attribute is one number or, with n > 1, n of them one after the other.
+typedef struct frt_attr {
+  const char *name;
+  int32_t n;
+  double dflt, min, max;
+  const char *doc;
+} frt_attr;
+
+// One case of an op for the generic spec: dims of each input (0 ends a shape; ndim 0 is a scalar when
+// `n_in` says the input exists), how to fill it, and all attributes.
+typedef struct frt_case {
+  const char *why;
+  int32_t n_in;
+  int64_t dim[6][6];
+  const char *fill;  // one letter per input: n normal, p positive (0.1 .. 2), u in (-0.9, 0.9), i class
+                     // number below the case's `classes`, k kink-free (|x| > 0.1); NULL: all n
+  int32_t classes;
+  double attr[24];
+} frt_case;
+
+typedef struct frt_op_info {
+  const char *name, *doc;
+  int32_t n_in, n_out, n_attr, n_case;  // n_in, n_out: -1 as many as given
+  int32_t flags;
+  const frt_attr *attr;
+  const frt_case *cases;
+} frt_op_info;
+
+FRT_API int32_t frt_op_count(void);
+FRT_API void frt_op_at(int32_t i, frt_op_info *out);
+
+// --- tensors: recording -----------------------------------------------------------------------
+// A handle is node | generation | output, packed in 52 bits so that a Lua number holds it exactly.
+// 0 is "none". A handle of a variable names the variable: where an op reads it, its value of that
+// moment is meant.
+typedef double frt_ref;
+
+FRT_API void frt_line(const char *source, int32_t line);  // of the recipe, for what is recorded next
+FRT_API void frt_scope(const char *path);                 // module path, likewise ("backbone.blocks.3.1")
+FRT_API frt_status frt_record(int32_t op, int32_t n_in, const frt_ref *in, int32_t n_attr,
+                              const double *attr, int32_t n_out, frt_ref *out);
+FRT_API frt_status frt_scalar(double value, int32_t dtype, frt_ref *out);
+FRT_API frt_status frt_info(frt_ref t, frt_shape *out);
+// "recipe.lua:17" (or "") of the node that last failed late, in planning or running.
+FRT_API const char *frt_error_line(void);
+
+// Gradient of the scalar `loss` by each of `wrt` (variables or recorded values); 0 where it does not
+// depend on it.
+FRT_API frt_status frt_grad(frt_ref loss, int32_t n, const frt_ref *wrt, frt_ref *out);
+// The variables with requires_grad that `t` depends on; *n: capacity in, count out.
+FRT_API frt_status frt_grad_leaves(frt_ref t, int32_t *n, frt_ref *out);
+
+// --- tensors: variables -----------------------------------------------------------------------
+// A variable owns its bytes (zeroed) and outlives every graph. kind: what the planner may assume.
+typedef enum frt_var_kind {
+  FRT_VAR_STATE = 0,  // parameters, statistics, moments: changes only by assignment or write
+  FRT_VAR_INPUT = 1,  // batches: new bytes each step, nothing is derived from it ahead of time
+} frt_var_kind;
+FRT_API frt_status frt_var_new(const frt_shape *shape, int32_t kind, const char *name, frt_ref *out);
+// Borrowed bytes (a loader's slot). channels_last: 4-D data lies as N H W C.
+FRT_API frt_status frt_var_wrap(const frt_shape *shape, void *data, int32_t channels_last,
+                                frt_ref *out);
+FRT_API frt_status frt_var_rebind(frt_ref var, void *data);  // a wrapped one to other bytes
+FRT_API void frt_var_free(frt_ref var);
+FRT_API frt_status frt_var_requires_grad(frt_ref var, int32_t on);
+FRT_API int32_t frt_is_var(frt_ref t);
+FRT_API uint64_t frt_var_version(frt_ref var);
+// The value is `value` after the next realize; reads recorded from now on mean the new value.
+FRT_API frt_status frt_assign(frt_ref var, frt_ref value);
+// Plain row-major bytes of the variable's dtype. Writing moves the version.
+FRT_API frt_status frt_var_write(frt_ref var, const void *src, size_t bytes);
+FRT_API void *frt_var_data(frt_ref var);  // plain row-major; NULL when stale or channels-last
+
+// --- values -----------------------------------------------------------------------------------
+// Computes `outs` and every pending assignment in one plan.
+FRT_API frt_status frt_realize(int32_t n, const frt_ref *outs);
+FRT_API int32_t frt_has_value(frt_ref t);
+// Copies a realized value (or a variable) out, row-major; recomputes it where that is still possible.
+FRT_API frt_status frt_read(frt_ref t, void *dst, size_t bytes);
+FRT_API frt_status frt_item(frt_ref t, double *out);
+// Frees every node that none of `roots`, no pending assignment and no variable needs.
+FRT_API frt_status frt_sweep(int32_t n, const frt_ref *roots);
+FRT_API int32_t frt_nodes(void);
+FRT_API int32_t frt_pending(void);      // assignments not yet realized
+FRT_API void frt_forget_pending(void);  // drops them (a failed step)
+
+// --- plans ------------------------------------------------------------------------------------
+typedef struct frt_step_info {
+  const char *op, *kernel, *line, *scope, *note;
+  char shapes[256];
+  double flops, bytes, seconds;  // seconds: mean of the timed runs
+  int32_t reference;             // 1 when the plain-C reference runs it
+} frt_step_info;
+typedef struct frt_plan_info {
+  int32_t n_steps, n_reference, runs, cached;
+  double flops;
+  int64_t arena, scratch, derived, outputs, variables;  // bytes
+  int64_t unshared;  // what the intermediates would take without sharing
+} frt_plan_info;
+// Plans what frt_realize would run, without running it or touching memory for it. The plan is
+// addressed until the next frt_plan.
+FRT_API frt_status frt_plan(int32_t n, const frt_ref *outs, int32_t with_pending);
+FRT_API void frt_plan_get(frt_plan_info *out);
+FRT_API frt_status frt_plan_step(int32_t i, frt_step_info *out);
+FRT_API void frt_plan_last(void);  // address the plan that ran last, instead
+FRT_API void frt_profile(int32_t on);
+FRT_API void frt_check_finite(int32_t on);   // after every step; names op and recipe line
+FRT_API frt_status frt_backend(const char *name);  // "cpu", "reference"
+FRT_API frt_status frt_set_isa(const char *name);  // "auto", "base", "avx2", "avx512"
+FRT_API const char *frt_isa(void);
+FRT_API void frt_plans_clear(void);
+FRT_API void frt_plans_limit(int64_t bytes);
+/* ffi:end */

@@ -1,0 +1,44 @@
+-- tables.lua: writes the tables of ops and of CPU kernels from the files in runtime/ops and runtime/cpu.
+-- The file name is the registration: runtime/ops/silu.c must hold FRT_OP(silu), runtime/cpu/conv2d.c
+-- FRT_KERNEL(conv2d); a file without either is a helper.   luajit tables.lua OUTDIR FILE...
+local outdir, ops, kernels = arg[1], {}, {}
+for i = 2, #arg do
+  local path = arg[i]
+  local file = assert(io.open(path))
+  local source = file:read "*a"
+  file:close()
+  local base = path:match "([%w_]+)%.c$"
+  for mark, list in pairs { FRT_OP = ops, FRT_KERNEL = kernels } do
+    for id in source:gmatch("\n" .. mark .. "%(([%w_]+)%)") do
+      assert(id == base, ("%s: %s(%s) must have the file's name"):format(path, mark, id))
+      list[#list + 1] = id
+    end
+  end
+end
+table.sort(ops)
+table.sort(kernels)
+
+local function write(name, lines)
+  local out = assert(io.open(outdir .. "/" .. name, "w"))
+  out:write("// written by runtime/tables.lua\n", table.concat(lines, "\n"), "\n")
+  out:close()
+end
+local function each(list, fmt, lines)
+  for _, id in ipairs(list) do lines[#lines + 1] = fmt:gsub("@", id) end
+  return lines
+end
+
+write("op_list.h", each(ops, "extern const frt_op frt_op_@;", { "#pragma once" }))
+local lines = each(ops, "extern const frt_op frt_op_@, frt_op64_@;", { '#include "graph/op.h"' })
+lines[#lines + 1] = "const frt_op *const frt_op_table[] = {"
+each(ops, "  &frt_op_@,", lines)
+lines[#lines + 1] = "};\nconst frt_op *const frt_op_table64[] = {"
+each(ops, "  &frt_op64_@,", lines)
+lines[#lines + 1] = "};\nconst int32_t frt_op_table_len = " .. #ops .. ";"
+write("op_table.c", lines)
+
+lines = each(kernels, "extern const frt_kernel frt_kernel_@;", { '#include "graph/backend.h"' })
+lines[#lines + 1] = "const frt_kernel *const frt_kernel_table[] = {"
+each(kernels, "  &frt_kernel_@,", lines)
+lines[#lines + 1] = "  0\n};\nconst int32_t frt_kernel_table_len = " .. #kernels .. ";"
+write("kernel_table.c", lines)
