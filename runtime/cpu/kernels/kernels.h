@@ -1,6 +1,9 @@
 // kernels.h -- the CPU's own kernels, as a table of functions: every file here is compiled once per
 // instruction set, runtime/cpu/isa.c picks the table. Activations are NHWC f32, dense.
 #pragma once
+#ifdef FRT_ISA
+#define FRT_NO_OP_LIST  // ops are the glue's business
+#endif
 #include "graph/backend.h"
 
 // FRT_K(name) is name for the instruction set being compiled: frt__name_avx512.
@@ -9,6 +12,10 @@
 #define FRT_K_EXPAND(name, isa) FRT_K_PASTE(name, isa)
 #define FRT_K(name) FRT_K_EXPAND(name, FRT_ISA)
 #endif
+
+struct frt_chain;  // chain.h
+struct frt_adam;   // update.h
+struct frt_sgd;
 
 // A depthwise convolution: one filter of kh x kw per channel, cross-correlation as everywhere.
 //   y[n,p,q,c] = act(bias[c] + sum over i,j of x[n, p*stride_h + i*dil_h - top, q*stride_w + ..., c]
@@ -20,6 +27,7 @@ typedef struct frt_depthwise {
   int32_t act;  // frt_act; forward only: NONE, SILU, RELU, RELU6
 } frt_depthwise;
 
+enum { FRT_DW_MAX_KERNEL = 64, FRT_DW_MAX_STRIDE = 8 };  // greater ones are refused by can()
 enum { FRT_DW_FORWARD = 0, FRT_DW_GRAD_INPUT = 1, FRT_DW_GRAD_WEIGHT = 2 };
 
 // Batch norm over m rows of c channels. act: frt_act NONE, SILU, RELU, RELU6.
