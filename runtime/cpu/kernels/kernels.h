@@ -2,7 +2,7 @@
 // instruction set, runtime/cpu/isa.c picks the table. Activations are NHWC f32, dense.
 #pragma once
 #ifdef FRT_ISA
-#define FRT_NO_OP_LIST  // ops are the glue's business
+#define FRT_NO_OP_LIST // ops are the glue's business
 #endif
 #include "graph/backend.h"
 
@@ -13,21 +13,22 @@
 #define FRT_K(name) FRT_K_EXPAND(name, FRT_ISA)
 #endif
 
-struct frt_chain;  // chain.h
-struct frt_adam;   // update.h
+struct frt_chain; // chain.h
+struct frt_adam;  // update.h
 struct frt_sgd;
 
 // A depthwise convolution: one filter of kh x kw per channel, cross-correlation as everywhere.
-//   y[n,p,q,c] = act(bias[c] + sum over i,j of x[n, p*stride_h + i*dil_h - top, q*stride_w + ..., c]
+//   y[n,p,q,c] = act(bias[c] + sum over i,j of x[n, p*stride_h + i*dil_h - top, q*stride_w + ...,
+//   c]
 //                                              * weight[c,0,i,j])
 // h, w are x's; ho, wo are y's (given, so that bottom and right padding need no field).
 typedef struct frt_depthwise {
   int64_t n, c, h, w, ho, wo;
   int32_t kh, kw, stride_h, stride_w, dil_h, dil_w, top, left;
-  int32_t act;  // frt_act; forward only: NONE, SILU, RELU, RELU6
+  int32_t act; // frt_act; forward only: NONE, SILU, RELU, RELU6
 } frt_depthwise;
 
-enum { FRT_DW_MAX_KERNEL = 64, FRT_DW_MAX_STRIDE = 8 };  // greater ones are refused by can()
+enum { FRT_DW_MAX_KERNEL = 64, FRT_DW_MAX_STRIDE = 8 }; // greater ones are refused by can()
 enum { FRT_DW_FORWARD = 0, FRT_DW_GRAD_INPUT = 1, FRT_DW_GRAD_WEIGHT = 2 };
 
 // Batch norm over m rows of c channels. act: frt_act NONE, SILU, RELU, RELU6.
