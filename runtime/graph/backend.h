@@ -26,6 +26,7 @@ struct frt_step {
   const frt_value *const *in;   // NULL where absent
   const frt_value *const *out;
   const double *attr;
+  const uint64_t *in_version;   // of each input's bytes; 0: may have changed since the last run
   const void *program;          // elementwise chains: frt_program
   void *state;                  // the kernel's own (primitives), freed by free()
   size_t scratch;               // bytes of scratch the kernel wants while it runs
