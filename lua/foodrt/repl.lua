@@ -111,20 +111,29 @@ local function history_file()
   return state .. "/foodrt_history"
 end
 
+-- A chunk that hands its values to its argument, or nil, why, whether more lines could mend it.
+local function compile(source)
+  local expression = source:gsub("^%s*=", "", 1)
+  local ok, why_not = loadstring("return " .. expression, "=stdin")
+  if ok then
+    -- Not "return f()": a tail call would take this line out of the error messages.
+    return loadstring("(...)(" .. expression .. ")", "=stdin")
+      or loadstring("(...)(" .. expression .. "\n)", "=stdin")  -- it ends in a comment
+  end
+  local chunk, why = loadstring(source, "=stdin")
+  if chunk or why:match "<eof>'?$" then return chunk, why, not chunk end
+  local unfinished = why_not:match "<eof>'?$"
+  return nil, unfinished and why_not or why, unfinished
+end
+
 -- Reads lines until they compile: chunk, source; nil, source, why when they never will; false at the end.
 local function read_chunk()
-  local line = host.readline "> "
-  if line == nil then return false end
-  if not line then return nil, "" end
-  local expression = line:gsub("^%s*=", "", 1)
-  if loadstring("return " .. expression, "=stdin") and expression:match "%S" then
-    -- Not "return f()": a tail call would take this line out of the error messages.
-    return loadstring("(...)(" .. expression .. "\n)", "=stdin"), line
-  end
-  local source = line
+  local source = host.readline "> "
+  if source == nil then return false end
+  if not source then return nil, "" end
   while true do
-    local chunk, why = loadstring(source, "=stdin")
-    if chunk or not why:match "<eof>'?$" then
+    local chunk, why, unfinished = compile(source)
+    if not unfinished then
       return chunk, source, why
     end
     local more = host.readline ">> "
