@@ -26,8 +26,9 @@ local function find_frames(message)
   return raised, user
 end
 
---- in message of any type; out one string, or the value itself when it is a table without __tostring
+--- in message of any type; out one string; nil and tables without __tostring as they are
 return function(message)
+  if message == nil then return nil end  -- error(): fail without a word, as busted does
   if type(message) ~= "string" then
     local meta = getmetatable(message)
     if type(message) == "table" and not (meta and meta.__tostring) then

@@ -180,7 +180,9 @@ function cli.main(args)
       report "foodrt: interrupted"
       return 130
     end
-    report(type(status) == "table" and "an error object that is a table" or status)
+    if status ~= nil then
+      report(type(status) == "table" and "foodrt: an error object that is a table" or status)
+    end
     return 1
   end
   if status == nil or status == true then
