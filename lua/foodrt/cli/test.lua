@@ -22,7 +22,7 @@ end
 
 -- What a command wrote, stderr included.
 local function output(command)
-  local pipe = io.popen(command .. " 2>&1")
+  local pipe = io.popen("{ " .. command .. "; } 2>&1")
   local text = pipe:read "*a"
   pipe:close()
   return text
@@ -86,42 +86,40 @@ local function all_specs(top)
   return paths
 end
 
--- Runs a checker whose complaints start with "file:line:"; adds one failure per file to `totals`.
-local function check(name, package, command, totals)
-  if output("command -v " .. package.program) == "" then
-    print(("%s is missing: apt install %s"):format(name, package.name))
+-- Runs a checker over `top` whose complaints start with "file:line:"; adds one failure per file to
+-- `totals`. At most `shown` complaints of a file are printed.
+local function check(top, checker, totals)
+  if output("command -v " .. checker.program) == "" then
+    print(("%s is missing: apt install %s"):format(checker.program, checker.package))
     totals.failed = totals.failed + 1
     return
   end
-  local text = output(command)
-  local files, n = {}, 0
+  local text = output(("cd %s && { %s; }; echo rc=$?"):format(quote(top), checker.command))
+  local per_file, n = {}, 0
   for line in text:gmatch "[^\n]+" do
     local file = line:match "^%s*([^%s:]+):%d+:"
-    if file and not files[file] then
-      files[file], n = true, n + 1
+    if file then
+      if not per_file[file] then n = n + 1 end
+      per_file[file] = (per_file[file] or 0) + 1
+      if per_file[file] <= checker.shown then print((line:gsub("^%s+", ""))) end
     end
   end
   local clean = text:match "rc=(%d+)%s*$" == "0"
-  if clean and n == 0 then
-    totals.passed = totals.passed + 1
-  else
-    io.write((text:gsub("rc=%d+%s*$", "")))
-    for file in pairs(files) do print(("%s: %s complains"):format(file, name)) end
-    totals.failed = totals.failed + math.max(n, 1)
-  end
+  if not clean and n == 0 then io.write(text) end
+  totals.passed = totals.passed + (clean and 1 or 0)
+  totals.failed = totals.failed + (clean and 0 or math.max(n, 1))
 end
 
 local function lint(top, totals)
-  local cd = "cd " .. quote(top) .. " && "
-  check("clang-format", { program = "clang-format", name = "clang-format" }, "(" .. cd ..
-    "find runtime cuda -name '*.[ch]' -o -name '*.cu' 2>/dev/null | xargs clang-format --dry-run -Werror); echo rc=$?",
+  check(top, { program = "clang-format", package = "clang-format", shown = 1,
+    command = "find runtime cuda -name '*.[ch]' -o -name '*.cu' 2>/dev/null | xargs clang-format --dry-run -Werror" },
     totals)
   local folders = {}
   for _, dir in ipairs { "lua", "recipes", "data", "spec" } do
     if exists(top .. "/" .. dir) then folders[#folders + 1] = dir end
   end
-  check("luacheck", { program = "luacheck", name = "lua-check" }, "(" .. cd ..
-    "luacheck --no-color --codes --formatter plain " .. table.concat(folders, " ") .. "); echo rc=$?", totals)
+  check(top, { program = "luacheck", package = "lua-check", shown = 10,
+    command = "luacheck --no-color --codes --formatter plain " .. table.concat(folders, " ") }, totals)
 end
 
 -- The sanitised binary, built if need be; nil when that fails.
@@ -191,7 +189,10 @@ function test.run(args)
     error("foodrt test: needs the source tree around the build folder, not found in " .. top, 0)
   end
   local paths = {}
-  for i, path in ipairs(given.paths) do paths[i] = locate(path, top) end
+  for i, path in ipairs(given.paths) do
+    path = locate(path, top)
+    paths[i] = path:sub(1, #top + 1) == top .. "/" and path:sub(#top + 2) or path
+  end
   local totals = { passed = 0, failed = 0, skipped = 0 }
   if given.lint and #paths == 0 then lint(top, totals) end
   if #paths == 0 then paths = all_specs(top) end
