@@ -48,10 +48,10 @@ local function check_one(name, key, rule, v)
   end
   if type(rule) ~= "table" then return end
   if type(v) == "number" then
-    if rule.min and not (v >= rule.min) then
+    if rule.min and (v ~= v or v < rule.min) then
       err.user("%s: '%s' must be at least %g, got %g", name, key, rule.min, v)
     end
-    if rule.max and not (v <= rule.max) then
+    if rule.max and (v ~= v or v > rule.max) then
       err.user("%s: '%s' must be at most %g, got %g", name, key, rule.max, v)
     end
   elseif rule.one_of and type(v) == "string" then
