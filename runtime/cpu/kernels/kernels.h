@@ -38,6 +38,34 @@ typedef struct frt_bn {
   float eps, momentum;
 } frt_bn;
 
+// Where the table's functions live, for the table itself (table.c).
+#ifdef FRT_ISA
+void FRT_K(depthwise)(const frt_depthwise *g, const float *x, const float *weight,
+                      const float *bias, float *y, void *scratch);
+void FRT_K(depthwise_grad_input)(const frt_depthwise *g, const float *dy, const float *weight,
+                                 float *dx, void *scratch);
+void FRT_K(depthwise_grad_weight)(const frt_depthwise *g, const float *x, const float *dy,
+                                  float *dweight, void *scratch);
+size_t FRT_K(bn_scratch)(const frt_bn *g);
+void FRT_K(bn_stats)(const frt_bn *g, const float *x, const float *running_mean,
+                     const float *running_var, float *mean, float *rstd, float *new_mean,
+                     float *new_var, void *scratch);
+void FRT_K(bn_apply)(const frt_bn *g, const float *x, const float *w, const float *b,
+                     const float *mean, const float *rstd, float *y, void *scratch);
+void FRT_K(bn_grad)(const frt_bn *g, const float *x, const float *dy, const float *w,
+                    const float *b, const float *mean, const float *rstd, float *dx, float *dw,
+                    float *db, void *scratch);
+size_t FRT_K(reduce_rows_scratch)(int64_t n_outer, int64_t rows, int64_t c);
+void FRT_K(reduce_rows)(const float *x, int64_t n_outer, int64_t rows, int64_t c, float scale,
+                        float *out, void *scratch);
+void FRT_K(chain)(const struct frt_chain *chain, void *const *in, void *const *out, void *scratch);
+void FRT_K(adam)(const struct frt_adam *a);
+void FRT_K(sgd)(const struct frt_sgd *a);
+size_t FRT_K(norm_scratch)(int32_t n, const int64_t *numel);
+double FRT_K(norm)(int32_t n, const float *const *x, const int64_t *numel, void *scratch);
+void FRT_K(uniform_row)(const uint32_t key[2], uint32_t step, uint32_t sample, int64_t n, float *y);
+#endif
+
 // Scratch sizes depend on frt_threads(): ask when the plan is compiled, run with as many threads.
 // With the same number of threads the bits are the same.
 typedef struct frt_kernels {
