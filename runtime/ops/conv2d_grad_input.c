@@ -10,6 +10,7 @@
 /// errs  FRT_ESHAPE when sizes do not fit
 /// cost  2 N K oh ow C/groups kh kw
 #include "ops/conv.h"
+#include "ops/plane.h"
 
 static const frt_attr attrs[] = {
   FRT_CONV_ATTRS,
@@ -78,18 +79,15 @@ static frt_status forward(const frt_call *c)
   frt_conv v;
   FRT_TRY(init(&v, c->xs[0], c->xs[1], c->attr));
   int64_t per_group = v.c / v.groups, out_group = v.k / v.groups, pixels = v.h * v.w;
-  double *plane = frt__alloc((size_t)pixels * sizeof *plane);
-  FRT_CHECK(plane, FRT_ENOMEM, "conv2d_grad_input: out of memory for %lld numbers",
-            (long long)pixels);
+  double *plane;
+  FRT_TRY(frt__plane_new("conv2d_grad_input", pixels, &plane));
   for (int64_t i = 0; i < v.n * v.c; i++) {
     int64_t n = i / v.c, group = i % v.c / per_group, c_in = i % v.c % per_group;
-    memset(plane, 0, (size_t)pixels * sizeof *plane);
+    frt__plane_clear(plane, pixels);
     for (int64_t k = group * out_group; k < (group + 1) * out_group; k++) {
       spread(&v, dy + (n * v.k + k) * v.oh * v.ow, w + (k * per_group + c_in) * v.kh * v.kw, plane);
     }
-    for (int64_t p = 0; p < pixels; p++) {
-      dx[i * pixels + p] = (real)plane[p];
-    }
+    frt__plane_round(plane, pixels, dx + i * pixels);
   }
   frt__free(plane);
   return FRT_OK;
