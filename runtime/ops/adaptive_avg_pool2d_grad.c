@@ -35,7 +35,7 @@ static frt_status forward(const frt_call *c)
   const frt_shape *ys = c->xs[0];
   const real *dy = FRT_IN(real, 0);
   int64_t h = (int64_t)c->attr[H], w = (int64_t)c->attr[W], oh = ys->dim[2], ow = ys->dim[3];
-  double *plane;
+  double *plane = NULL;
   FRT_TRY(frt__plane_new("adaptive_avg_pool2d_grad", h * w, &plane));
   for (int64_t i = 0; i < ys->dim[0] * ys->dim[1]; i++) {
     frt__plane_clear(plane, h * w);

@@ -26,7 +26,7 @@ static const frt_case cases[] = {
 
 static frt_status infer(const frt_infer *c)
 {
-  frt_pool v;
+  frt_pool v = {0};
   FRT_TRY(frt__pool_init(&v, "avg_pool2d", c->x[0], c->attr));
   c->y[0] = frt__pool_shape(c->x[0], v.oh, v.ow);
   return FRT_OK;
@@ -34,7 +34,7 @@ static frt_status infer(const frt_infer *c)
 
 static frt_status forward(const frt_call *c)
 {
-  frt_pool v;
+  frt_pool v = {0};
   FRT_TRY(frt__pool_init(&v, "avg_pool2d", c->xs[0], c->attr));
   const real *x = FRT_IN(real, 0);
   real *y = FRT_OUT(real, 0);

@@ -36,7 +36,7 @@ static frt_status init(frt_pool *v, const frt_shape *dy, const double *attr)
 
 static frt_status infer(const frt_infer *c)
 {
-  frt_pool v;
+  frt_pool v = {0};
   FRT_TRY(init(&v, c->x[0], c->attr));
   c->y[0] = frt__pool_shape(c->x[0], v.h, v.w);
   return FRT_OK;
@@ -44,10 +44,10 @@ static frt_status infer(const frt_infer *c)
 
 static frt_status forward(const frt_call *c)
 {
-  frt_pool v;
+  frt_pool v = {0};
   FRT_TRY(init(&v, c->xs[0], c->attr));
   const real *dy = FRT_IN(real, 0);
-  double *plane;
+  double *plane = NULL;
   FRT_TRY(frt__plane_new("avg_pool2d_grad", v.h * v.w, &plane));
   for (int64_t i = 0; i < v.planes; i++) {
     frt__plane_clear(plane, v.h * v.w);

@@ -31,7 +31,7 @@ static const frt_case cases[] = {
 static frt_status infer(const frt_infer *c)
 {
   static const char *const name[] = {"x", "w", "b", "mean", "var"};
-  frt_channels v;
+  frt_channels v = {0};
   FRT_TRY(frt__channels("batch_norm", c->x[X], &v));
   for (int32_t k = WEIGHT; k <= VAR; k++) {
     FRT_TRY(frt__check_channels("batch_norm", name[k], c->x[k], c->x[X]));
@@ -42,7 +42,7 @@ static frt_status infer(const frt_infer *c)
 static frt_status forward(const frt_call *c)
 {
   const real *x = FRT_IN(real, X);
-  frt_channels v;
+  frt_channels v = {0};
   FRT_TRY(frt__channels("batch_norm", c->xs[X], &v));
   for (int64_t ch = 0; ch < v.c; ch++) {
     double w = (double)FRT_IN(real, WEIGHT)[ch], b = (double)FRT_IN(real, BIAS)[ch];

@@ -28,7 +28,7 @@ static frt_status infer(const frt_infer *c)
   static const char *const name[] = {"x", "dy", "w", "mean", "rstd"};
   const char *op = "batch_norm_grad";
   const frt_shape *x = c->x[X];
-  frt_channels v;
+  frt_channels v = {0};
   FRT_TRY(frt__channels(op, x, &v));
   FRT_TRY(frt__check_same(op, "dy", c->x[DY], x));
   for (int32_t k = WEIGHT; k <= RSTD; k++) {
@@ -42,7 +42,7 @@ static frt_status infer(const frt_infer *c)
 static frt_status forward(const frt_call *c)
 {
   const real *x = FRT_IN(real, X), *dy = FRT_IN(real, DY);
-  frt_channels v;
+  frt_channels v = {0};
   FRT_TRY(frt__channels("batch_norm_grad", c->xs[X], &v));
   for (int64_t ch = 0; ch < v.c; ch++) {
     double w = (double)FRT_IN(real, WEIGHT)[ch], mean = (double)FRT_IN(real, MEAN)[ch];

@@ -42,7 +42,7 @@ static frt_status infer(const frt_infer *c)
   static const char *const name[] = {"x", "w", "b", "running_mean", "running_var"};
   const char *op = "batch_norm_train";
   const frt_shape *x = c->x[X];
-  frt_channels v;
+  frt_channels v = {0};
   FRT_TRY(frt__channels(op, x, &v));
   for (int32_t k = WEIGHT; k <= RUNNING_VAR; k++) {
     FRT_TRY(frt__check_channels(op, name[k], c->x[k], x));
@@ -59,7 +59,7 @@ static frt_status infer(const frt_infer *c)
 static frt_status forward(const frt_call *c)
 {
   const real *x = FRT_IN(real, X), *w = FRT_IN(real, WEIGHT), *b = FRT_IN(real, BIAS);
-  frt_channels v;
+  frt_channels v = {0};
   FRT_TRY(frt__channels("batch_norm_train", c->xs[X], &v));
   for (int64_t ch = 0; ch < v.c; ch++) {
     double mean = 0, m2 = 0, share = c->attr[MOMENTUM];

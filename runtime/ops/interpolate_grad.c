@@ -32,7 +32,7 @@ static frt_status forward(const frt_call *c)
   const real *dy = FRT_IN(real, 0);
   int32_t mode = (int32_t)c->attr[FRT_RESIZE_MODE];
   int64_t h = xs->dim[2], w = xs->dim[3];
-  double *plane;
+  double *plane = NULL;
   FRT_TRY(frt__plane_new("interpolate_grad", h * w, &plane));
   for (int64_t i = 0; i < xs->dim[0] * xs->dim[1]; i++) {
     frt__plane_clear(plane, h * w);

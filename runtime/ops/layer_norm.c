@@ -33,7 +33,7 @@ static const frt_case cases[] = {
 static frt_status infer(const frt_infer *c)
 {
   const frt_shape *x = c->x[X];
-  frt_rows r;
+  frt_rows r = {0};
   FRT_TRY(frt__rows(&r, "layer_norm", x, c->attr[N_DIMS]));
   for (int32_t k = WEIGHT; k <= BIAS && k < c->n_in; k++) {
     if (c->x[k]) {
@@ -49,7 +49,7 @@ static frt_status forward(const frt_call *c)
 {
   const real *w = c->n_in > WEIGHT ? FRT_IN(real, WEIGHT) : NULL;
   const real *b = c->n_in > BIAS ? FRT_IN(real, BIAS) : NULL;
-  frt_rows r;
+  frt_rows r = {0};
   FRT_TRY(frt__rows(&r, "layer_norm", c->xs[X], c->attr[N_DIMS]));
   for (int64_t i = 0; i < r.rows; i++) {
     const real *x = FRT_IN(real, X) + i * r.n;

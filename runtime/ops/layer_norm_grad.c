@@ -33,7 +33,7 @@ static frt_status infer(const frt_infer *c)
 {
   const char *op = "layer_norm_grad";
   const frt_shape *x = c->x[X];
-  frt_rows r;
+  frt_rows r = {0};
   FRT_TRY(frt__rows(&r, op, x, c->attr[N_DIMS]));
   FRT_TRY(frt__check_same(op, "dy", c->x[DY], x));
   if (c->x[WEIGHT]) {
@@ -72,7 +72,7 @@ static void input_grad(const frt_call *c, const frt_rows *r)
 static frt_status forward(const frt_call *c)
 {
   const real *x = FRT_IN(real, X), *dy = FRT_IN(real, DY);
-  frt_rows r;
+  frt_rows r = {0};
   FRT_TRY(frt__rows(&r, "layer_norm_grad", c->xs[X], c->attr[N_DIMS]));
   input_grad(c, &r);
   for (int64_t k = 0; k < r.n; k++) {

@@ -21,7 +21,7 @@ static const frt_case cases[] = {
 
 static frt_status infer(const frt_infer *c)
 {
-  frt_pool v;
+  frt_pool v = {0};
   FRT_TRY(frt__pool_init(&v, "max_pool2d_grad", c->x[0], c->attr));
   frt_shape y = frt__pool_shape(c->x[0], v.oh, v.ow);
   FRT_TRY(frt__pool_check_dy("max_pool2d_grad", c->x[1], &y));
@@ -42,10 +42,10 @@ static int64_t first_largest(const real *plane, int64_t width, frt_window k)
 
 static frt_status forward(const frt_call *c)
 {
-  frt_pool v;
+  frt_pool v = {0};
   FRT_TRY(frt__pool_init(&v, "max_pool2d_grad", c->xs[0], c->attr));
   const real *x = FRT_IN(real, 0), *dy = FRT_IN(real, 1);
-  double *plane;
+  double *plane = NULL;
   FRT_TRY(frt__plane_new("max_pool2d_grad", v.h * v.w, &plane));
   for (int64_t i = 0; i < v.planes; i++) {
     frt__plane_clear(plane, v.h * v.w);
