@@ -92,6 +92,7 @@ frt_status frt__link(frt_ref ref, frt_link *out)
   int32_t index = (int32_t)(bits & 0x3fffff);
   uint32_t gen = (uint32_t)(bits >> 22 & 0x3ffff);
   int32_t k = (int32_t)(bits >> 40);
+  *out = (frt_link){-1, 0};
   if (k == FRT_OUT_VAR) {
     FRT_TRY(frt__var(ref, &index));
     if (G.var[index].current.node >= 0) {
@@ -260,7 +261,7 @@ static int32_t attr_total(const frt_op *op)
 static frt_status record(const frt_op *op, int32_t n_in, const frt_ref *in, int32_t n_attr,
                          const double *attr, int32_t n_out, frt_ref *out)
 {
-  frt_link few[16], *links = few;
+  frt_link few[16] = {{0, 0}}, *links = few;
   if (n_in > 16) {
     links = frt__alloc(sizeof *links * (size_t)n_in);
     FRT_CHECK(links, FRT_ENOMEM, "out of memory: recording %s", op->name);
@@ -302,7 +303,7 @@ frt_status frt__node(const frt_op *op, int32_t n_in, const frt_ref *in, const do
 
 frt_status frt_scalar(double value, int32_t dtype, frt_ref *out)
 {
-  int32_t node;
+  int32_t node = -1;
   FRT_TRY(node_new(NULL, 0, 1, 0, &node));
   frt_node *n = G.node[node];
   n->kind = FRT_NODE_SCALAR;
@@ -316,7 +317,7 @@ frt_status frt__leaf(int32_t var, int32_t *node)
 {
   frt_var *v = &G.var[var];
   if (v->leaf < 0) {
-    int32_t made;
+    int32_t made = -1;
     FRT_TRY(node_new(NULL, 0, 1, 0, &made));
     frt_node *n = G.node[made];
     n->kind = FRT_NODE_VAR;

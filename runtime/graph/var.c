@@ -7,10 +7,10 @@ frt_status frt__var(frt_ref ref, int32_t *out)
 {
   uint64_t bits = (uint64_t)ref;
   int32_t index = (int32_t)(bits & 0x3fffff);
+  *out = index;
   FRT_CHECK(frt__names_var(ref), FRT_EARG, "expected a variable, got a computed tensor");
   FRT_CHECK(index < G.n_var && G.var[index].used && G.var[index].gen == (bits >> 22 & 0x3ffff),
             FRT_ESTATE, "stale tensor handle: its variable has been freed");
-  *out = index;
   return FRT_OK;
 }
 
