@@ -220,14 +220,14 @@ static void take_size(job *j, const VipsImage *im)
   h->h = h->orientation > 4 ? im->Xsize : im->Ysize;
 }
 
-// Replaces *im by the next step of the pipeline.
-static bool step(const frt__vips_api *v, VipsImage **im, int failed, VipsImage *next)
+// Replaces *im by *next, what the pipeline's latest step made of it.
+static bool step(const frt__vips_api *v, VipsImage **im, int failed, VipsImage **next)
 {
   if (failed) {
     return false;
   }
   v->object_unref(*im);
-  *im = next;
+  *im = *next;
   return true;
 }
 
@@ -235,24 +235,24 @@ static bool to_srgb(const frt__vips_api *v, VipsImage **im)
 {
   VipsImage *next = NULL;
   if ((*im)->Type == VIPS_INTERPRETATION_CMYK && v->image_get_typeof(*im, VIPS_META_ICC_NAME)) {
-    if (!step(v, im, v->icc_transform(*im, &next, "srgb", "embedded", 1, NULL), next)) {
+    if (!step(v, im, v->icc_transform(*im, &next, "srgb", "embedded", 1, NULL), &next)) {
       v->error_clear(); // a damaged profile: libvips's own conversion does
     }
   }
   if ((*im)->Type != VIPS_INTERPRETATION_sRGB &&
-      !step(v, im, v->colourspace(*im, &next, VIPS_INTERPRETATION_sRGB, NULL), next)) {
+      !step(v, im, v->colourspace(*im, &next, VIPS_INTERPRETATION_sRGB, NULL), &next)) {
     return false;
   }
   if (v->image_hasalpha(*im)) {
     VipsArrayDouble *white = v->array_double_newv(3, 255.0, 255.0, 255.0);
     int failed = v->flatten(*im, &next, "background", white, NULL);
     v->area_unref((VipsArea *)(void *)white);
-    if (!step(v, im, failed, next)) {
+    if (!step(v, im, failed, &next)) {
       return false;
     }
   }
   return (*im)->BandFmt == VIPS_FORMAT_UCHAR ||
-         step(v, im, v->cast(*im, &next, VIPS_FORMAT_UCHAR, NULL), next);
+         step(v, im, v->cast(*im, &next, VIPS_FORMAT_UCHAR, NULL), &next);
 }
 
 static frt_status read_part(const frt__vips_api *v, const job *j, VipsImage *im, frt__rect part)
@@ -302,7 +302,7 @@ static frt_status decode_opened(const frt__vips_api *v, job *j, VipsImage **im)
   FRT_TRY(choose_part(j, &part, &shrink));
   if (shrink > 1) {
     VipsImage *smaller = open_image(v, j, shrink);
-    if (!step(v, im, smaller == NULL, smaller)) {
+    if (!step(v, im, smaller == NULL, &smaller)) {
       return bad_vips(j, v);
     }
     take_size(j, *im);
