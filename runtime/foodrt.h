@@ -58,6 +58,15 @@ FRT_API double frt_now(void);                  // seconds, monotonic
 FRT_API int32_t frt_interrupted(void);         // signals asked to stop since the last clear
 FRT_API void frt_interrupt_set(int32_t n);
 
+// --- initial values ---------------------------------------------------------------------------
+// n floats drawn by (seed, name), independent of order and threads. trunc_normal stays in [lo, hi].
+FRT_API void frt_fill_uniform(float *dst, int64_t n, uint64_t seed, const char *name, double lo,
+                              double hi);
+FRT_API void frt_fill_normal(float *dst, int64_t n, uint64_t seed, const char *name, double mean,
+                             double std);
+FRT_API void frt_fill_trunc_normal(float *dst, int64_t n, uint64_t seed, const char *name,
+                                   double mean, double std, double lo, double hi);
+
 // --- ops --------------------------------------------------------------------------------------
 // An attribute is one number or, with n > 1, n of them one after the other.
 typedef struct frt_attr {
