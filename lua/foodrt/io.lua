@@ -72,7 +72,7 @@ function io_.load(path)
       status, e = entry(file, i)
       if status ~= 0 then return status end
       local t = T.var { shape = e.shape, dtype = e.dtype, name = e.name }
-      status = t:fill_from(function(p, bytes) return C.frt_file_read(file, i, p, bytes) end)
+      status = T.fill_from(t, function(p, bytes) return C.frt_file_read(file, i, p, bytes) end)
       if status ~= 0 then return status end
       out[e.name] = t
     end
@@ -128,11 +128,12 @@ function io_.save(path, tensors, metadata)
   check_path("save", path)
   metadata = metadata or {}
   local names, keys = sorted_keys("'tensors'", tensors), sorted_keys("'metadata'", metadata)
-  local list, texts = {}, {}
+  local list, computed, texts = {}, {}, {}
   for i, name in ipairs(names) do
     local t = tensors[name]
     if not T.is(t) then err.user("save: '%s' must be a tensor, got %s", name, opt.show(t)) end
     list[i] = t
+    if not t:is_var() then computed[#computed + 1] = t end
   end
   for i, k in ipairs(keys) do
     local text = metadata[k]
@@ -143,14 +144,14 @@ function io_.save(path, tensors, metadata)
   local n = #names
   local shapes = ffi.new("frt_shape[?]", math.max(n, 1))
   local data, anchors = ffi.new("const void *[?]", math.max(n, 1)), {}
-  T.api.realize(unpack(list, 1, math.min(n, 0)))  -- what is pending; variables are read below
+  T.api.realize(unpack(computed))  -- and what is pending: variables are read below
   for i, t in ipairs(list) do
-    anchors[i] = t:bytes()
+    anchors[i] = T.bytes(t)
     data[i - 1] = ffi.cast("const void *", anchors[i])
     ffi.copy(shapes + (i - 1), T.info(t), ffi.sizeof "frt_shape")
   end
   lib.check(C.frt_file_write(path, n, strings(names), shapes, data, #keys, strings(keys), strings(texts)))
-  return #anchors
+  return anchors and nil
 end
 
 --- io.replace(path, text): writes a whole file beside the old one, syncs it, and puts it in its place.
