@@ -16,7 +16,8 @@ frt_status frt_error_set(frt_status code, const char *fmt, ...)
 #define FRT_CHECK(cond, code, ...)                                                                 \
   do {                                                                                             \
     if (__builtin_expect(!(cond), 0)) {                                                            \
-      return frt_error_set((code), __VA_ARGS__);                                                   \
+      frt_error_set((code), __VA_ARGS__);                                                          \
+      return (code); /* a constant: the compiler sees that this is not FRT_OK */                   \
     }                                                                                              \
   } while (0)
 #define FRT_TRY(expr)                                                                              \
