@@ -212,6 +212,20 @@ static VipsImage *open_image(const frt__vips_api *v, const job *j, int32_t shrin
                                   VIPS_FAIL_ON_TRUNCATED, NULL);
 }
 
+static int32_t bits_of(VipsBandFormat format)
+{
+  switch (format) {
+  case VIPS_FORMAT_UCHAR:
+  case VIPS_FORMAT_CHAR:
+    return 8;
+  case VIPS_FORMAT_USHORT:
+  case VIPS_FORMAT_SHORT:
+    return 16;
+  default:
+    return 32;
+  }
+}
+
 static void take_size(job *j, const VipsImage *im)
 {
   frt__header *h = j->header;
@@ -292,7 +306,7 @@ static frt_status decode_opened(const frt__vips_api *v, job *j, VipsImage **im)
 {
   frt__header *h = j->header;
   h->bands = (*im)->Bands;
-  h->bits = (int32_t)(VIPS_IMAGE_SIZEOF_ELEMENT(*im) * 8);
+  h->bits = bits_of((*im)->BandFmt);
   h->orientation = v->image_get_orientation(*im);
   h->orientation = h->orientation < 1 || h->orientation > 8 ? 1 : h->orientation;
   FRT_TRY(check_size(j, (*im)->Xsize, (*im)->Ysize));
