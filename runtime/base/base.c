@@ -106,11 +106,6 @@ uint64_t frt__hash(uint64_t seed, const void *data, size_t bytes)
   return h ^ (h >> 32);
 }
 
-double frt_now(void)
-{
-  return frt__clock();
-}
-
 double frt__clock(void)
 {
   struct timespec t;

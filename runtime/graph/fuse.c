@@ -144,6 +144,9 @@ static bool bn_pattern(const frt_plan_t *p, const readers *r, int32_t bn, int32_
 
 static frt_status fuse_bn_act(frt_plan_t *p, const readers *r)
 {
+  if (!frt__kernel_named("fused_bn_act") || !frt__kernel_named("fused_bn_act_grad")) {
+    return FRT_OK;
+  }
   int32_t n = p->n_node;
   for (int32_t i = 0; i < n; i++) {
     int32_t act, act_grad, bn_grad, made;
@@ -374,6 +377,9 @@ static frt_status write_program(frt_plan_t *p, const readers *r, const chain *c,
 static frt_status fuse_chains(frt_plan_t *p)
 {
   readers r;
+  if (!frt__kernel_named("fused_chain")) {
+    return FRT_OK;
+  }
   FRT_TRY(find_readers(p, &r));
   int32_t n = p->n_node, n_chain = 0;
   chain *all = frt__alloc(sizeof *all * (size_t)(n + 1));
