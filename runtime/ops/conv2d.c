@@ -43,7 +43,7 @@ static const frt_shape *bias(int32_t n_in, const frt_shape *const *x)
 static frt_status infer(const frt_infer *c)
 {
   const frt_shape *b = bias(c->n_in, c->x);
-  frt_conv v;
+  frt_conv v = {0};
   FRT_TRY(frt__conv_init(&v, "conv2d", c->x[0], c->x[1], c->attr));
   FRT_CHECK(!b || (b->ndim == 1 && b->dim[0] == v.k && b->dtype == v.dtype), FRT_ESHAPE,
             "conv2d: b must be %s [%lld], got %s %s", frt__dtype_name(v.dtype), (long long)v.k,
@@ -96,7 +96,7 @@ static frt_status forward(const frt_call *c)
   const real *x = FRT_IN(real, 0), *w = FRT_IN(real, 1);
   const real *b = c->n_in > 2 ? FRT_IN(real, 2) : NULL;
   real *y = FRT_OUT(real, 0);
-  frt_conv v;
+  frt_conv v = {0};
   FRT_TRY(frt__conv_init(&v, "conv2d", c->xs[0], c->xs[1], c->attr));
   int32_t kind = (int32_t)c->attr[FRT_CONV_ACT];
   int64_t per_group = v.c / v.groups, taps = per_group * v.kh * v.kw;
@@ -141,7 +141,7 @@ static frt_status grad(const frt_grad_call *c)
 
 static double flops(const frt_infer *c)
 {
-  frt_conv v;
+  frt_conv v = {0};
   return frt__conv_init(&v, "conv2d", c->x[0], c->x[1], c->attr) ? 0 : frt__conv_flops(&v);
 }
 

@@ -10,6 +10,7 @@
 /// errs  FRT_ESHAPE when sizes do not fit
 /// cost  2 N K oh ow C/groups kh kw
 #include "ops/conv.h"
+#include "ops/plane.h"
 
 static const frt_attr attrs[] = {
   FRT_CONV_ATTRS,
@@ -44,7 +45,7 @@ static frt_status init(frt_conv *v, const frt_shape *dy, const frt_shape *w, con
 
 static frt_status infer(const frt_infer *c)
 {
-  frt_conv v;
+  frt_conv v = {0};
   FRT_TRY(init(&v, c->x[0], c->x[1], c->attr));
   c->y[0] = frt__shape4(v.dtype, v.n, v.c, v.h, v.w);
   return FRT_OK;
@@ -75,21 +76,18 @@ static frt_status forward(const frt_call *c)
 {
   const real *dy = FRT_IN(real, 0), *w = FRT_IN(real, 1);
   real *dx = FRT_OUT(real, 0);
-  frt_conv v;
+  frt_conv v = {0};
   FRT_TRY(init(&v, c->xs[0], c->xs[1], c->attr));
   int64_t per_group = v.c / v.groups, out_group = v.k / v.groups, pixels = v.h * v.w;
-  double *plane = frt__alloc((size_t)pixels * sizeof *plane);
-  FRT_CHECK(plane, FRT_ENOMEM, "conv2d_grad_input: out of memory for %lld numbers",
-            (long long)pixels);
+  double *plane = NULL;
+  FRT_TRY(frt__plane_new("conv2d_grad_input", pixels, &plane));
   for (int64_t i = 0; i < v.n * v.c; i++) {
     int64_t n = i / v.c, group = i % v.c / per_group, c_in = i % v.c % per_group;
-    memset(plane, 0, (size_t)pixels * sizeof *plane);
+    frt__plane_clear(plane, pixels);
     for (int64_t k = group * out_group; k < (group + 1) * out_group; k++) {
       spread(&v, dy + (n * v.k + k) * v.oh * v.ow, w + (k * per_group + c_in) * v.kh * v.kw, plane);
     }
-    for (int64_t p = 0; p < pixels; p++) {
-      dx[i * pixels + p] = (real)plane[p];
-    }
+    frt__plane_round(plane, pixels, dx + i * pixels);
   }
   frt__free(plane);
   return FRT_OK;
@@ -114,7 +112,7 @@ static frt_status grad(const frt_grad_call *c)
 
 static double flops(const frt_infer *c)
 {
-  frt_conv v;
+  frt_conv v = {0};
   return init(&v, c->x[0], c->x[1], c->attr) ? 0 : frt__conv_flops(&v);
 }
 

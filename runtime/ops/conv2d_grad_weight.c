@@ -47,7 +47,7 @@ static frt_status init(frt_conv *v, const frt_shape *x, const frt_shape *dy, con
 
 static frt_status infer(const frt_infer *c)
 {
-  frt_conv v;
+  frt_conv v = {0};
   FRT_TRY(init(&v, c->x[0], c->x[1], c->attr));
   c->y[0] = frt__shape4(v.dtype, v.k, v.c / v.groups, v.kh, v.kw);
   return FRT_OK;
@@ -79,7 +79,7 @@ static frt_status forward(const frt_call *c)
 {
   const real *x = FRT_IN(real, 0), *dy = FRT_IN(real, 1);
   real *dw = FRT_OUT(real, 0);
-  frt_conv v;
+  frt_conv v = {0};
   FRT_TRY(init(&v, c->xs[0], c->xs[1], c->attr));
   int64_t per_group = v.c / v.groups;
   for (int64_t k = 0; k < v.k; k++) {
@@ -113,7 +113,7 @@ static frt_status grad(const frt_grad_call *c)
 
 static double flops(const frt_infer *c)
 {
-  frt_conv v;
+  frt_conv v = {0};
   return init(&v, c->x[0], c->x[1], c->attr) ? 0 : frt__conv_flops(&v);
 }
 

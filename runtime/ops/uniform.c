@@ -55,7 +55,7 @@ static frt_status whole(const frt_call *c, int32_t k, const char *what, uint64_t
 
 static frt_status forward(const frt_call *c)
 {
-  uint64_t seed, step, sample;
+  uint64_t seed = 0, step = 0, sample = 0;
   FRT_TRY(whole(c, 0, "seed", &seed));
   FRT_TRY(whole(c, 1, "step", &step));
   FRT_TRY(whole(c, 2, "sample", &sample));
