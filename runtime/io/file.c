@@ -169,12 +169,15 @@ frt_status frt_make_folders(const char *path)
 int32_t frt_path_kind(const char *path, int64_t *bytes, double *changed)
 {
   struct stat st;
-  *bytes = 0;
-  *changed = 0;
-  if (stat(path, &st) != 0) {
+  bool there = stat(path, &st) == 0;
+  if (bytes) {
+    *bytes = there ? (int64_t)st.st_size : 0;
+  }
+  if (changed) {
+    *changed = there ? (double)st.st_mtim.tv_sec + 1e-9 * (double)st.st_mtim.tv_nsec : 0;
+  }
+  if (!there) {
     return 0;
   }
-  *bytes = (int64_t)st.st_size;
-  *changed = (double)st.st_mtim.tv_sec + 1e-9 * (double)st.st_mtim.tv_nsec;
   return S_ISREG(st.st_mode) ? 1 : S_ISDIR(st.st_mode) ? 2 : 3;
 }

@@ -11,7 +11,7 @@ local function fail(self, fmt, ...)
 end
 
 local function kind(path)
-  return require("foodrt.ffi").C.frt_path_kind(path)
+  return require("foodrt.ffi").C.frt_path_kind(path, nil, nil)
 end
 
 --- folders in `dir`, sorted by bytes.
