@@ -212,6 +212,20 @@ static VipsImage *open_image(const frt__vips_api *v, const job *j, int32_t shrin
                                   VIPS_FAIL_ON_TRUNCATED, NULL);
 }
 
+static int32_t bits_of(VipsBandFormat format)
+{
+  switch (format) {
+  case VIPS_FORMAT_UCHAR:
+  case VIPS_FORMAT_CHAR:
+    return 8;
+  case VIPS_FORMAT_USHORT:
+  case VIPS_FORMAT_SHORT:
+    return 16;
+  default:
+    return 32;
+  }
+}
+
 static void take_size(job *j, const VipsImage *im)
 {
   frt__header *h = j->header;
@@ -255,6 +269,12 @@ static bool to_srgb(const frt__vips_api *v, VipsImage **im)
          step(v, im, v->cast(*im, &next, VIPS_FORMAT_UCHAR, NULL), &next);
 }
 
+// Address of a pixel of an 8-bit RGB region (libvips's own macro calls a function of the library).
+static const uint8_t *pixel(const VipsRegion *r, int32_t x, int32_t y)
+{
+  return r->data + (ptrdiff_t)(y - r->valid.top) * r->bpl + (ptrdiff_t)(x - r->valid.left) * 3;
+}
+
 static frt_status read_part(const frt__vips_api *v, const job *j, VipsImage *im, frt__rect part)
 {
   frt__rect raw = raw_part(j, part);
@@ -271,7 +291,7 @@ static frt_status read_part(const frt__vips_api *v, const job *j, VipsImage *im,
       return bad_vips(j, v);
     }
     for (int32_t i = 0; i < r.height; i++) {
-      memcpy(into->p + row * (size_t)(y + i), VIPS_REGION_ADDR(region, raw.x, r.top + i), row);
+      memcpy(into->p + row * (size_t)(y + i), pixel(region, raw.x, r.top + i), row);
     }
   }
   v->object_unref(region);
@@ -292,7 +312,7 @@ static frt_status decode_opened(const frt__vips_api *v, job *j, VipsImage **im)
 {
   frt__header *h = j->header;
   h->bands = (*im)->Bands;
-  h->bits = (int32_t)(VIPS_IMAGE_SIZEOF_ELEMENT(*im) * 8);
+  h->bits = bits_of((*im)->BandFmt);
   h->orientation = v->image_get_orientation(*im);
   h->orientation = h->orientation < 1 || h->orientation > 8 ? 1 : h->orientation;
   FRT_TRY(check_size(j, (*im)->Xsize, (*im)->Ysize));

@@ -84,6 +84,12 @@ int32_t frt_manifest_label(const frt_manifest *m, int32_t i, int32_t column)
 }
 
 // --- folders ----------------------------------------------------------------------------------
+int32_t frt_is_folder(const char *path)
+{
+  struct stat st;
+  return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static int by_bytes(const void *a, const void *b)
 {
   return strcmp(*(char *const *)a, *(char *const *)b);
@@ -149,7 +155,7 @@ static frt_status list(const char *dir, names *l, frt__buffer *path, frt__buffer
   FRT_TRY(frt__buffer_need(text, bytes));
   for (int32_t i = 0; i < l->n; i++) {
     FRT_TRY(join(path, dir, l->p[i]));
-    bool folder = frt_path_kind((const char *)path->p, NULL, NULL) == 2;
+    bool folder = frt_is_folder((const char *)path->p) != 0;
     used += (size_t)snprintf((char *)text->p + used, text->cap - used, folder ? "%s/\n" : "%s\n",
                              l->p[i]);
   }
@@ -197,7 +203,7 @@ static frt_status scan(frt_manifest *m, const char *dir, const int32_t *labels, 
   for (int32_t i = 0; i < l->n; i++) {
     if (photo_name(l->p[i])) {
       FRT_TRY(join(path, dir, l->p[i]));
-      if (frt_path_kind((const char *)path->p, NULL, NULL) != 2) {
+      if (!frt_is_folder((const char *)path->p)) {
         FRT_TRY(frt_manifest_add(m, (const char *)path->p, labels));
       }
     }

@@ -10,8 +10,8 @@ local function fail(self, fmt, ...)
   err.at(self.line, "data: " .. fmt, ...)
 end
 
-local function kind(path)
-  return require("foodrt.ffi").C.frt_path_kind(path, nil, nil)
+local function is_folder(path)
+  return require("foodrt.ffi").C.frt_is_folder(path) ~= 0
 end
 
 --- folders in `dir`, sorted by bytes.
@@ -32,9 +32,14 @@ local function index(list)
   return out
 end
 
---- lines of a CSV file as lists of fields ("" quotes are understood).
+--- path and lines of a CSV file as lists of fields ("quotes" are understood); `path` is as given or in the root.
 local function csv(self, path)
+  local inside = self.root .. "/" .. path
   local file, why = io.open(path)
+  if not file then
+    file = io.open(inside)
+    if file then path = inside end
+  end
   if not file then fail(self, "cannot read attributes: %s", why) end
   local rows = {}
   for text in file:lines() do
@@ -49,7 +54,7 @@ local function csv(self, path)
     if text ~= "" then rows[#rows + 1] = row end
   end
   file:close()
-  return rows
+  return path, rows
 end
 
 --- label columns: the class, then one for each further column of the attributes file. Values are sorted by
@@ -57,8 +62,7 @@ end
 local function columns(self)
   local out = { { name = "class", classes = self.classes, of_class = index(self.classes) } }
   if self.attributes then
-    local path = kind(self.attributes) == 1 and self.attributes or self.root .. "/" .. self.attributes
-    local rows = csv(self, path)
+    local path, rows = csv(self, self.attributes)
     local head = rows[1] or {}
     if head[1] ~= "class" then fail(self, "'%s' must begin with a column 'class'", path) end
     for c = 2, #head do
@@ -118,13 +122,13 @@ end
 
 --- fills self.classes, self.columns and self.splits.
 function scan.open(self, classes, only)
-  if kind(self.root) ~= 2 then
+  if not is_folder(self.root) then
     fail(self, "no folder '%s' (photos are expected in %s/train/CLASS/)", self.root, self.root)
   end
   local wanted, folders = only or SPLITS, {}
   for _, name in ipairs(wanted) do
     local dir = self.root .. "/" .. name
-    if kind(dir) == 2 then
+    if is_folder(dir) then
       folders[name] = scan.folders(dir)
       if #folders[name] == 0 then fail(self, "no class folders in '%s'", dir) end
     elseif only or (name == "train" and not classes) then
