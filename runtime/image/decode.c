@@ -285,7 +285,8 @@ static frt_status read_part(const frt__vips_api *v, const job *j, VipsImage *im,
       return bad_vips(j, v);
     }
     for (int32_t i = 0; i < r.height; i++) {
-      memcpy(into->p + row * (size_t)(y + i), VIPS_REGION_ADDR(region, raw.x, r.top + i), row);
+      const VipsPel *p = region->data + (ptrdiff_t)region->bpl * (r.top + i - region->valid.top);
+      memcpy(into->p + row * (size_t)(y + i), p + 3 * (raw.x - region->valid.left), row);
     }
   }
   v->object_unref(region);
