@@ -147,7 +147,6 @@ end
 -- Runs a chunk and shows its values; out false when it failed.
 local function run(chunk)
   host.arm()
-  jit.off(chunk, true)  -- compiled loops do not notice Ctrl-C; what the line calls still compiles
   -- Showing is part of it: a lazy tensor is computed, and may fail, when it is printed.
   local ok, text = xpcall(function()
     chunk(function(...)
