@@ -1,0 +1,163 @@
+--- data: photos in class folders, root/{train,val,test}/CLASS/*, and what the network sees of them.
+---
+---   local data = frt.data.folder { "photos", size = 224, batch = 32, train = { augment.flip {} } }
+---   data:open()
+---   for batch in data:loader("train", { seed = 1, epoch = 0 }):batches() do … batch.x, batch.y … end
+---
+--- The constructor stores and checks; data:open() looks at the folders.
+local augment, err, opt = require "foodrt.augment", require "foodrt.err", require "foodrt.opt"
+local scan = require "foodrt.data.scan"
+local data = {}
+
+local Data = {}
+Data.__index = Data
+
+--- Options of data.folder; an override is checked against them.
+data.FOLDER = { "data.folder", "root",
+  root = { "string", "data", "folder with train, val and test in it" },
+  size = { "integer", 224, "edge of what the network sees", min = 1, max = 4096 },
+  batch = { "integer", 32, "photos in a batch", min = 1, max = 65536 },
+  train = { "table", {}, "augments of training photos" },
+  eval = { "table", {}, "crop_pct, mode, interpolation of evaluation photos" },
+  mean = { "table", { 0.485, 0.456, 0.406 }, "subtracted from red, green, blue in 0 .. 1" },
+  std = { "table", { 0.229, 0.224, 0.225 }, "then divided by this" },
+  fill = { "table", nil, "red, green, blue 0 .. 255 where the photo ends; the mean colour when left out" },
+  on_bad = { "string", "substitute", "a training photo that can't be read", one_of = { "substitute", "skip", "error" } },
+  workers = { "integer", nil, "loader threads; as many as cores when left out", min = 1, max = 256 },
+  prefetch = { "integer", 2, "batches made ahead", min = 1, max = 64 },
+  shrink = { "boolean", true, "let training decode JPEGs at 1/2, 1/4, 1/8 where that leaves enough pixels" },
+  attributes = { "string", nil, "CSV file: class and further labels that follow from it" },
+}
+
+data.EVAL = { "eval",
+  crop_pct = { "number", 0.875, "part of the resized edge that is seen", min = 0.01, max = 1 },
+  mode = { "string", "center", "what becomes of the rest", one_of = { "center", "squash", "border" } },
+  interpolation = { "string", "bilinear", one_of = { "bilinear", "bicubic" } },
+}
+
+local function three(key, v, least, most)
+  for i = 1, 3 do
+    if #v ~= 3 or type(v[i]) ~= "number" or not (v[i] >= least and v[i] <= most) then
+      err.user("data.folder: '%s' must be three numbers %g to %g", key, least, most)
+    end
+  end
+end
+
+local function check(given)
+  local o = opt.check(data.FOLDER, given)
+  for i, a in ipairs(o.train) do
+    if not augment.is(a) then
+      err.user("data.folder: 'train' must be a list of augments, got %s at [%d]", opt.show(a), i)
+    end
+  end
+  for key in pairs(o.train) do
+    if type(key) ~= "number" then err.user("data.folder: 'train' must be a list of augments, got key '%s'", key) end
+  end
+  o.eval = opt.check(data.EVAL, o.eval)
+  three("mean", o.mean, -10, 10)
+  three("std", o.std, 1e-6, 10)
+  if o.fill then three("fill", o.fill, 0, 255) end
+  return o
+end
+
+--- photos in class folders. See data.FOLDER for the options.
+function data.folder(given)
+  local self = setmetatable(check(given), Data)
+  self.line = err.where():gsub(": $", "")
+  return self
+end
+
+--- whether v is data.
+function data.is(v)
+  return getmetatable(v) == Data
+end
+
+--- checks the options again (overrides may have changed them).
+function Data:recheck()
+  local given = {}
+  for key in pairs(data.FOLDER) do
+    if type(key) == "string" then given[key] = rawget(self, key) end
+  end
+  for key, value in pairs(check(given)) do self[key] = value end
+end
+
+--- looks at the folders and lists the photos. classes = { names }: take these and don't need train;
+--- splits = { "test" }: only these. Opening again does nothing.
+function Data:open(given)
+  if self.splits then return self end
+  local o = opt.check({ "data:open", classes = { "table", nil }, splits = { "table", nil } }, given)
+  self:recheck()
+  scan.open(self, o.classes, o.splits)
+  return self
+end
+
+--- how many photos a split has; 0 when there is no such split.
+function Data:count(split)
+  local s = self.splits and self.splits[split]
+  return s and s.count or 0
+end
+
+--- whether the split is there.
+function Data:has(split)
+  return self:count(split) > 0
+end
+
+--- photos per class of a split, in the order of data.classes.
+function Data:class_counts(split)
+  local s = self.splits and self.splits[split]
+  return s and s.class_counts or {}
+end
+
+local function eval_list(self)
+  local e = self.eval
+  local scale = math.floor(self.size / e.crop_pct + 1e-9)
+  local edge = ({ center = "shortest", squash = "both", border = "longest" })[e.mode]
+  return { augment.resize { scale, edge = edge, interpolation = e.interpolation }, augment.center_crop {} }
+end
+
+--- the C view of training photos (augmented) or of evaluation photos. It anchors what it points to.
+function Data:view(augmented)
+  local lib = require "foodrt.ffi"
+  local list, n = augment.compile(augmented and self.train or eval_list(self))
+  local v = lib.ffi.new "frt_view"
+  v.size, v.n_augment, v.augment = self.size, n, list
+  for c = 0, 2 do
+    v.mean[c], v.std[c] = self.mean[c + 1], self.std[c + 1]
+    v.fill[c] = self.fill and self.fill[c + 1] or math.max(0, math.min(255, math.floor(self.mean[c + 1] * 255 + 0.5)))
+  end
+  v.shrink = augmented and self.shrink and 1 or 0
+  return { c = v, list = list }
+end
+
+--- what evaluation does to a photo, in words.
+function Data:preprocessing()
+  local e, scale = self.eval, math.floor(self.size / self.eval.crop_pct + 1e-9)
+  local how = ({ center = "shortest edge to %d, middle %d x %d", squash = "both edges to %d, middle %d x %d",
+    border = "longest edge to %d, %d x %d with a border" })[e.mode]
+  return (how .. " (%s), mean %.3f %.3f %.3f, std %.3f %.3f %.3f"):format(scale, self.size, self.size,
+    e.interpolation, self.mean[1], self.mean[2], self.mean[3], self.std[1], self.std[2], self.std[3])
+end
+
+--- one photo as the network sees it in evaluation: tensor [1, 3, size, size].
+function Data:preprocess(path)
+  local lib, T = require "foodrt.ffi", require "foodrt.tensor"
+  local view = self:view(false)
+  local bytes = lib.ffi.new("float[?]", self.size * self.size * 3)
+  lib.check(lib.C.frt_view_load(view.c, path, 0, 0, 0, bytes))
+  local x = T.wrap_data({ 1, 3, self.size, self.size }, "f32", bytes, true)
+  rawset(x, "bytes", bytes)
+  return x
+end
+
+--- the batches of a split, made by threads ahead of time. See foodrt.data.loader.
+function Data:loader(split, given)
+  if not self.splits then self:open() end
+  local s = self.splits[split]
+  if not s then
+    err.user("data: no split '%s' in '%s'%s", split, self.root, err.hint(split, self.splits))
+  end
+  local loader = require("foodrt.data.loader").new(self, split, s, given)
+  return loader
+end
+
+return data
