@@ -131,6 +131,7 @@ FRT_API frt_status frt_var_new(const frt_shape *shape, int32_t kind, const char 
 FRT_API frt_status frt_var_wrap(const frt_shape *shape, void *data, int32_t channels_last,
                                 frt_ref *out);
 FRT_API frt_status frt_var_rebind(frt_ref var, void *data);  // a wrapped one to other bytes
+// Gives the variable up. Its bytes go at once, or when the last recorded node that reads it is swept.
 FRT_API void frt_var_free(frt_ref var);
 FRT_API frt_status frt_var_requires_grad(frt_ref var, int32_t on);
 FRT_API int32_t frt_is_var(frt_ref t);
@@ -192,6 +193,9 @@ typedef struct frt_photo {
 } frt_photo;
 FRT_API frt_status frt_photo_read(const char *path, frt_photo *out);
 FRT_API void frt_photo_free(frt_photo *photo);
+// rgb[h, w, 3]: Pillow's resize, bit for bit. interpolation: 0 bilinear, 1 bicubic.
+FRT_API frt_status frt_photo_resize(const frt_photo *photo, int32_t w, int32_t h,
+                                    int32_t interpolation, uint8_t *rgb);
 
 typedef enum frt_augment_kind {
   FRT_AUG_RESIZE = 0,   // size (0: the view's), edge: 0 shortest, 1 longest, 2 both
