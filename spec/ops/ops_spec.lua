@@ -24,7 +24,7 @@ local function compare(got, want, tolerance)
   for k, v in ipairs(want.data) do
     if v == v and math.abs(v) < math.huge then largest = math.max(largest, math.abs(v)) end
     local d = math.abs(got.data[k] - v)
-    if not (d <= off) and got.data[k] ~= v then off, where = d, k end
+    if (d > off or d ~= d) and got.data[k] ~= v then off, where = d, k end
   end
   assert.is_true(off <= tolerance * largest,
     ("number %d is %.9g, should be %.9g (largest %.3g)"):format(where, got.data[where] or 0, want.data[where] or 0, largest))
