@@ -131,6 +131,7 @@ FRT_API frt_status frt_var_new(const frt_shape *shape, int32_t kind, const char 
 FRT_API frt_status frt_var_wrap(const frt_shape *shape, void *data, int32_t channels_last,
                                 frt_ref *out);
 FRT_API frt_status frt_var_rebind(frt_ref var, void *data);  // a wrapped one to other bytes
+// Gives the variable up. Its bytes go at once, or when the last recorded node that reads it is swept.
 FRT_API void frt_var_free(frt_ref var);
 FRT_API frt_status frt_var_requires_grad(frt_ref var, int32_t on);
 FRT_API int32_t frt_is_var(frt_ref t);

@@ -151,7 +151,6 @@ function io_.save(path, tensors, metadata)
     ffi.copy(shapes + (i - 1), T.info(t), ffi.sizeof "frt_shape")
   end
   lib.check(C.frt_file_write(path, n, strings(names), shapes, data, #keys, strings(keys), strings(texts)))
-  return anchors and nil
 end
 
 --- io.replace(path, text): writes a whole file beside the old one, syncs it, and puts it in its place.
