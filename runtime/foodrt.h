@@ -131,6 +131,7 @@ FRT_API frt_status frt_var_new(const frt_shape *shape, int32_t kind, const char 
 FRT_API frt_status frt_var_wrap(const frt_shape *shape, void *data, int32_t channels_last,
                                 frt_ref *out);
 FRT_API frt_status frt_var_rebind(frt_ref var, void *data);  // a wrapped one to other bytes
+// Gives the variable up. Its bytes go at once, or when the last recorded node that reads it is swept.
 FRT_API void frt_var_free(frt_ref var);
 FRT_API frt_status frt_var_requires_grad(frt_ref var, int32_t on);
 FRT_API int32_t frt_is_var(frt_ref t);
@@ -272,4 +273,34 @@ FRT_API frt_status frt_loader_next(frt_loader *l, frt_batch *out);
 FRT_API double frt_loader_wait_s(const frt_loader *l);
 FRT_API int32_t frt_loader_bad_count(const frt_loader *l);  // of the batches handed out so far
 FRT_API frt_status frt_loader_bad(const frt_loader *l, int32_t i, frt_bad_photo *out);
+
+// --- files ------------------------------------------------------------------------------------
+// A safetensors file, opened for reading: its header is read and checked, tensors are read on demand.
+typedef struct frt_file frt_file;
+typedef struct frt_file_tensor {
+  const char *name, *dtype;  // dtype as the file has it: "F16"
+  frt_shape shape;           // its dtype is what frt_file_read() gives: F16 and BF16 are read as f32
+  uint64_t offset, bytes;    // in the file's data section
+} frt_file_tensor;
+FRT_API frt_status frt_file_open(const char *path, frt_file **out);
+FRT_API void frt_file_close(frt_file *f);
+FRT_API int32_t frt_file_count(const frt_file *f);
+FRT_API frt_status frt_file_tensor_at(const frt_file *f, int32_t i, frt_file_tensor *out);  // by name
+FRT_API int32_t frt_file_find(const frt_file *f, const char *name);  // -1: not there
+FRT_API int32_t frt_file_meta_count(const frt_file *f);
+FRT_API frt_status frt_file_meta(const frt_file *f, int32_t i, const char **key, const char **value);
+FRT_API frt_status frt_file_read(const frt_file *f, int32_t i, void *dst, size_t bytes);
+// Hashes of all tensors (names, types, shapes, bytes) and of the metadata; they do not depend on the order
+// in the file.
+FRT_API frt_status frt_file_hash(const frt_file *f, uint64_t *tensors, uint64_t *metadata);
+// Compares with the hash that frt_file_write() stored; a file of other makers has none and passes.
+FRT_API frt_status frt_file_verify(const frt_file *f);
+// Writes a whole file; the old one stays as it was until the new one is complete and on disk.
+FRT_API frt_status frt_file_write(const char *path, int32_t n, const char *const *names,
+                                  const frt_shape *shapes, const void *const *data, int32_t n_meta,
+                                  const char *const *keys, const char *const *values);
+FRT_API frt_status frt_file_replace(const char *path, const void *data, size_t bytes);  // any file, likewise
+FRT_API frt_status frt_make_folders(const char *path);  // with its parents
+// 0 nothing there, 1 file, 2 folder, 3 something else; bytes and changed (seconds) may be NULL.
+FRT_API int32_t frt_path_kind(const char *path, int64_t *bytes, double *changed);
 /* ffi:end */

@@ -1,5 +1,6 @@
 -- Ramen, sushi, dumplings and curry rice. Every dish fills about a disc of radius 0.75.
 local use = ...
+jit.off(true, true) -- see canvas.lua
 local ink = use("canvas").ink
 local parts = use "parts"
 local shade = parts.shade
@@ -191,10 +192,7 @@ local function dumpling(cv, r, u, v, a, size, dough, brown)
     cv:back()
   end
   cv:raise(0.28)
-  local skin = ink(dough, { cut = cut, dome = 0.3, noise = 0.07, grain = 3 })
-  if brown then
-    skin.to, skin.at, skin.sharp = brown, 0.05, 2.5
-  end
+  local skin = ink(dough, { cut = cut, dome = 0.3, noise = 0.07, grain = 3, to = brown, at = 0.05, sharp = 2.5 })
   cv:disc(0, 0.2, 1, 0.85, 0, skin)
   cv:disc(0, 0.26, 0.8, 0.42, 0, ink(shade(dough, 1.08), { cut = cut, alpha = 0.5, soft = 3 }))
   local seam, fold = ink(shade(dough, 0.98), { dome = 0.5, rim = 0.2 }), ink(shade(dough, 0.55), { alpha = 0.75 })
@@ -210,13 +208,14 @@ end
 
 local function dumplings(cv, r)
   local dough = r:tint(r:pick { { 0.92, 0.86, 0.74 }, { 0.88, 0.78, 0.56 }, { 0.7, 0.78, 0.5 }, { 0.86, 0.7, 0.44 } }, 0.1)
-  local brown = r:chance(0.6) and r:tint({ 0.66, 0.38, 0.14 }, 0.15)
+  local brown = r:chance(0.6) and r:tint({ 0.66, 0.38, 0.14 }, 0.15) or nil
   local n, size = r:int(5, 9), r:range(0.24, 0.3)
   local k = r:u()
   if k < 0.45 then -- a wheel
+    n = r:int(4, 6)
     for i = 1, n do
       local a = i / n * 2 * pi
-      dumpling(cv, r, 0.48 * cos(a), 0.48 * sin(a), a + pi / 2 + r:range(-0.15, 0.15), size, dough, brown)
+      dumpling(cv, r, 0.46 * cos(a), 0.46 * sin(a), a + pi / 2 + r:range(-0.15, 0.15), size * 0.95, dough, brown)
     end
   elseif k < 0.75 then -- a row, leaning on one another
     local columns = r:int(4, 6)

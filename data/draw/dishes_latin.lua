@@ -1,5 +1,6 @@
 -- Tacos, nachos, churros and burritos. Every dish fills about a disc of radius 0.75.
 local use = ...
+jit.off(true, true) -- see canvas.lua
 local ink = use("canvas").ink
 local parts = use "parts"
 local shade = parts.shade
@@ -9,16 +10,19 @@ local TORTILLAS = { { 0.9, 0.74, 0.42 }, { 0.92, 0.84, 0.66 }, { 0.82, 0.58, 0.2
 local FILLINGS = { { 0.36, 0.18, 0.09 }, { 0.78, 0.15, 0.08 }, { 0.4, 0.62, 0.2 }, { 0.95, 0.85, 0.5 }, { 0.9, 0.88, 0.85 },
   { 0.55, 0.2, 0.4 }, { 0.9, 0.65, 0.2 } }
 
--- Chopped filling: small pieces of mixed colours between (u1, v) and (u2, v).
-local function filling(cv, r, u1, u2, v, spread, n, mix)
-  for _ = 1, n do
-    local u, w = r:range(u1, u2), v + r:range(-spread, spread)
-    local c, a = r:tint(r:pick(mix), 0.2), r:range(0, pi)
-    if r:chance(0.5) then
-      cv:disc(u, w, r:range(0.03, 0.06), r:range(0.025, 0.04), a, ink(c, { dome = 0.4, rough = 0.2 }))
+-- Chopped filling heaped along the open edge of a taco: small pieces of mixed colours.
+local function filling(cv, r, n, mix)
+  for i = 1, n do
+    local u = r:range(-0.88, 0.88)
+    local v = 0.06 - r:u() * 0.36 * cos(u * 1.5) -- higher in the middle
+    local c, a, k = r:tint(r:pick(mix), 0.2), r:range(0, pi), i % 3
+    if k == 0 then
+      cv:disc(u, v, r:range(0.09, 0.15), r:range(0.06, 0.09), a, ink(c, { dome = 0.4, rough = 0.3, noise = 0.15, grain = 2 }))
+    elseif k == 1 then
+      local du, dv = 0.12 * cos(a), 0.12 * sin(a)
+      cv:rod(u - du, v - dv, u + du, v + dv, 0.06, ink(c, { dome = 0.3, rim = 0.3 }))
     else
-      local du, dv = 0.06 * cos(a), 0.06 * sin(a)
-      cv:rod(u - du, w - dv, u + du, w + dv, 0.028, ink(c, { dome = 0.3, rim = 0.3 }))
+      cv:box(u, v, 0.06, 0.05, 0.02, a, ink(c, { dome = 0.4 }))
     end
   end
 end
@@ -31,38 +35,42 @@ local function some(r, list, n)
   return out
 end
 
--- One taco lying on its side: a half disc with filling along the open, straight edge.
+-- One taco lying on its side: a folded half disc with filling along the open, upper edge.
 local function taco(cv, r, u, v, a, size, shell, mix)
-  cv:shadow(u, v, size, size * 0.6, a, 0.45, 0.08)
   cv:place(u, v, a, size)
-  local cut = { 0, -1, 0.3 }
-  cv:disc(0, -0.36, 0.98, 0.92, 0, ink(shade(shell, 0.7), { cut = cut, rough = 0.04, dome = 0.2 }))
+  cv:shadow(0, 0.4, 0.9, 0.6, 0, 0.45, 0.14)
+  cv:disc(0, -0.04, 0.99, 0.93, 0, ink(shade(shell, 0.62), { cut = { 0, -1, 0.16 }, rough = 0.03, rag = 4, noise = 0.1, grain = 2 }))
   cv:raise(0.06)
-  filling(cv, r, -0.85, 0.85, -0.12, 0.13, 52, mix)
+  filling(cv, r, 44, mix)
   cv:back()
-  cv:raise(0.14)
-  cv:disc(0, -0.22, 1, 0.98, 0, ink(shade(shell, 0.75), { cut = { 0, -1, -0.14 }, rough = 0.03, rag = 4 }))
-  cv:raise(0.04)
-  cv:disc(0, -0.22, 1, 0.98, 0, ink(shell, { cut = { 0, -1, -0.18 }, rough = 0.03, rag = 4, dome = 0.3, noise = 0.08, grain = 2,
-    rim = 0.12, to = shade(shell, 0.55), at = r:range(0.35, 0.6), sharp = 4, patch = 3 }))
-  cv:back()
+  local spots = r:range(0.3, 0.6)
+  for i = 0, 2 do
+    cv:raise(0.05 + 0.06 * i)
+    cv:disc(0, 0.03, 1, 0.97, 0, ink(shade(shell, 0.6 + 0.2 * i), { cut = { 0, -1, -0.05 }, rough = 0.035, rag = 4, dome = 0.3,
+      noise = 0.08, grain = 2, rim = 0.18, to = shade(shell, 0.35 + 0.1 * i), at = spots, sharp = 4 }))
+    cv:back()
+  end
+  cv:raise(0.17)
+  for i = -5, 5 do -- some filling hangs over the edge
+    cv:disc(i * 0.16, 0.06 + r:range(-0.04, 0.05), r:range(0.06, 0.11), r:range(0.05, 0.08), 0,
+      ink(r:tint(r:pick(mix), 0.2), { dome = 0.35, rough = 0.25 }))
+  end
   cv:back()
   cv:back()
 end
 
 local function tacos(cv, r)
   local shell, mix = r:tint(r:pick(TORTILLAS), 0.1), some(r, FILLINGS, 4)
-  local n, size = r:int(2, 4), r:range(0.48, 0.58)
-  local lean, flip = r:range(-0.2, 0.2), r:chance(0.5) and pi or 0
-  if r:chance(0.7) then -- one in front of the other
+  local n, lean = r:int(2, 3), r:range(-0.3, 0.3)
+  if r:chance(0.65) then -- one in front of the other
+    local size, step = r:range(0.58, 0.7), r:range(0.4, 0.5)
     for i = 1, n do
-      local v = (i - (n + 1) / 2) * r:range(0.33, 0.42)
-      taco(cv, r, r:range(-0.08, 0.08), v, lean + r:range(-0.12, 0.12), size, shell, mix)
+      taco(cv, r, r:range(-0.1, 0.1), (i - (n + 1) / 2) * step - 0.2, lean + r:range(-0.15, 0.15), size, shell, mix)
     end
-  else -- around the plate
+  else -- around the plate, openings outwards
     for i = 1, n do
       local a = i / n * 2 * pi + lean
-      taco(cv, r, 0.4 * cos(a), 0.4 * sin(a), a - pi / 2 + flip, size * 0.85, shell, mix)
+      taco(cv, r, 0.45 * cos(a), 0.45 * sin(a), a + pi / 2, r:range(0.44, 0.5), shell, mix)
     end
   end
   if r:chance(0.5) then

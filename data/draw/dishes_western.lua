@@ -1,5 +1,6 @@
 -- Pizza, spaghetti, hamburger and salad. Every dish fills about a disc of radius 0.75.
 local use = ...
+jit.off(true, true) -- see canvas.lua
 local ink = use("canvas").ink
 local parts = use "parts"
 local shade = parts.shade

@@ -1,6 +1,7 @@
 -- What stands on the table: plates, bowls and boards, and the clutter around the dish
 -- (cutlery, glasses, napkins, sauces, loose ingredients).
 local use = ...
+jit.off(true, true) -- see canvas.lua
 local ink = use("canvas").ink
 local cos, sin, pi = math.cos, math.sin, math.pi
 
@@ -139,7 +140,7 @@ function clutter.spoon(cv, r)
   cv:shadow(0, 0, 0.07, 0.8, 0, 0.3, 0.03)
   cv:rod(0, 0.85, 0, -0.3, 0.08, m, 0.05)
   cv:disc(0, -0.5, 0.15, 0.24, 0, m)
-  cv:disc(0, -0.49, 0.11, 0.19, 0, ink(shade(m, 0.7), { dome = -0.5, soft = 2 }))
+  cv:disc(0, -0.49, 0.11, 0.19, 0, ink({ m.r * 0.7, m.g * 0.7, m.b * 0.7 }, { dome = -0.5, soft = 2 }))
 end
 
 function clutter.chopsticks(cv, r)

@@ -1,6 +1,7 @@
 -- Parts that several dishes share: grains of rice, leaves, herbs, halved eggs, meat balls, and
 -- colours of things that come in many kinds.
 local use = ...
+jit.off(true, true) -- see canvas.lua
 local ink = use("canvas").ink
 local cos, sin, pi = math.cos, math.sin, math.pi
 

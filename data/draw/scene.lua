@@ -101,7 +101,7 @@ local function develop(cv, r, bytes)
   local w, h, px = cv.w, cv.h, cv.px
   local warm = r:range(-0.22, 0.26)
   local green = r:range(-0.05, 0.05)
-  local exposure = r:range(0.62, 1.28)
+  local exposure = r:range(0.72, 1.4)
   local gr, gg, gb = exposure * (1 + warm), exposure * (1 + green), exposure * (1 - warm)
   local slope = r:range(0, 0.3) / max(w, h)
   local vignette = r:chance(0.6) and r:range(0.1, 0.5) or 0
@@ -142,7 +142,7 @@ function scene.draw(cv, r, dish, w, h, bytes)
   local a = r:range(0, 2 * pi)
   cv.lx, cv.ly = 0.9 * cos(a), 0.9 * sin(a)
   local squash = dish.view and r:range(dish.view[1], dish.view[2]) or r:range(0.58, 1)
-  local s = min(w, h / (0.55 + 0.45 * squash)) * r:range(0.36, 0.56)
+  local s = min(w, h / (0.55 + 0.45 * squash)) * r:range(0.42, 0.6)
   local x, y = w / 2 + r:range(-0.1, 0.1) * w, h / 2 + r:range(-0.1, 0.1) * h
   cv:frame(x, y, s, r:range(0, 2 * pi), squash)
   tables[r:pick(table_names)](cv, r)

@@ -93,10 +93,10 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
   const frt_dn_conv *c = &v->c;
   switch (v->way) {
   case WAY_GEMM:
-    s->note = s->note ? s->note : "matrix product";
+    s->note = s->note && s->note[0] ? s->note : "matrix product";
     return FRT_OK;
   case WAY_DEPTHWISE:
-    s->note = s->note ? s->note : "own depthwise";
+    s->note = s->note && s->note[0] ? s->note : "own depthwise";
     v->dw = (frt_depthwise){
       .n = c->n,
       .c = c->c,
@@ -131,7 +131,7 @@ frt_status frt__conv_ready(frt_step *s)
   }
   FRT_TRY(frt__dn_ready(v->dn));
   v->packed_bytes = frt__dn_packed(v->dn);
-  if (v->packed_bytes > 0) {
+  if (v->packed_bytes > 0 && !v->packed) {
     FRT_TRY(frt__block_new(&v->packed, v->packed_bytes, "packed weights of a convolution"));
   }
   return FRT_OK;

@@ -15,6 +15,7 @@ static frt_status plan(frt_step *s)
 FRT_KERNEL(conv2d) = {
   .name = "onednn",
   .channels_last = true,
+  .plain_in = 6, // weights and bias
   .can = can,
   .plan = plan,
   .ready = frt__conv_ready,

@@ -15,6 +15,7 @@ static frt_status plan(frt_step *s)
 FRT_KERNEL(conv2d_grad_input) = {
   .name = "onednn",
   .channels_last = true,
+  .plain_in = 2, // weights
   .can = can,
   .plan = plan,
   .ready = frt__conv_ready,

@@ -15,6 +15,7 @@ static frt_status plan(frt_step *s)
 FRT_KERNEL(conv2d_grad_weight) = {
   .name = "onednn",
   .channels_last = true,
+  .plain_out = 1, // weights
   .can = can,
   .plan = plan,
   .ready = frt__conv_ready,

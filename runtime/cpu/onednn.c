@@ -372,10 +372,13 @@ frt_status frt__dn_matmul(frt_dn **out, const frt_dn_matmul *c)
 // --- creating -----------------------------------------------------------------------------------
 static frt_status ready_reorder(frt_dn *d, some_md packed)
 {
+  if (d->plain_mem) {
+    return FRT_OK;
+  }
   dnnl_primitive_desc_t pd = NULL;
   some_md from = d->pack_out ? packed : MD(d->plain), to = d->pack_out ? MD(d->plain) : packed;
   DN_TRY(dnnl_reorder_primitive_desc_create(&pd, from, engine, to, engine, NULL));
-  dnnl_status_t s = dnnl_primitive_create(&d->reorder, pd);
+  dnnl_status_t s = d->reorder ? dnnl_success : dnnl_primitive_create(&d->reorder, pd);
   dnnl_primitive_desc_destroy(pd);
   FRT_CHECK(s == dnnl_success, s == dnnl_out_of_memory ? FRT_ENOMEM : FRT_EDEVICE,
             "oneDNN: no reorder of weights (status %d)", (int)s);
@@ -385,17 +388,21 @@ static frt_status ready_reorder(frt_dn *d, some_md packed)
 
 frt_status frt__dn_ready(frt_dn *d)
 {
-  DN_TRY(dnnl_primitive_create(&d->prim, d->pd));
+  if (!d->prim) {
+    DN_TRY(dnnl_primitive_create(&d->prim, d->pd));
+  }
   for (int32_t i = 0; i < N_SLOT; i++) {
-    if (d->slot_arg[i] < 0) {
-      continue;
+    if (d->slot_arg[i] < 0 || d->arg[d->slot_arg[i]].memory) {
+      continue; // absent, or made by a call that failed later
     }
     some_md md = dnnl_primitive_desc_query_md(d->pd, (dnnl_query_t)d->slot_query[i], i == BIAS);
     dnnl_memory_t *m = &d->arg[d->slot_arg[i]].memory;
+    if (d->packed > 0 && i == (d->pack_out ? Y : B)) {
+      FRT_TRY(ready_reorder(d, md));
+    }
     DN_TRY(dnnl_memory_create(m, md, engine, DNNL_MEMORY_NONE));
     if (d->packed > 0 && i == (d->pack_out ? Y : B)) {
       d->packed_mem = *m;
-      FRT_TRY(ready_reorder(d, md));
     }
   }
   return FRT_OK;

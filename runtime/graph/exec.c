@@ -62,12 +62,13 @@ static frt_status make_ready(frt_plan_t *p)
   }
   for (int32_t i = 0; i < p->n_step; i++) {
     frt_step *s = &p->step[i].s;
-    if (s->kernel->ready && !s->state) {
+    if (s->kernel->ready && !p->step[i].ready) {
       frt_status status = s->kernel->ready(s);
       if (status != FRT_OK) {
         frt__blame(p->step[i].origin);
         return status;
       }
+      p->step[i].ready = true;
     }
   }
   p->ready = true;

@@ -43,6 +43,7 @@ typedef struct frt_var {
   frt_shape shape;
   uint8_t kind;
   bool used, requires_grad, wrapped, channels_last, torn;
+  bool released;        // freed by its owner; goes when no node reads it
   char *name;
   void *data;           // NULL until first touched
   uint64_t version;     // unique over all variables and times
@@ -98,6 +99,7 @@ frt_status frt__result_new(frt_node *n, int32_t out);
 
 // Bytes of a variable, made (zeroed) on first touch.
 frt_status frt__var_touch(frt_var *v);
+void frt__var_drop(int32_t var);
 
 // --- origins ----------------------------------------------------------------------------------
 const char *frt__text(int32_t id);

@@ -462,5 +462,10 @@ frt_status frt_sweep(int32_t n, const frt_ref *roots)
     at = older;
   }
   *keep = -1;
+  for (int32_t i = 0; i < G.n_var; i++) {
+    if (G.var[i].released && G.var[i].leaf < 0) {
+      frt__var_drop(i);
+    }
+  }
   return FRT_OK;
 }

@@ -69,6 +69,7 @@ typedef struct frt_pstep {
   double seconds, flops;
   int32_t timed;
   bool setup;            // makes derived values: runs only when a variable behind them has moved
+  bool ready;            // the kernel has its state
   bool writes;           // writes a variable: from here on a failure tears it
 } frt_pstep;
 

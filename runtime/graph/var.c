@@ -84,12 +84,8 @@ frt_status frt_var_rebind(frt_ref var, void *data)
   return FRT_OK;
 }
 
-void frt_var_free(frt_ref var)
+void frt__var_drop(int32_t at)
 {
-  int32_t at;
-  if (frt__var(var, &at) != FRT_OK) {
-    return;
-  }
   frt_var *v = &G.var[at];
   for (int32_t i = 0; i < G.n_pending; i++) {
     if (G.pending[i] == at) {
@@ -105,6 +101,19 @@ void frt_var_free(frt_ref var)
   frt__free(v->name);
   G.n_unused++;
   *v = (frt_var){.gen = v->gen, .leaf = -1, .current = {-1, 0}, .version = ++G.clock};
+}
+
+void frt_var_free(frt_ref var)
+{
+  int32_t at;
+  if (frt__var(var, &at) != FRT_OK) {
+    return;
+  }
+  if (G.var[at].leaf >= 0) {
+    G.var[at].released = true;  // recorded nodes may read it: the sweep that frees them drops it
+  } else {
+    frt__var_drop(at);
+  }
 }
 
 frt_status frt_var_requires_grad(frt_ref var, int32_t on)

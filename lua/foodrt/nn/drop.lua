@@ -7,7 +7,10 @@ local nn = {}
 
 -- 0 or 1/(1-p) for each element of `shape`
 local function mask(self, shape, p)
-  local u = rng.uniform(shape, self:path(), self:call_number())
+  local outer = rng.path
+  rng.path = self._path
+  local u = rng.uniform(shape)
+  rng.path = outer
   return u:ge(p) * (1 / (1 - p))
 end
 

@@ -124,6 +124,7 @@ end
 
 local function conv_build(self, c)
   local g = self._g
+  if self.in_channels then check_width(self, self.in_channels, c, "channels") end
   local groups = self.groups == "depthwise" and c or self.groups
   local out = self.out_channels or c
   if c % groups ~= 0 or out % groups ~= 0 then
@@ -183,7 +184,7 @@ function Embedding:forward(idx)
   end
   local shape = idx.shape
   local flat = #shape == 1 and idx or idx:reshape { idx:numel() }
-  local y = T.op("index_select", { self.weight, flat }, { 0, 1 })
+  local y = self.weight:index_select(1, flat)
   if #shape == 1 then return y end
   shape[#shape + 1] = self.embedding_dim
   return (y:reshape(shape))
@@ -214,7 +215,7 @@ end
 
 local function pool_options(self)
   if not self.kernel_size then return nil end
-  return { self.kernel_size, stride = self.stride or self.kernel_size, padding = self.padding }
+  return { kernel_size = self.kernel_size, stride = self.stride, padding = self.padding }
 end
 
 local pool_spec = { "kernel_size", kernel_size = { "integer|table", nil }, stride = { "integer|table", nil },
@@ -258,9 +259,7 @@ local AdaptiveAvgPool2d
 AdaptiveAvgPool2d, nn.AdaptiveAvgPool2d = class { "AdaptiveAvgPool2d", "output_size", output_size = "integer|table" }
 
 function AdaptiveAvgPool2d:forward(x)
-  local h, w = pair(self, "output_size", self.output_size)
-  local y = T.op("adaptive_avg_pool2d", { x }, { h, w })
-  return y
+  return (x:adaptive_avg_pool2d(self.output_size))
 end
 
 --- nn.cat: tensors side by side.
@@ -274,7 +273,7 @@ function nn.cat(list)
       err.user("cat: unknown option '%s'%s", tostring(k), err.hint(k, { dim = true }))
     end
   end
-  local y = T.cat(list, list.dim or 2)
+  local y = T.api.cat(list, list.dim or 2)
   return y
 end
 

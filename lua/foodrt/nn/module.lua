@@ -4,7 +4,7 @@ local lib = require "foodrt.ffi"
 local T, rng = require "foodrt.tensor", require "foodrt.rng"
 local err, line, opt = require "foodrt.err", require "foodrt.line", require "foodrt.opt"
 local fill = require "foodrt.nn.fill"
-local C, frt_scope = lib.C, lib.C.frt_scope
+local frt_scope = lib.C.frt_scope
 
 local M = {}
 local Module = {}
@@ -171,21 +171,8 @@ end
 local function invoke(self, ...)
   local caller = current
   local before = self._parent and caller or nil
-  if not before then M.pass = M.pass + 1 end
   if self._built and self._path then return enter(self, before, ...) end
   return prepare(self, before, caller, ...)
-end
-
-M.pass = 0  -- calls of an outermost module so far: call numbers of random layers count within one
-
---- which call of this module within the pass: 0 for the first.
-function Module:call_number()
-  if self._pass ~= M.pass then
-    rawset(self, "_pass", M.pass)
-    rawset(self, "_calls", -1)
-  end
-  self._calls = self._calls + 1
-  return self._calls
 end
 
 -- --- making modules ---------------------------------------------------------------------------------------
@@ -358,14 +345,14 @@ function Module:build(o, ...)
   if self._built and not given.input then return self end
   local args = { ... }
   if given.input then
-    args = { T.zeros(given.input) }
+    args = { T.api.zeros(given.input) }
   elseif #args == 0 then
     local size = self.default_input
     if not size then
       err.user("%s: parameters get their shapes on the first call: m:build { input = { n, 3, h, w } } makes them without data",
         tostring(self))
     end
-    args = { T.zeros(size) }
+    args = { T.api.zeros(size) }
   end
   local modes, root = {}, root_of(self)
   walk(self, function(m) modes[m] = m.training end)
@@ -397,15 +384,11 @@ M.build_spec = { "build", input = { "table", nil, "shape of the input" }, classe
 --- methods that a model may replace.
 M.overridable = { forward = true, features = true, classify = true }
 
---- "Linear made at recipe.lua:12".
+--- "nn.Linear 'backbone.fc'", as messages name a module.
 function Module:describe()
   local path = self._path
-  return ("nn.%s%s"):format(self.kind, path and path ~= "" and " '" .. path .. "'" or "")
-end
-
-function M.scope_reset()
-  current, building = nil, nil
-  C.frt_scope("")
+  local kind = type(rawget(self, "name")) == "string" and self.name or "nn." .. self.kind
+  return kind .. (path and path ~= "" and " '" .. path .. "'" or "")
 end
 
 return M

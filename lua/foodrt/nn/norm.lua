@@ -79,8 +79,8 @@ function LayerNorm:forward(x)
     self:param("weight", last, 1)
     self:param("bias", last, 0)
   end
-  local y = T.op("layer_norm", { x, rawget(self, "weight"), rawget(self, "bias") }, { self.n_dims, self.eps })
-  return y
+  if not self.affine then return (x:layer_norm { eps = self.eps, n_dims = self.n_dims }) end
+  return (x:layer_norm(self.weight, self.bias, { eps = self.eps, n_dims = self.n_dims }))
 end
 
 --- nn.GroupNorm: normalises over groups of channels and all positions.
@@ -98,15 +98,12 @@ GroupNorm, nn.GroupNorm = class({ "GroupNorm", "groups", groups = { "integer", n
 
 function GroupNorm:forward(x)
   want(self, x, 4, "[N, C, H, W]")
-  local n, c, h, w = unpack(x.shape)
-  if c % self.groups ~= 0 then err.user("%s: %d groups must divide %d channels", tostring(self), self.groups, c) end
+  local c = x.shape[2]
   if not rawget(self, "weight") then
     self:param("weight", { c }, 1)
     self:param("bias", { c }, 0)
   end
-  local flat = x:reshape { n, self.groups, c / self.groups * h * w }
-  local y = T.op("layer_norm", { flat }, { 1, self.eps })
-  return y:reshape { n, c, h, w } * self.weight:reshape { 1, c, 1, 1 } + self.bias:reshape { 1, c, 1, 1 }
+  return (x:group_norm(self.groups, self.weight, self.bias, { eps = self.eps }))
 end
 
 return nn

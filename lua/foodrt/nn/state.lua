@@ -252,7 +252,7 @@ local function copy(dst, src, shape)
   local bytes = numel(shape) * 4
   if src.dtype ~= "f32" then src = src:to "f32" end
   local buffer = ffi.new("float[?]", numel(shape))
-  if C.frt_is_var(src.ref) == 0 then T.realize(src) end
+  if C.frt_is_var(src.ref) == 0 then T.api.realize(src) end
   lib.check(C.frt_read(src.ref, buffer, bytes))
   dst:write(buffer, bytes)
 end

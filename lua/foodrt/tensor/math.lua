@@ -33,7 +33,7 @@ local function binary(name)
 end
 
 for _, name in ipairs { "neg", "exp", "log", "sqrt", "rsqrt", "abs", "sign", "sin", "cos", "erf", "tanh", "sigmoid",
-  "relu", "silu", "softplus", "floor" } do
+  "relu", "relu6", "silu", "softplus", "floor" } do
   methods[name] = unary(name)
 end
 for _, name in ipairs { "add", "sub", "mul", "div", "pow", "maximum", "minimum", "eq", "lt", "le" } do
@@ -102,11 +102,6 @@ function methods.clamp(x, low, high)
   if low ~= nil then x = methods.maximum(x, low) end
   if high ~= nil then x = methods.minimum(x, high) end
   return x
-end
-
---- min(max(x, 0), 6)
-function methods.relu6(x)
-  return methods.minimum(methods.maximum(x, 0), 6)
 end
 
 --- x * Phi(x), by the error function.

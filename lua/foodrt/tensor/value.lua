@@ -128,3 +128,22 @@ function methods.totable(t)
   end
   return build(1)
 end
+
+--- the values as C bytes (row-major), kept alive by what is returned and by t: a variable's own, else a copy.
+function R.bytes(t)
+  ready(t)
+  local p = C.frt_is_var(t.ref) ~= 0 and C.frt_var_data(t.ref) or nil
+  if p ~= nil then return p end
+  return (R.read(t))
+end
+
+--- fills a variable by fn(pointer, bytes), which returns a status; gives that back.
+function R.fill_from(t, fn)
+  local bytes = t:numel() * R.SIZE[t.dtype]
+  local p = C.frt_var_data(t.ref)
+  if p == nil then lib.check(C.frt_var_write(t.ref, ffi.new("char[?]", bytes), bytes)) end
+  p = p ~= nil and p or C.frt_var_data(t.ref)
+  local status = fn(p, bytes)
+  if status ~= 0 then return status end
+  return C.frt_var_write(t.ref, p, bytes)
+end

@@ -1,8 +1,8 @@
 // depthwise.c -- depthwise convolution forward and backward by input: source rows are copied into a
 // ring of padded rows, then each output row is a sum over taps with 8 outputs in registers.
 //
-// Backward by input is the same sum: the outputs of one column phase (w + left) mod stride meet every
-// stride-th tap, in reverse, one source column further for each output.
+// Backward by input is the same sum: the outputs of one column phase (w + left) mod stride meet
+// every stride-th tap, in reverse, one source column further for each output.
 #include "cpu/kernels/depthwise.h"
 
 #include "cpu/kernels/act.h"
@@ -10,7 +10,7 @@
 // The taps of one output row: n_row source rows with their packed weights [taps][FRT_VL].
 typedef struct dw_taps {
   int32_t n_row, kw, dil;
-  int64_t step;  // floats between the source columns of neighbouring outputs
+  int64_t step; // floats between the source columns of neighbouring outputs
   const float *rows[FRT_DW_MAX_KERNEL], *weight[FRT_DW_MAX_KERNEL];
   vf bias;
 } dw_taps;
@@ -101,7 +101,8 @@ static void row_any(const dw_taps *t, int64_t at, int64_t count, float *o, int64
       int32_t j = 0;
       for (; j + 1 < t->kw; j += 2) {
         a = v_fma(v_load(in + (int64_t)j * t->dil * FRT_VL), v_load(wt + j * FRT_VL), a);
-        b = v_fma(v_load(in + (int64_t)(j + 1) * t->dil * FRT_VL), v_load(wt + (j + 1) * FRT_VL), b);
+        b =
+          v_fma(v_load(in + (int64_t)(j + 1) * t->dil * FRT_VL), v_load(wt + (j + 1) * FRT_VL), b);
       }
       if (j < t->kw) {
         a = v_fma(v_load(in + (int64_t)j * t->dil * FRT_VL), v_load(wt + j * FRT_VL), a);
@@ -126,7 +127,7 @@ static row_fn choose_row(int32_t kw, int64_t step, int32_t dil)
 typedef struct dw_phase {
   int64_t w0, stride, count, start, step;
   int32_t kw, dil, tap0, tap_step;
-  int64_t weight;  // floats into a block's packed weights
+  int64_t weight; // floats into a block's packed weights
   row_fn row;
 } dw_phase;
 
@@ -138,7 +139,7 @@ typedef struct dw_gather {
   dw_ring ring;
   dw_items items;
   int32_t n_phase, threads;
-  int64_t packed;  // floats of all packed weights
+  int64_t packed; // floats of all packed weights
   size_t per_thread;
   dw_phase phase[FRT_DW_MAX_STRIDE];
 } dw_gather;
@@ -151,8 +152,12 @@ static void phases(dw_gather *d)
   for (int32_t q = 0; q < (d->backward ? g->stride_w : 1); q++) {
     dw_phase *p = &d->phase[d->n_phase];
     if (!d->backward) {
-      *p = (dw_phase){.stride = 1, .count = d->tw, .step = g->stride_w, .kw = g->kw,
-        .dil = g->dil_w, .tap_step = 1};
+      *p = (dw_phase){.stride = 1,
+                      .count = d->tw,
+                      .step = g->stride_w,
+                      .kw = g->kw,
+                      .dil = g->dil_w,
+                      .tap_step = 1};
     } else {
       // Filter columns j with (q - j * dil) a multiple of the stride, greatest first.
       int32_t s = g->stride_w, first = -1, every = 1, n = 0;
@@ -165,10 +170,16 @@ static void phases(dw_gather *d)
       }
       int64_t w0 = (((q - g->left) % s) + s) % s;
       int32_t last = first + (n - 1) * every;
-      *p = (dw_phase){.w0 = w0, .stride = s, .count = w0 < d->tw ? (d->tw - 1 - w0) / s + 1 : 0,
-        .step = 1, .kw = n, .dil = n > 1 ? every * g->dil_w / s : 1, .tap0 = last,
-        .tap_step = -every};
-      p->start = n > 0 ? dw_floor_div(w0 + g->left - (int64_t)last * g->dil_w, s) + d->ring.left : 0;
+      *p = (dw_phase){.w0 = w0,
+                      .stride = s,
+                      .count = w0 < d->tw ? (d->tw - 1 - w0) / s + 1 : 0,
+                      .step = 1,
+                      .kw = n,
+                      .dil = n > 1 ? every * g->dil_w / s : 1,
+                      .tap0 = last,
+                      .tap_step = -every};
+      p->start =
+        n > 0 ? dw_floor_div(w0 + g->left - (int64_t)last * g->dil_w, s) + d->ring.left : 0;
     }
     p->weight = weight;
     weight += (int64_t)p->kw * g->kh * FRT_VL;
@@ -299,8 +310,8 @@ static void item(const dw_gather *d, int64_t index, const float *x, const float 
     if (n_row > 0) {
       // Dilated or backward, a later target row may need an earlier source row: all within reach.
       int64_t reach = (int64_t)(g->kh - 1) * g->dil_h;
-      int64_t low = d->backward ? dw_floor_div(t + g->top - reach, g->stride_h)
-                                : t * g->stride_h - g->top;
+      int64_t low =
+        d->backward ? dw_floor_div(t + g->top - reach, g->stride_h) : t * g->stride_h - g->top;
       int64_t high = source[n_row - 1];
       for (next = FRT_MAX(next, low); next <= high; next++) {
         dw_ring_fill(&d->ring, ring, image + next * d->sw * g->c, g->c, c0, blocks,
@@ -312,8 +323,8 @@ static void item(const dw_gather *d, int64_t index, const float *x, const float 
       int64_t lanes = FRT_MIN(FRT_VL, g->c - c0 - b * FRT_VL);
       vf start = v_zero();
       if (bias != NULL) {
-        start = lanes < FRT_VL ? v_load_n(bias + c0 + b * FRT_VL, lanes)
-                               : v_load(bias + c0 + b * FRT_VL);
+        start =
+          lanes < FRT_VL ? v_load_n(bias + c0 + b * FRT_VL, lanes) : v_load(bias + c0 + b * FRT_VL);
       }
       block_row(d, ring + b * d->ring.block, packed + (b0 + b) * taps * FRT_VL, n_row, source,
                 filter, start, spare, lanes, row + b * FRT_VL);

@@ -3,15 +3,16 @@
 #pragma once
 #include "cpu/kernels/vec.h"
 
-// Channels are walked in groups of this many bytes, so that rows are read in long pieces.
-enum { DW_GROUP = 256 / FRT_VBYTES, DW_RING_BYTES = 512 << 10 };
+// Channels are walked in groups: as many as keep the ring in the first cache, if that is at least
+// DW_PIECE bytes of each pixel, else as many as keep it in the second (rows are then read whole).
+enum { DW_PIECE = 256, DW_RING_L1 = 24 << 10, DW_RING_L2 = 512 << 10 };
 
 // Source rows live in a ring: slot = row % slots, each [width][FRT_VL] per block of channels, with
 // `left` zero columns in front and zeros behind.
 typedef struct dw_ring {
-  int64_t slots, width, left, copy;  // copy: columns taken from the source
-  int64_t row, block;                // floats per row, per block of channels
-  int32_t blocks;                    // blocks per group
+  int64_t slots, width, left, copy; // copy: columns taken from the source
+  int64_t row, block;               // floats per row, per block of channels
+  int32_t blocks;                   // blocks per group
 } dw_ring;
 
 // One item: rows [from, to) of one group of channels of one image.
@@ -35,11 +36,13 @@ FRT_INLINE void dw_ring_size(dw_ring *r, int64_t slots, int64_t width, int64_t l
   r->left = left;
   r->copy = FRT_MAX(0, FRT_MIN(source_width, width - left));
   r->row = width * FRT_VL;
-  r->block = (slots + 1) * r->row;  // the last slot stays zero: rows outside the source
-  int64_t fit = DW_RING_BYTES / (r->block * 4);
-  r->blocks = (int32_t)FRT_MAX(1, FRT_MIN(DW_GROUP, fit));
+  r->block = (slots + 1) * r->row; // the last slot stays zero: rows outside the source
+  int64_t fit = DW_RING_L1 / (r->block * 4);
+  fit = fit * FRT_VBYTES >= DW_PIECE ? fit : DW_RING_L2 / (r->block * 4);
+  r->blocks = (int32_t)FRT_MAX(1, FRT_MIN(fit, 4096));
 }
-// Cuts n images x groups of channels x chunks of rows: at least four items per thread if the rows allow.
+// Cuts n images x groups of channels x chunks of rows: at least four items per thread if the rows
+// allow.
 FRT_INLINE void dw_cut(dw_items *it, int64_t n, int64_t c, int64_t rows, int32_t group_blocks,
                        int32_t threads)
 {
@@ -51,22 +54,20 @@ FRT_INLINE void dw_cut(dw_items *it, int64_t n, int64_t c, int64_t rows, int32_t
   it->chunks = (rows + it->rows - 1) / it->rows;
   it->count = it->n * it->groups * it->chunks;
 }
-// Copies source row `row` (row of [width][c] at src) of `blocks` blocks from channel c0 into the ring.
+// Copies source row `row` (row of [width][c] at src) of `blocks` blocks from channel c0 into the
+// ring.
 FRT_INLINE void dw_ring_fill(const dw_ring *r, float *ring, const float *src, int64_t c, int64_t c0,
                              int32_t blocks, int64_t slot)
 {
-  for (int32_t b = 0; b < blocks; b++) {
-    float *to = ring + b * r->block + slot * r->row + r->left * FRT_VL;
-    const float *from = src + c0 + b * FRT_VL;
-    int64_t lanes = c - c0 - b * FRT_VL;
-    if (lanes >= FRT_VL) {
-      for (int64_t w = 0; w < r->copy; w++) {
-        v_store(to + w * FRT_VL, v_load(from + w * c));
-      }
-    } else {
-      for (int64_t w = 0; w < r->copy; w++) {
-        v_store(to + w * FRT_VL, v_load_n(from + w * c, lanes));
-      }
+  int64_t channels = FRT_MIN(c - c0, blocks * FRT_VL), full = channels / FRT_VL;
+  float *to = ring + slot * r->row + r->left * FRT_VL;
+  const float *from = src + c0;
+  for (int64_t w = 0; w < r->copy; w++, to += FRT_VL, from += c) {
+    for (int64_t b = 0; b < full; b++) {
+      v_store(to + b * r->block, v_load(from + b * FRT_VL));
+    }
+    if (full < blocks) {
+      v_store(to + full * r->block, v_load_n(from + full * FRT_VL, channels - full * FRT_VL));
     }
   }
 }

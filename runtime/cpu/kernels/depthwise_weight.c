@@ -7,9 +7,9 @@
 enum { MAX_ROWS = 16 };
 
 typedef struct dw_pass {
-  int64_t rows, wo, dy_step;           // output rows and columns; floats between columns of dy
-  const float *dy[MAX_ROWS];           // per output row
-  const float *in[MAX_ROWS][FRT_DW_MAX_KERNEL];  // per output row and filter row: ring rows
+  int64_t rows, wo, dy_step; // output rows and columns; floats between columns of dy
+  const float *dy[MAX_ROWS]; // per output row
+  const float *in[MAX_ROWS][FRT_DW_MAX_KERNEL]; // per output row and filter row: ring rows
 } dw_pass;
 
 // dw[k0 .. k0+kh)[kw] += over rows and columns of dy * x.
@@ -66,7 +66,7 @@ DW_TAPS_2(3, 7)
 enum { ROWS_5 = 5, ROWS_7 = 3 };
 #define FRT_WIDE(f) f
 #else
-enum { ROWS_5 = 2, ROWS_7 = 1 };  // sixteen registers
+enum { ROWS_5 = 2, ROWS_7 = 1 }; // sixteen registers
 #define FRT_WIDE(f) NULL
 #endif
 static const taps_fn taps_3[2][3] = {
@@ -109,7 +109,10 @@ static void taps_all(const frt_depthwise *g, const dw_pass *p, float *dw)
   int32_t s = g->stride_w, most = 0;
   const taps_fn *by_rows = NULL;
   if (g->dil_w == 1 && (s == 1 || s == 2)) {
-    by_rows = g->kw == 3 ? taps_3[s - 1] : g->kw == 5 ? taps_5[s - 1] : g->kw == 7 ? taps_7[s - 1] : 0;
+    by_rows = g->kw == 3   ? taps_3[s - 1]
+              : g->kw == 5 ? taps_5[s - 1]
+              : g->kw == 7 ? taps_7[s - 1]
+                           : 0;
     most = g->kw == 3 ? 3 : g->kw == 5 ? ROWS_5 : ROWS_7;
   }
   if (by_rows == NULL) {
@@ -130,8 +133,8 @@ typedef struct dw_weight {
   const frt_depthwise *g;
   dw_ring ring;
   dw_items items;
-  int32_t threads, rows;  // rows: output rows per pass
-  int64_t sums;           // floats of one thread's sums
+  int32_t threads, rows; // rows: output rows per pass
+  int64_t sums;          // floats of one thread's sums
   size_t per_thread;
 } dw_weight;
 
