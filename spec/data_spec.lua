@@ -33,8 +33,8 @@ describe("data.folder", function()
     assert.equal("data.folder: 'size' must be at least 1, got 0", message(data.folder, { "x", size = 0 }))
     assert.equal("data.folder: 'train' must be a list of augments, got string ('flip') at [1]",
       message(data.folder, { "x", train = { "flip" } }))
-    assert.equal("eval: unknown option 'crop', did you mean 'crop_pct'?",
-      message(data.folder, { "x", eval = { crop = 1 } }))
+    assert.equal("eval: unknown option 'crop_pc', did you mean 'crop_pct'?",
+      message(data.folder, { "x", eval = { crop_pc = 1 } }))
     assert.equal("data.folder: 'std' must be three numbers 1e-06 to 10", message(data.folder, { "x", std = { 0, 1, 1 } }))
     assert.equal("data.folder: 'on_bad' must be one of substitute, skip, error, got 'skipp', did you mean 'skip'?",
       message(data.folder, { "x", on_bad = "skipp" }))

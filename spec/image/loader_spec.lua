@@ -36,9 +36,8 @@ local TRAIN = { augment.random_resized_crop {}, augment.flip {}, augment.rotatio
   augment.color_jitter { 0.4, 0.4, 0.4, 0.1 } }
 
 local function view(list)
-  local v, n = ffi.new "frt_view", nil
-  local compiled
-  compiled, n = augment.compile(list)
+  local v = ffi.new "frt_view"
+  local compiled, n = augment.compile(list)
   v.size, v.n_augment, v.augment = SIZE, n, compiled
   for c = 0, 2 do v.mean[c], v.std[c], v.fill[c] = 0.5, 0.25, 128 end
   return v, compiled
