@@ -26,6 +26,17 @@ describe("data.folder", function()
       d:preprocessing())
   end)
 
+  it("takes a model's mean, crop and interpolation where the recipe says nothing", function()
+    local model = { preprocess = { mean = { 0.5, 0.5, 0.5 }, std = { 0.5, 0.5, 0.5 }, crop_pct = 1, crop_mode = "squash",
+      interpolation = "bicubic" } }
+    local d = data.folder { "nowhere", size = 64, eval = { interpolation = "bilinear" } }
+    assert.equal("both edges to 64, middle 64 x 64 (bilinear), mean 0.500 0.500 0.500, std 0.500 0.500 0.500",
+      d:suit(model):preprocessing())
+    assert.same({ 128, 128, 128 }, d:settings().fill)
+    local inside = { modules = function() return pairs { model } end }
+    assert.equal("squash", data.folder({ "nowhere" }):suit(inside):settings().mode)
+  end)
+
   it("rejects what it does not know, at the recipe's line", function()
     local ok, why = pcall(function() return data.folder { "x", sice = 96 } end)
     assert.is_false(ok)
