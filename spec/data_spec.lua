@@ -212,6 +212,37 @@ describe("data:loader", function()
   end)
 end)
 
+describe("data.manifest", function()
+  local function listed(text)
+    process.write(dir .. "/good/list.csv", text)
+    return data.manifest { dir .. "/good/list.csv", size = 8, batch = 2 }
+  end
+
+  it("reads paths, splits and any number of label columns, which may be empty", function()
+    local m = listed('path,split,dish,taste\ntrain/ant/01.bmp,train,"fried ""rice"", hot",salty\n'
+      .. "train/bee/01.bmp,train,apple pie,\r\nval/bee/01.bmp,val,apple pie,salty\n")
+    m:open()
+    assert.same({ "apple pie", 'fried "rice", hot' }, m.classes)
+    assert.same({ 2, 1, 0 }, { m:count "train", m:count "val", m:count "test" })
+    local loader = m:loader("train", { shuffle = false })
+    local b = loader:next()
+    assert.same({ 2, 1 }, b.y:totable())
+    assert.same({ 1, 0 }, b.labels.taste:totable())
+    assert.equal(b.y, b.labels.dish)
+    loader:stop()
+  end)
+
+  it("names file and row of what is wrong", function()
+    local function why(text) local m = listed(text) return message(m.open, m) end
+    assert.equal("data: 'DIR/good/list.csv' has no column 'path'", why "file,dish\nx,y\n")
+    assert.equal("data: 'DIR/good/list.csv' has no label column", why "path,split\nx,train\n")
+    assert.equal("data: DIR/good/list.csv: row 2: split must be train, val or test, got 'dev'", why "path,split,dish\nx,dev,y\n")
+    assert.equal("data: DIR/good/list.csv: row 3: dish 'piza' is not in training, did you mean 'pizza'?",
+      why "path,split,dish\nx,train,pizza\ny,val,piza\n")
+    assert.equal("data: no photo of split 'train' in 'DIR/good/list.csv'", why "path,split,dish\nx,val,\n")
+  end)
+end)
+
 describe("augments", function()
   it("print as they are written", function()
     assert.equal("random_resized_crop { interpolation = bilinear, ratio = { 0.75, 1.333 }, scale = { 0.8, 1 } }",

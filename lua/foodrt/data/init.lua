@@ -12,22 +12,34 @@ local data = {}
 local Data = {}
 Data.__index = Data
 
---- Options of data.folder; an override is checked against them.
-data.FOLDER = { "data.folder", "root",
+-- Options that both ways of naming photos share.
+local function options(name, first, more)
+  local spec = { name, first,
+    size = { "integer", 224, "edge of what the network sees", min = 1, max = 4096 },
+    batch = { "integer", 32, "photos in a batch", min = 1, max = 65536 },
+    train = { "table", {}, "augments of training photos" },
+    eval = { "table", {}, "crop_pct, mode, interpolation of evaluation photos" },
+    mean = { "table", nil, "subtracted from red, green, blue in 0 .. 1; the model's, or ImageNet's" },
+    std = { "table", nil, "then divided by this; likewise" },
+    fill = { "table", nil, "red, green, blue 0 .. 255 where the photo ends; the mean colour when left out" },
+    on_bad = { "string", "substitute", "a training photo that can't be read", one_of = { "substitute", "skip", "error" } },
+    workers = { "integer", nil, "loader threads; as many as cores when left out", min = 1, max = 256 },
+    prefetch = { "integer", 2, "batches made ahead", min = 1, max = 64 },
+    shrink = { "boolean", true, "let training decode JPEGs at 1/2, 1/4, 1/8 where that leaves enough pixels" },
+  }
+  for key, rule in pairs(more) do spec[key] = rule end
+  return spec
+end
+
+--- Options of data.folder and data.manifest; an override is checked against data.spec, one of them.
+data.FOLDER = options("data.folder", "root", {
   root = { "string", "data", "folder with train, val and test in it" },
-  size = { "integer", 224, "edge of what the network sees", min = 1, max = 4096 },
-  batch = { "integer", 32, "photos in a batch", min = 1, max = 65536 },
-  train = { "table", {}, "augments of training photos" },
-  eval = { "table", {}, "crop_pct, mode, interpolation of evaluation photos" },
-  mean = { "table", nil, "subtracted from red, green, blue in 0 .. 1; the model's, or ImageNet's" },
-  std = { "table", nil, "then divided by this; likewise" },
-  fill = { "table", nil, "red, green, blue 0 .. 255 where the photo ends; the mean colour when left out" },
-  on_bad = { "string", "substitute", "a training photo that can't be read", one_of = { "substitute", "skip", "error" } },
-  workers = { "integer", nil, "loader threads; as many as cores when left out", min = 1, max = 256 },
-  prefetch = { "integer", 2, "batches made ahead", min = 1, max = 64 },
-  shrink = { "boolean", true, "let training decode JPEGs at 1/2, 1/4, 1/8 where that leaves enough pixels" },
   attributes = { "string", nil, "CSV file: class and further labels that follow from it" },
-}
+})
+data.MANIFEST = options("data.manifest", "file", {
+  file = { "string", "manifest.csv", "CSV file: path, split and label columns; the first label is y" },
+  root = { "string", nil, "folder that paths start from; the file's own when left out" },
+})
 
 --- Options of eval. What is left out is the model's (data:suit), else as in DEFAULTS.
 data.EVAL = { "eval",
@@ -39,35 +51,47 @@ data.EVAL = { "eval",
 local DEFAULTS = { mean = { 0.485, 0.456, 0.406 }, std = { 0.229, 0.224, 0.225 }, crop_pct = 0.875, crop_mode = "center",
   interpolation = "bilinear" }
 
-local function three(key, v, least, most)
+local function three(name, key, v, least, most)
   for i = 1, 3 do
     if #v ~= 3 or type(v[i]) ~= "number" or not (v[i] >= least and v[i] <= most) then
-      err.user("data.folder: '%s' must be three numbers %g to %g", key, least, most)
+      err.user("%s: '%s' must be three numbers %g to %g", name, key, least, most)
     end
   end
 end
 
-local function check(given)
-  local o = opt.check(data.FOLDER, given)
+local function check(spec, given)
+  local o, name = opt.check(spec, given), spec[1]
   for i, a in ipairs(o.train) do
     if not augment.is(a) then
-      err.user("data.folder: 'train' must be a list of augments, got %s at [%d]", opt.show(a), i)
+      err.user("%s: 'train' must be a list of augments, got %s at [%d]", name, opt.show(a), i)
     end
   end
   for key in pairs(o.train) do
-    if type(key) ~= "number" then err.user("data.folder: 'train' must be a list of augments, got key '%s'", key) end
+    if type(key) ~= "number" then err.user("%s: 'train' must be a list of augments, got key '%s'", name, key) end
   end
   o.eval = opt.check(data.EVAL, o.eval)
-  if o.mean then three("mean", o.mean, -10, 10) end
-  if o.std then three("std", o.std, 1e-6, 10) end
-  if o.fill then three("fill", o.fill, 0, 255) end
+  if o.mean then three(name, "mean", o.mean, -10, 10) end
+  if o.std then three(name, "std", o.std, 1e-6, 10) end
+  if o.fill then three(name, "fill", o.fill, 0, 255) end
   return o
+end
+
+local function made(spec, given)
+  local self = setmetatable(check(spec, given), Data)
+  self.spec, self.line = spec, err.where():gsub(": $", "")
+  return self
 end
 
 --- photos in class folders. See data.FOLDER for the options.
 function data.folder(given)
-  local self = setmetatable(check(given), Data)
-  self.line = err.where():gsub(": $", "")
+  local self = made(data.FOLDER, given)
+  return self
+end
+
+--- photos listed in a CSV file with a header: path, split (train, val, test), then label columns, of which any
+--- may be empty for a photo. See data.MANIFEST for the options.
+function data.manifest(given)
+  local self = made(data.MANIFEST, given)
   return self
 end
 
@@ -79,10 +103,10 @@ end
 --- checks the options again (overrides may have changed them).
 function Data:recheck()
   local given = {}
-  for key in pairs(data.FOLDER) do
+  for key in pairs(self.spec) do
     if type(key) == "string" then given[key] = rawget(self, key) end
   end
-  for key, value in pairs(check(given)) do self[key] = value end
+  for key, value in pairs(check(self.spec, given)) do self[key] = value end
 end
 
 --- looks at the folders and lists the photos. classes = { names }: take these and don't need train;
@@ -91,7 +115,8 @@ function Data:open(given)
   if self.splits then return self end
   local o = opt.check({ "data:open", classes = { "table", nil }, splits = { "table", nil } }, given)
   self:recheck()
-  scan.open(self, o.classes, o.splits)
+  local source = self.spec == data.MANIFEST and require "foodrt.data.manifest" or scan
+  source.open(self, o.classes, o.splits)
   return self
 end
 
@@ -187,7 +212,7 @@ function Data:loader(split, given)
   if not self.splits then self:open() end
   local s = self.splits[split]
   if not s then
-    err.user("data: no split '%s' in '%s'%s", split, self.root, err.hint(split, self.splits))
+    err.user("data: no split '%s' in '%s'%s", split, self.file or self.root, err.hint(split, self.splits))
   end
   local loader = require("foodrt.data.loader").new(self, split, s, given)
   return loader
