@@ -4,7 +4,7 @@
 static frt_status plan(frt_step *s)
 {
   FRT_TRY(frt__bn_plan(s));
-  s->scratch += (size_t)s->in[0]->shape.dim[1] * sizeof(float);  // the variances' inverse roots
+  s->scratch += (size_t)s->in[0]->shape.dim[1] * sizeof(float); // the variances' inverse roots
   return FRT_OK;
 }
 static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)

@@ -1,4 +1,5 @@
-// bn.h -- what the batch norm kernels' glue shares: which steps the own kernels run, and their sizes.
+// bn.h -- what the batch norm kernels' glue shares: which steps the own kernels run, and their
+// sizes.
 #pragma once
 #include "cpu/kernels/kernels.h"
 

@@ -1,4 +1,5 @@
-// fused_bn_act_grad.c -- gradient of batch norm + activation: the activation's input is computed again.
+// fused_bn_act_grad.c -- gradient of batch norm + activation: the activation's input is computed
+// again.
 #include "cpu/bn.h"
 
 static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)

@@ -5,7 +5,7 @@
 #include "cpu/kernels/kernels.h"
 #include "cpu/move.h"
 
-enum { BLOCK = 256, STRETCH = 2048, MAX_PART = 512, SMALL = 32768 };
+enum { BLOCK = 256, STRETCH = 256, MAX_PART = 512, SMALL = 32768 };
 
 typedef struct dims {
   int32_t ndim;

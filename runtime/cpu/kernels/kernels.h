@@ -63,7 +63,8 @@ void FRT_K(adam)(const struct frt_adam *a);
 void FRT_K(sgd)(const struct frt_sgd *a);
 size_t FRT_K(norm_scratch)(int32_t n, const int64_t *numel);
 double FRT_K(norm)(int32_t n, const float *const *x, const int64_t *numel, void *scratch);
-void FRT_K(uniform_row)(const uint32_t key[2], uint32_t step, uint32_t sample, int64_t n, float *y);
+void FRT_K(uniform)(const uint32_t key[2], uint64_t step, uint32_t sample, int64_t rows, int64_t n,
+                    float *y);
 #endif
 
 // Scratch sizes depend on frt_threads(): ask when the plan is compiled, run with as many threads.
@@ -109,8 +110,10 @@ typedef struct frt_kernels {
   size_t (*norm_scratch)(int32_t n, const int64_t *numel);
   double (*norm)(int32_t n, const float *const *x, const int64_t *numel, void *scratch);
 
-  // y[i] for row `sample`: words first .. first + n - 1 of Philox with this key (uniform.c).
-  void (*uniform_row)(const uint32_t key[2], uint32_t step, uint32_t sample, int64_t n, float *y);
+  // y[row][j] from Philox as runtime/ops/uniform.c says, rows numbered from `sample`; key is the
+  // op's.
+  void (*uniform)(const uint32_t key[2], uint64_t step, uint32_t sample, int64_t rows, int64_t n,
+                  float *y);
 } frt_kernels;
 
 // The table of the instruction set in use.

@@ -22,5 +22,12 @@ const frt_kernels FRT_K(kernels) = {
   .bn_stats = FRT_K(bn_stats),
   .bn_apply = FRT_K(bn_apply),
   .bn_grad = FRT_K(bn_grad),
+  .reduce_rows_scratch = FRT_K(reduce_rows_scratch),
+  .reduce_rows = FRT_K(reduce_rows),
   .chain = FRT_K(chain),
+  .adam = FRT_K(adam),
+  .sgd = FRT_K(sgd),
+  .norm_scratch = FRT_K(norm_scratch),
+  .norm = FRT_K(norm),
+  .uniform = FRT_K(uniform),
 };
