@@ -83,7 +83,8 @@ typedef struct frt_case {
   int32_t n_in;
   int64_t dim[6][6];
   const char *fill;  // one letter per input: n normal, p positive (0.1 .. 2), u in (-0.9, 0.9), i class
-                     // number below the case's `classes`, k kink-free (|x| > 0.1); NULL: all n
+                     // number below the case's `classes`, k kink-free (|x| > 0.1), b 0 or 1;
+                     // NULL: all n
   int32_t classes;
   double attr[24];
 } frt_case;
@@ -193,6 +194,9 @@ typedef struct frt_photo {
 } frt_photo;
 FRT_API frt_status frt_photo_read(const char *path, frt_photo *out);
 FRT_API void frt_photo_free(frt_photo *photo);
+// rgb[h, w, 3]: Pillow's resize, bit for bit. interpolation: 0 bilinear, 1 bicubic.
+FRT_API frt_status frt_photo_resize(const frt_photo *photo, int32_t w, int32_t h,
+                                    int32_t interpolation, uint8_t *rgb);
 
 typedef enum frt_augment_kind {
   FRT_AUG_RESIZE = 0,   // size (0: the view's), edge: 0 shortest, 1 longest, 2 both

@@ -1,7 +1,5 @@
 // colour.c -- brightness, contrast, saturation, hue, grey and normalisation of 8-bit pixels.
 // The first three equal Pillow's ImageEnhance bit for bit, and so torchvision's ColorJitter.
-#include <math.h>
-
 #include "image.h"
 
 // Pillow's blend of `from` and `to`: truncated inside 0 .. 255, clipped outside.
@@ -58,25 +56,44 @@ void frt__grayscale(uint8_t *rgb, int64_t n)
   }
 }
 
-// Turns the hue by shift of a full circle and keeps value and saturation: channel c of a colour of
-// hue h (in sixths) is v - (v - min) * clamp(min(k, 4 - k), 0, 1) with k = (n_c + h) mod 6, n = 5,
-// 3, 1.
-void frt__hue(uint8_t *rgb, int64_t n, double shift)
+// Turns the hue by `turn` sixths of a circle and keeps value and saturation: channel c of a colour
+// of hue h (in sixths) is hi - (hi - lo) * clamp(min(k, 4 - k), 0, 1) with k = (n_c + h) mod 6, n =
+// 5, 3, 1.
+enum { BLOCK = 64 };
+FRT__CLONES
+static void turn_hue(float r[BLOCK], float g[BLOCK], float b[BLOCK], float turn)
 {
-  float turn = (float)(shift * 6);
-  for (int64_t i = 0; i < n; i++, rgb += 3) {
-    float r = rgb[0], g = rgb[1], b = rgb[2];
-    float hi = fmaxf(r, fmaxf(g, b)), lo = fminf(r, fminf(g, b)), range = hi - lo;
-    if (range == 0) {
-      continue;
-    }
-    float h = hi == r ? (g - b) / range : hi == g ? 2 + (b - r) / range : 4 + (r - g) / range;
-    h += turn;
+  for (int32_t i = 0; i < BLOCK; i++) {
+    float hi = r[i] > g[i] ? r[i] : g[i], lo = r[i] < g[i] ? r[i] : g[i];
+    hi = b[i] > hi ? b[i] : hi;
+    lo = b[i] < lo ? b[i] : lo;
+    float range = hi - lo, inv = 1 / (range > 0 ? range : 1);
+    float of_r = (g[i] - b[i]) * inv, of_g = 2 + (b[i] - r[i]) * inv,
+          of_b = 4 + (r[i] - g[i]) * inv;
+    float h = turn + (hi == r[i] ? of_r : hi == g[i] ? of_g : of_b) + 12; // never negative
+    float out[3];
     for (int32_t c = 0; c < 3; c++) {
       float k = (float)(5 - 2 * c) + h;
-      k -= 6 * floorf(k * (1.0f / 6));
-      float part = fmaxf(fminf(fminf(k, 4 - k), 1), 0);
-      rgb[c] = (uint8_t)(hi - range * part + 0.5f);
+      k -= 6 * (float)(int32_t)(k * (1.0f / 6));
+      float part = k < 4 - k ? k : 4 - k;
+      part = part < 0 ? 0 : part > 1 ? 1 : part;
+      out[c] = hi - range * part + 0.5f;
+    }
+    r[i] = out[0], g[i] = out[1], b[i] = out[2];
+  }
+}
+
+void frt__hue(uint8_t *rgb, int64_t n, double shift)
+{
+  float r[BLOCK] = {0}, g[BLOCK] = {0}, b[BLOCK] = {0};
+  for (int64_t at = 0; at < n; at += BLOCK, rgb += 3 * BLOCK) {
+    int32_t m = (int32_t)FRT_MIN(n - at, (int64_t)BLOCK);
+    for (int32_t i = 0; i < m; i++) {
+      r[i] = rgb[3 * i], g[i] = rgb[3 * i + 1], b[i] = rgb[3 * i + 2];
+    }
+    turn_hue(r, g, b, (float)(shift * 6));
+    for (int32_t i = 0; i < m; i++) {
+      rgb[3 * i] = (uint8_t)r[i], rgb[3 * i + 1] = (uint8_t)g[i], rgb[3 * i + 2] = (uint8_t)b[i];
     }
   }
 }

@@ -269,12 +269,6 @@ static bool to_srgb(const frt__vips_api *v, VipsImage **im)
          step(v, im, v->cast(*im, &next, VIPS_FORMAT_UCHAR, NULL), &next);
 }
 
-// Address of a pixel of an 8-bit RGB region (libvips's own macro calls a function of the library).
-static const uint8_t *pixel(const VipsRegion *r, int32_t x, int32_t y)
-{
-  return r->data + (ptrdiff_t)(y - r->valid.top) * r->bpl + (ptrdiff_t)(x - r->valid.left) * 3;
-}
-
 static frt_status read_part(const frt__vips_api *v, const job *j, VipsImage *im, frt__rect part)
 {
   frt__rect raw = raw_part(j, part);
@@ -291,7 +285,8 @@ static frt_status read_part(const frt__vips_api *v, const job *j, VipsImage *im,
       return bad_vips(j, v);
     }
     for (int32_t i = 0; i < r.height; i++) {
-      memcpy(into->p + row * (size_t)(y + i), pixel(region, raw.x, r.top + i), row);
+      const VipsPel *p = region->data + (ptrdiff_t)region->bpl * (r.top + i - region->valid.top);
+      memcpy(into->p + row * (size_t)(y + i), p + 3 * (raw.x - region->valid.left), row);
     }
   }
   v->object_unref(region);

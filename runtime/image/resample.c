@@ -144,6 +144,28 @@ frt_status frt__resample(frt__scratch *s, const frt__resize *r)
   return FRT_OK;
 }
 
+frt_status frt_photo_resize(const frt_photo *photo, int32_t w, int32_t h, int32_t interpolation,
+                            uint8_t *rgb)
+{
+  FRT_CHECK(w >= 1 && h >= 1 && w <= 65536 && h <= 65536, FRT_EARG,
+            "photo: size must be 1 to 65536, got %d x %d", w, h);
+  frt__scratch s = {0};
+  frt__resize r = {
+    .src = photo->rgb,
+    .w = photo->w,
+    .h = photo->h,
+    .box = {0, 0, photo->w, photo->h},
+    .dst = rgb,
+    .ow = w,
+    .oh = h,
+    .dst_stride = (size_t)w * 3,
+    .filter = interpolation
+  };
+  frt_status status = frt__resample(&s, &r);
+  frt__scratch_free(&s);
+  return status;
+}
+
 void frt__warp_bilinear(const frt__warp *w)
 {
   for (int32_t y = 0; y < w->oh; y++) {

@@ -171,6 +171,7 @@ end
 
 --- runs the command line `args` ([0] is the program) and returns the exit status
 function cli.main(args)
+  jit.opt.start "maxsnap=1000"  -- runtime/host/interrupt.c takes one per line of a trace
   local ok, status = xpcall(function() return dispatch(args) end, require "foodrt.traceback")
   if not ok then
     if type(status) == "table" and status.usage then

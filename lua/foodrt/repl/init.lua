@@ -3,64 +3,7 @@
 local host = require "foodrt.host"
 local traceback = require "foodrt.traceback"
 
-local KEYWORDS = { "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local",
-  "nil", "not", "or", "repeat", "return", "then", "true", "until", "while" }
 local MAX_ITEMS, MAX_DEPTH = 20, 3
-
--- Adds to `found` every name of `t` that starts with `prefix`; follows __index, also a tensor's.
-local function collect(t, prefix, found, methods_only)
-  local tensor = package.loaded["foodrt.tensor"]
-  for _ = 1, 8 do
-    if type(t) ~= "table" then return end
-    for name, value in pairs(t) do
-      if type(name) == "string" and name:sub(1, #prefix) == prefix and name:match "^[%a_][%w_]*$"
-        and (not methods_only or type(value) == "function") then
-        found[name] = true
-      end
-    end
-    local meta = getmetatable(t)
-    if type(tensor) == "table" and tensor.is and tensor.is(t) then
-      t = tensor.methods
-    elseif type(meta) == "table" then
-      local index = rawget(meta, "__index")
-      t = type(index) == "table" and index or rawget(meta, "methods")
-    else
-      return
-    end
-  end
-end
-
--- The value of "a.b.c", or nil.
-local function value_of(path)
-  local value = _G
-  for name in path:gmatch "[%w_]+" do
-    local ok, field = pcall(function() return value[name] end)
-    if not ok or field == nil then return nil end
-    value = field
-  end
-  return value
-end
-
---- in the line before the word, the word; out every word it can become, sorted
-local function complete(_, word)
-  local found, list = {}, {}
-  local path, mark, last = word:match "^(.*)([.:])([%w_]*)$"
-  if path then
-    local value = value_of(path)
-    if type(value) == "string" then value = string end
-    collect(value, last, found, mark == ":")
-  else
-    collect(_G, word, found)
-    for _, name in ipairs { "frt", "nn", unpack(KEYWORDS) } do
-      if name:sub(1, #word) == word then found[name] = true end
-    end
-  end
-  for name in pairs(found) do
-    list[#list + 1] = path and path .. mark .. name or name
-  end
-  table.sort(list)
-  return list
-end
 
 local show
 
@@ -147,7 +90,6 @@ end
 -- Runs a chunk and shows its values; out false when it failed.
 local function run(chunk)
   host.arm()
-  jit.off(chunk, true)  -- compiled loops do not notice Ctrl-C; what the line calls still compiles
   -- Showing is part of it: a lazy tensor is computed, and may fail, when it is printed.
   local ok, text = xpcall(function()
     chunk(function(...)
@@ -171,7 +113,7 @@ return function()
   local terminal, failed = host.isatty(0), false
   local file = terminal and history_file()
   if terminal then
-    host.completer(complete)
+    host.completer(require "foodrt.repl.complete")
     if file then host.history_read(file) end
     print(("foodrt %s (%s). frt is the library, _ the last value, Ctrl-D ends."):format(host.version, host.luajit))
   end
