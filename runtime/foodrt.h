@@ -83,7 +83,8 @@ typedef struct frt_case {
   int32_t n_in;
   int64_t dim[6][6];
   const char *fill;  // one letter per input: n normal, p positive (0.1 .. 2), u in (-0.9, 0.9), i class
-                     // number below the case's `classes`, k kink-free (|x| > 0.1); NULL: all n
+                     // number below the case's `classes`, k kink-free (|x| > 0.1), b 0 or 1;
+                     // NULL: all n
   int32_t classes;
   double attr[24];
 } frt_case;

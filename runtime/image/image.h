@@ -8,7 +8,7 @@ enum { FRT__BILINEAR = 0, FRT__BICUBIC = 1 };
 
 // Inner loops are compiled twice and chosen at run time. No fused multiply-add: both give equal
 // bits.
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define FRT__CLONES __attribute__((target_clones("avx2", "default")))
 #else
 #define FRT__CLONES

@@ -168,11 +168,24 @@ local function prepare(self, before, caller, ...)
   return enter(self, before, ...)
 end
 
-local function invoke(self, ...)
-  local caller = current
+local function dispatch(self, caller, ...)
   local before = self._parent and caller or nil
   if self._built and self._path then return enter(self, before, ...) end
   return prepare(self, before, caller, ...)
+end
+
+-- an error must not leave its module behind as the running one
+local function finish(depth, ok, ...)
+  if ok then return ... end
+  current, line.depth = nil, depth
+  frt_scope ""
+  error((...), 0)
+end
+
+local function invoke(self, ...)
+  local caller = current
+  if caller then return dispatch(self, caller, ...) end
+  return finish(line.depth, pcall(dispatch, self, nil, ...))
 end
 
 -- --- making modules ---------------------------------------------------------------------------------------
