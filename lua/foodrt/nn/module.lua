@@ -337,6 +337,14 @@ function Module:buffer(key, shape, value)
   return t
 end
 
+--- refuses a size that is neither a number from 1 nor "classes".
+function M.check_sized(self, key)
+  local v = self[key]
+  if v ~= "classes" and (type(v) ~= "number" or v < 1) then
+    err.user("%s: '%s' must be a number from 1, or \"classes\" for as many as the data has, got %s", self.kind, key, opt.show(v))
+  end
+end
+
 --- the number of outputs when it was given by name: nn.Linear { "classes" } takes as many as the data has.
 function M.sized(self, what)
   if type(what) == "number" then return what end
