@@ -263,8 +263,8 @@ typedef struct frt_bad_photo {
   const char *path, *why;  // why: the whole message, the path in it
 } frt_bad_photo;
 typedef struct frt_loader frt_loader;
-// The manifest must outlive the loader; the view is copied.
-FRT_API frt_status frt_loader_new(frt_loader **out, const frt_manifest *m, const frt_view *view,
+// The loader keeps the manifest (nothing may be added to it meanwhile) and copies the view.
+FRT_API frt_status frt_loader_new(frt_loader **out, frt_manifest *m, const frt_view *view,
                                   const frt_loader_options *options);
 FRT_API void frt_loader_free(frt_loader *l);
 FRT_API int32_t frt_loader_batches(const frt_loader *l);  // of the whole epoch, from batch 0

@@ -117,5 +117,6 @@ frt_status frt__view_check(const frt_view *view);
 frt_status frt__view_decode(frt__scratch *s, const frt_view *view, const char *path,
                             const frt__key *key);
 
+frt_manifest *frt__manifest_keep(frt_manifest *m); // one more frt_manifest_free is due
 int32_t frt__manifest_columns(const frt_manifest *m);
 bool frt__alloc_refused(void); // base: one of frt_alloc_fail's failures is due
