@@ -9,6 +9,8 @@ local ops = O.ops()
 local SHAPES = {
   { "1x1, a matrix product", 3, 24, 13, 11, 40, 1, 1, 0, 1, 1 },
   { "1x1, few weights and many pixels", 1, 16, 80, 60, 24, 1, 1, 0, 1, 1 },
+  { "1x1, more outputs than inputs and many pixels", 2, 16, 40, 33, 40, 1, 1, 0, 1, 1 },
+  { "1x1, 256 channels to fewer", 2, 256, 24, 23, 40, 1, 1, 0, 1, 1 },
   { "1x1 on a 1x1 map", 8, 96, 1, 1, 4, 1, 1, 0, 1, 1 },
   { "1x1, stride 2", 2, 24, 13, 11, 40, 1, 2, 0, 1, 1 },
   { "3x3, channels that fill no vector", 2, 17, 13, 11, 23, 3, 1, 1, 1, 1 },
