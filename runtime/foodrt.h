@@ -58,6 +58,15 @@ FRT_API double frt_now(void);                  // seconds, monotonic
 FRT_API int32_t frt_interrupted(void);         // signals asked to stop since the last clear
 FRT_API void frt_interrupt_set(int32_t n);
 
+// --- initial values ---------------------------------------------------------------------------
+// n floats drawn by (seed, name), independent of order and threads. trunc_normal stays in [lo, hi].
+FRT_API void frt_fill_uniform(float *dst, int64_t n, uint64_t seed, const char *name, double lo,
+                              double hi);
+FRT_API void frt_fill_normal(float *dst, int64_t n, uint64_t seed, const char *name, double mean,
+                             double std);
+FRT_API void frt_fill_trunc_normal(float *dst, int64_t n, uint64_t seed, const char *name,
+                                   double mean, double std, double lo, double hi);
+
 // --- ops --------------------------------------------------------------------------------------
 // An attribute is one number or, with n > 1, n of them one after the other.
 typedef struct frt_attr {
@@ -74,7 +83,8 @@ typedef struct frt_case {
   int32_t n_in;
   int64_t dim[6][6];
   const char *fill;  // one letter per input: n normal, p positive (0.1 .. 2), u in (-0.9, 0.9), i class
-                     // number below the case's `classes`, k kink-free (|x| > 0.1); NULL: all n
+                     // number below the case's `classes`, k kink-free (|x| > 0.1), b 0 or 1;
+                     // NULL: all n
   int32_t classes;
   double attr[24];
 } frt_case;
@@ -122,6 +132,7 @@ FRT_API frt_status frt_var_new(const frt_shape *shape, int32_t kind, const char 
 FRT_API frt_status frt_var_wrap(const frt_shape *shape, void *data, int32_t channels_last,
                                 frt_ref *out);
 FRT_API frt_status frt_var_rebind(frt_ref var, void *data);  // a wrapped one to other bytes
+// Gives the variable up. Its bytes go at once, or when the last recorded node that reads it is swept.
 FRT_API void frt_var_free(frt_ref var);
 FRT_API frt_status frt_var_requires_grad(frt_ref var, int32_t on);
 FRT_API int32_t frt_is_var(frt_ref t);
@@ -171,4 +182,126 @@ FRT_API frt_status frt_set_isa(const char *name);  // "auto", "base", "avx2", "a
 FRT_API const char *frt_isa(void);
 FRT_API void frt_plans_clear(void);
 FRT_API void frt_plans_limit(int64_t bytes);
+
+// --- photos and loader ------------------------------------------------------------------------
+// A photo as 8-bit sRGB, rows of R G B. EXIF orientation is applied, alpha lies over white, of an
+// animation there is the first frame.
+typedef struct frt_photo {
+  int32_t w, h;
+  int32_t orientation, bands, bits;  // as the file has them: EXIF 1..8, channels, bits a channel
+  const char *format;                // "JPEG", "PNG", ... by content, whatever the name says
+  uint8_t *rgb;
+} frt_photo;
+FRT_API frt_status frt_photo_read(const char *path, frt_photo *out);
+FRT_API void frt_photo_free(frt_photo *photo);
+// rgb[h, w, 3]: Pillow's resize, bit for bit. interpolation: 0 bilinear, 1 bicubic.
+FRT_API frt_status frt_photo_resize(const frt_photo *photo, int32_t w, int32_t h,
+                                    int32_t interpolation, uint8_t *rgb);
+
+typedef enum frt_augment_kind {
+  FRT_AUG_RESIZE = 0,   // size (0: the view's), edge: 0 shortest, 1 longest, 2 both
+  FRT_AUG_CENTER_CROP,  // size (0: the view's)
+  FRT_AUG_CROP,         // random: area lo, hi, ratio lo, hi; then resized to the view's size
+  FRT_AUG_FLIP,         // left to right with probability p
+  FRT_AUG_VFLIP,        // upside down with probability p
+  FRT_AUG_AFFINE,       // degrees lo, hi, translate x, y (fractions), scale lo, hi, shear x lo, hi, y lo, hi
+  FRT_AUG_JITTER,       // brightness lo, hi, contrast lo, hi, saturation lo, hi, hue lo, hi
+  FRT_AUG_GRAYSCALE,    // with probability p
+} frt_augment_kind;
+typedef struct frt_augment {
+  int32_t kind, interpolation;  // of what resamples: 0 bilinear, 1 bicubic
+  double param[10];
+} frt_augment;
+// What the network sees of a photo: size x size after the augments, then (v / 255 - mean) / std.
+typedef struct frt_view {
+  int32_t size, n_augment;
+  const frt_augment *augment;
+  float mean[3], std[3];
+  int32_t fill[3];  // 0..255, where the photo ends
+  int32_t shrink;   // 1: a JPEG may be decoded at 1/2, 1/4 or 1/8 where at least as many pixels remain
+} frt_view;
+// Random draws depend on (seed, epoch, sample) and the augment's place in the list, on nothing else.
+FRT_API frt_status frt_view_pixels(const frt_view *view, const frt_photo *photo, int64_t seed,
+                                   int64_t epoch, int64_t sample, uint8_t *rgb);
+FRT_API frt_status frt_view_load(const frt_view *view, const char *path, int64_t seed,
+                                 int64_t epoch, int64_t sample, float *nhwc);
+
+// Photos of one split: path and `n_columns` labels each (0-based, -1: missing).
+typedef struct frt_manifest frt_manifest;
+FRT_API frt_status frt_manifest_new(frt_manifest **out, int32_t n_columns);
+FRT_API void frt_manifest_free(frt_manifest *m);
+FRT_API frt_status frt_manifest_add(frt_manifest *m, const char *path, const int32_t *labels);
+// Adds every photo of a folder (by extension, hidden files left out, sorted by bytes).
+FRT_API frt_status frt_manifest_scan(frt_manifest *m, const char *dir, const int32_t *labels,
+                                     int32_t *n_added);
+FRT_API int32_t frt_manifest_count(const frt_manifest *m);
+FRT_API const char *frt_manifest_path(const frt_manifest *m, int32_t i);
+FRT_API int32_t frt_manifest_label(const frt_manifest *m, int32_t i, int32_t column);
+// Names in a folder sorted by bytes, one a line; folders end in '/'; hidden ones are left out.
+FRT_API frt_status frt_folder_list(const char *dir, char **names);
+FRT_API void frt_folder_free(char *names);
+FRT_API int32_t frt_is_folder(const char *path);
+
+typedef enum frt_on_bad { FRT_BAD_SUBSTITUTE = 0, FRT_BAD_SKIP = 1, FRT_BAD_ERROR = 2 } frt_on_bad;
+typedef struct frt_loader_options {
+  int64_t seed, epoch;
+  int32_t batch, shuffle, drop_last;  // drop_last never drops the only batch
+  int32_t start;                      // first batch, from 0
+  int32_t threads, prefetch;          // 0: as many as there are cores; 2 batches ahead
+  int32_t on_bad, label_base;         // label_base is added to every label: 1 for Lua
+} frt_loader_options;
+typedef struct frt_batch {
+  int32_t n, index, n_columns;  // photos in it, its number from 0
+  float *x;                     // [n, size, size, 3]
+  const int32_t *labels;        // [n_columns, capacity]: column c starts at labels + c * capacity
+  const int32_t *ids;           // [n] places in the manifest, from 0
+  int32_t capacity, n_bad;      // photos of this batch that could not be read
+  double wait_s;                // how long the caller waited for it
+} frt_batch;
+typedef struct frt_bad_photo {
+  int32_t id, batch;
+  const char *path, *why;  // why: the whole message, the path in it
+} frt_bad_photo;
+typedef struct frt_loader frt_loader;
+// The manifest must outlive the loader; the view is copied.
+FRT_API frt_status frt_loader_new(frt_loader **out, const frt_manifest *m, const frt_view *view,
+                                  const frt_loader_options *options);
+FRT_API void frt_loader_free(frt_loader *l);
+FRT_API int32_t frt_loader_batches(const frt_loader *l);  // of the whole epoch, from batch 0
+// The next batch in order; n = 0 after the last. It is valid until the next call. A wait ends with
+// FRT_ESTATE when a signal asks to stop.
+FRT_API frt_status frt_loader_next(frt_loader *l, frt_batch *out);
+FRT_API double frt_loader_wait_s(const frt_loader *l);
+FRT_API int32_t frt_loader_bad_count(const frt_loader *l);  // of the batches handed out so far
+FRT_API frt_status frt_loader_bad(const frt_loader *l, int32_t i, frt_bad_photo *out);
+
+// --- files ------------------------------------------------------------------------------------
+// A safetensors file, opened for reading: its header is read and checked, tensors are read on demand.
+typedef struct frt_file frt_file;
+typedef struct frt_file_tensor {
+  const char *name, *dtype;  // dtype as the file has it: "F16"
+  frt_shape shape;           // its dtype is what frt_file_read() gives: F16 and BF16 are read as f32
+  uint64_t offset, bytes;    // in the file's data section
+} frt_file_tensor;
+FRT_API frt_status frt_file_open(const char *path, frt_file **out);
+FRT_API void frt_file_close(frt_file *f);
+FRT_API int32_t frt_file_count(const frt_file *f);
+FRT_API frt_status frt_file_tensor_at(const frt_file *f, int32_t i, frt_file_tensor *out);  // by name
+FRT_API int32_t frt_file_find(const frt_file *f, const char *name);  // -1: not there
+FRT_API int32_t frt_file_meta_count(const frt_file *f);
+FRT_API frt_status frt_file_meta(const frt_file *f, int32_t i, const char **key, const char **value);
+FRT_API frt_status frt_file_read(const frt_file *f, int32_t i, void *dst, size_t bytes);
+// Hashes of all tensors (names, types, shapes, bytes) and of the metadata; they do not depend on the order
+// in the file.
+FRT_API frt_status frt_file_hash(const frt_file *f, uint64_t *tensors, uint64_t *metadata);
+// Compares with the hash that frt_file_write() stored; a file of other makers has none and passes.
+FRT_API frt_status frt_file_verify(const frt_file *f);
+// Writes a whole file; the old one stays as it was until the new one is complete and on disk.
+FRT_API frt_status frt_file_write(const char *path, int32_t n, const char *const *names,
+                                  const frt_shape *shapes, const void *const *data, int32_t n_meta,
+                                  const char *const *keys, const char *const *values);
+FRT_API frt_status frt_file_replace(const char *path, const void *data, size_t bytes);  // any file, likewise
+FRT_API frt_status frt_make_folders(const char *path);  // with its parents
+// 0 nothing there, 1 file, 2 folder, 3 something else; bytes and changed (seconds) may be NULL.
+FRT_API int32_t frt_path_kind(const char *path, int64_t *bytes, double *changed);
 /* ffi:end */

@@ -40,5 +40,7 @@ write("op_table.c", lines)
 lines = each(kernels, "extern const frt_kernel frt_kernel_@;", { '#include "graph/backend.h"' })
 lines[#lines + 1] = "const frt_kernel *const frt_kernel_table[] = {"
 each(kernels, "  &frt_kernel_@,", lines)
+lines[#lines + 1] = "  0\n};\nconst char *const frt_kernel_name[] = {"
+each(kernels, '  "@",', lines)
 lines[#lines + 1] = "  0\n};\nconst int32_t frt_kernel_table_len = " .. #kernels .. ";"
 write("kernel_table.c", lines)

@@ -16,7 +16,8 @@ frt_status frt_error_set(frt_status code, const char *fmt, ...)
 #define FRT_CHECK(cond, code, ...)                                                                 \
   do {                                                                                             \
     if (__builtin_expect(!(cond), 0)) {                                                            \
-      return frt_error_set((code), __VA_ARGS__);                                                   \
+      frt_error_set((code), __VA_ARGS__);                                                          \
+      return (code); /* a constant: the compiler sees that this is not FRT_OK */                   \
     }                                                                                              \
   } while (0)
 #define FRT_TRY(expr)                                                                              \
@@ -54,6 +55,10 @@ static inline float frt__unit(uint32_t bits)
 {
   return (float)(bits >> 8) * (1.0f / 16777216.0f);
 }
+// Numbers in [0, 1) that depend on the arguments alone, 4 per Philox call; n < 2^34. Number j is word
+// j mod 4 of counter {j / 4, step high, step low, sample} under key {seed low ^ key_lo, seed high ^ key_hi}.
+void frt__uniform(float *out, int64_t n, uint64_t seed, uint32_t key_hi, uint32_t key_lo,
+                  uint64_t step, uint32_t sample);
 uint64_t frt__hash(uint64_t seed, const void *data, size_t bytes);  // FNV-1a, then mixed
 
 double frt__clock(void);  // seconds, monotonic

@@ -26,6 +26,7 @@ struct frt_step {
   const frt_value *const *in;   // NULL where absent
   const frt_value *const *out;
   const double *attr;
+  const uint64_t *in_version;   // of each input's bytes; 0: may have changed since the last run
   const void *program;          // elementwise chains: frt_program
   void *state;                  // the kernel's own (primitives), freed by free()
   size_t scratch;               // bytes of scratch the kernel wants while it runs
@@ -36,6 +37,7 @@ struct frt_kernel {
   const char *name;      // for explain: "onednn", "own"
   bool channels_last;    // 4-D operands of full rank are wanted (and given) channels-last
   bool any_layout;       // bytes may lie in any way as long as all 4-D operands agree
+  uint32_t plain_in, plain_out;  // channels_last: operands that stay plain (bit k: weights)
   bool in_place;         // output 0 may lie over input 0
   // True when the kernel can run this step (shapes, dtypes, attributes).
   bool (*can)(const frt_step *s);
@@ -49,10 +51,11 @@ struct frt_kernel {
 #define FRT_KERNEL(id) const frt_kernel frt_kernel_##id
 
 extern const frt_kernel *const frt_kernel_table[];
+extern const char *const frt_kernel_name[];  // the op each is for
 extern const int32_t frt_kernel_table_len;
 // Fused ops the planner makes: not recordable, known by these records (graph/fused.c).
-extern const frt_op frt_fused_chain, frt_fused_bn_act, frt_fused_bn_act_grad, frt_fused_pack,
-  frt_fused_layout, frt_fused_copy;
+extern const frt_op frt_fused_chain, frt_fused_bn_act, frt_fused_bn_act_grad, frt_fused_layout,
+  frt_fused_copy;
 
 // Post-processing a conv or matrix-product kernel can take into its own pass.
 typedef enum frt_act {

@@ -1,0 +1,132 @@
+--- data.loader: one epoch (or the rest of one) of a split's batches. Threads in C make them ahead of time; the
+--- order and every photo's augmentation follow from seed, epoch and the photo, not from the threads.
+---
+---   local loader = data:loader("train", { seed = 1, epoch = 0, start = 0 })   -- start: batches already done
+---   local batch = loader:next()   -- { x, y, labels = { class = … }, n, index, ids, paths }, nil after the last
+---
+--- A batch's tensors are its slot of the ring: valid until the next call of next or stop.
+local opt = require "foodrt.opt"
+local M = {}
+
+local Loader = {}
+Loader.__index = Loader
+
+local LOADER = { "data:loader",
+  drop_last = { "boolean", nil }, shuffle = { "boolean", nil }, augment = { "boolean", nil },
+  seed = { "integer", 0 }, epoch = { "integer", 0, min = 0 }, start = { "integer", 0, min = 0 },
+  threads = { "integer", nil, min = 1, max = 256 }, batch = { "integer", nil, min = 1, max = 65536 },
+  prefetch = { "integer", nil, min = 1, max = 64 },
+  on_bad = { "string", nil, one_of = { "substitute", "skip", "error" } } }
+
+local ON_BAD = { substitute = "FRT_BAD_SUBSTITUTE", skip = "FRT_BAD_SKIP", error = "FRT_BAD_ERROR" }
+
+local function either(given, default)
+  if given == nil then return default end
+  return given
+end
+
+function M.new(data, split, s, given)
+  local lib = require "foodrt.ffi"
+  local o = opt.check(LOADER, given)
+  local train = split == "train"
+  local self = setmetatable({ data = data, split = split, manifest = s.manifest, vars = {} }, Loader)
+  self.augmented = either(o.augment, train)
+  self.view = data:view(self.augmented)
+  -- In evaluation a photo that can't be read is left out: a substitute would count another one twice.
+  local on_bad = o.on_bad or (train and data.on_bad) or (data.on_bad == "error" and "error" or "skip")
+  local c = lib.ffi.new "frt_loader_options"
+  c.seed, c.epoch, c.start = o.seed, o.epoch, o.start
+  c.batch = o.batch or data.batch
+  c.shuffle = either(o.shuffle, train) and 1 or 0
+  c.drop_last = either(o.drop_last, train) and 1 or 0
+  c.threads = o.threads or data.workers or 0
+  c.prefetch = o.prefetch or data.prefetch
+  c.on_bad, c.label_base = lib.C[ON_BAD[on_bad]], 1
+  local made = lib.ffi.new "frt_loader *[1]"
+  local status = lib.C.frt_loader_new(made, s.manifest, self.view.c, c)
+  if status == lib.C.FRT_ENOMEM then
+    require("foodrt.tensor").collect()
+    status = lib.C.frt_loader_new(made, s.manifest, self.view.c, c)
+  end
+  lib.check(status)
+  self.handle = lib.ffi.gc(made[0], lib.C.frt_loader_free)
+  self.n_batches = lib.C.frt_loader_batches(self.handle)
+  self.batch = lib.ffi.new "frt_batch"
+  return self
+end
+
+-- Tensors over a slot of n photos: made once per n, then moved from slot to slot.
+local function tensors(self, b)
+  local T = require "foodrt.tensor"
+  local size, columns = self.data.size, self.data.columns
+  local v = self.vars[b.n]
+  if not v then
+    v = { x = T.wrap_data({ b.n, 3, size, size }, "f32", b.x, true), labels = {} }
+    for c, column in ipairs(columns) do
+      v.labels[column.name] = T.wrap_data({ b.n }, "i32", b.labels + (c - 1) * b.capacity)
+    end
+    self.vars[b.n] = v
+    return v
+  end
+  v.x:rebind(b.x)
+  for c, column in ipairs(columns) do v.labels[column.name]:rebind(b.labels + (c - 1) * b.capacity) end
+  return v
+end
+
+--- the next batch; nil after the last, or nil and "interrupted" when a signal asked to stop while it waited.
+function Loader:next()
+  if not self.handle then return nil end
+  local lib = require "foodrt.ffi"
+  local C, ffi, b = lib.C, lib.ffi, self.batch
+  local status = C.frt_loader_next(self.handle, b)
+  if status == C.FRT_ESTATE then return nil, "interrupted" end
+  lib.check(status)
+  if b.n == 0 then return nil end
+  local v, columns = tensors(self, b), self.data.columns
+  local ids, paths = {}, {}
+  for i = 1, b.n do
+    ids[i] = b.ids[i - 1] + 1
+    paths[i] = ffi.string(C.frt_manifest_path(self.manifest, b.ids[i - 1]))
+  end
+  return { x = v.x, labels = v.labels, y = v.labels[columns[1].name], n = b.n, index = b.index + 1, n_bad = b.n_bad,
+    wait_s = b.wait_s, ids = ids, paths = paths }
+end
+
+--- for batch in loader:batches() do … end
+function Loader:batches()
+  return function() return (self:next()) end
+end
+
+--- photos that could not be read in the batches so far: { { path, why, batch }, … }
+function Loader:bad()
+  if not self.handle then return self.bads or {} end
+  local lib = require "foodrt.ffi"
+  local out, one = {}, lib.ffi.new "frt_bad_photo"
+  for i = 1, lib.C.frt_loader_bad_count(self.handle) do
+    lib.check(lib.C.frt_loader_bad(self.handle, i - 1, one))
+    out[i] = { path = lib.ffi.string(one.path), why = lib.ffi.string(one.why), batch = one.batch + 1 }
+  end
+  return out
+end
+
+--- seconds that next has waited for photos.
+function Loader:wait_s()
+  if not self.handle then return self.waited or 0 end
+  return require("foodrt.ffi").C.frt_loader_wait_s(self.handle)
+end
+
+--- ends the threads and frees the ring. Counts stay readable.
+function Loader:stop()
+  if not self.handle then return end
+  local lib = require "foodrt.ffi"
+  self.bads, self.waited = self:bad(), self:wait_s()
+  for _, v in pairs(self.vars) do
+    lib.C.frt_var_free(v.x.ref)
+    for _, t in pairs(v.labels) do lib.C.frt_var_free(t.ref) end
+  end
+  self.vars = {}
+  lib.C.frt_loader_free(lib.ffi.gc(self.handle, nil))
+  self.handle = nil
+end
+
+return M

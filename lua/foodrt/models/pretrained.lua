@@ -1,0 +1,91 @@
+--- pretrained: where a model's weights come from. They are read when the model is built, never in its
+--- constructor; what can't be had is an error that says what to do.
+local err, opt, io_ = require "foodrt.err", require "foodrt.opt", nil
+local lib = require "foodrt.ffi"
+local T = require "foodrt.tensor"
+local ffi = lib.ffi
+
+local pretrained = {}
+
+local function is_path(s)
+  return s:find "/" ~= nil or s:find "%.safetensors$" ~= nil
+end
+
+-- a first convolution for other than 3 channels, from one for 3, as timm: one channel is the sum; n are the
+-- three repeated and scaled by 3/n
+local function adapt_input(src, channels)
+  local shape = src.shape
+  local out, window = shape[1], shape[3] * shape[4]
+  local from, to = ffi.new("float[?]", out * 3 * window), ffi.new("float[?]", out * channels * window)
+  lib.check(lib.C.frt_read(src.ref, from, ffi.sizeof(from)))
+  for o = 0, out - 1 do
+    for c = 0, channels - 1 do
+      for i = 0, window - 1 do
+        local v
+        if channels == 1 then
+          v = from[o * 3 * window + i] + from[(o * 3 + 1) * window + i] + from[(o * 3 + 2) * window + i]
+        else
+          v = from[(o * 3 + c % 3) * window + i] * (3 / channels)
+        end
+        to[(o * channels + c) * window + i] = v
+      end
+    end
+  end
+  local t = T.var { shape = { out, channels, shape[3], shape[4] }, dtype = "f32", kind = "state", name = "conv_stem" }
+  t:write(to, ffi.sizeof(to))
+  return t
+end
+
+local function read(model, path, at)
+  io_ = io_ or require "foodrt.io"
+  local file = io.open(path, "rb")
+  if not file then err.at(at, "%s: no weights at '%s'", model.name, path) end
+  file:close()
+  local dict = io_.load(path)
+  local own = model:state_dict()
+  local first = model.first_conv .. ".weight"
+  if dict[first] and own[first] and dict[first].shape[2] == 3 and own[first].shape[2] ~= 3 then
+    dict[first] = adapt_input(dict[first], own[first].shape[2])
+  end
+  local weight, bias = model.classifier_name .. ".weight", model.classifier_name .. ".bias"
+  local theirs, ours = dict[weight], own[weight]
+  local note
+  if theirs and not ours then
+    dict[weight], dict[bias] = nil, nil
+  elseif theirs and theirs.shape[1] ~= ours.shape[1] then
+    note = ("%s: '%s' has %d classes, this model %d: its classifier is left out and starts from random weights")
+      :format(model.name, path, theirs.shape[1], ours.shape[1])
+    dict[weight], dict[bias] = ours, own[bias]
+  end
+  model:load_state_dict(dict, { from = path })
+  if note then pretrained.say(note) end
+end
+
+--- where one-line notes go; a run replaces it.
+function pretrained.say(text)
+  io.stderr:write(text, "\n")
+end
+
+--- arranges that `model` reads its weights when it is built.
+--- in   what  false; true or a tag (timm's); a path; "auto": random weights where there are none, said in one line
+function pretrained.attach(model, what)
+  if not what then return end
+  if type(what) ~= "string" and what ~= true then
+    err.user("%s: 'pretrained' must be true, a tag or a path, got %s", model.name, opt.show(what))
+  end
+  local at = err.where():gsub(": $", "")
+  rawset(model, "_load", function()
+    if what == "auto" then
+      pretrained.say(("%s: no pretrained weights here, starts from random ones (pretrained = \"path.safetensors\" loads a file)")
+        :format(model.name))
+    elseif what ~= true and is_path(what) then
+      read(model, what, at)
+    else
+      local name = what == true and model.tag or what
+      err.at(at, "weights of '%s'%s are not here: give a path (pretrained = \"%s.safetensors\"), or \"auto\" for random weights",
+        model.name, name and (" (" .. name .. ")") or "", model.name)
+    end
+  end)
+end
+
+return pretrained

@@ -1,0 +1,71 @@
+--- fill: initial values of parameters, drawn by (seed, parameter name): independent of construction order.
+---   fill.values(t, { 64, 128 }, "fc.weight", { "uniform", -0.1, 0.1 }, 17)
+local lib = require "foodrt.ffi"
+local err = require "foodrt.err"
+local C, ffi = lib.C, lib.ffi
+
+local fill = {}
+
+local function numel(shape)
+  local n = 1
+  for _, d in ipairs(shape) do n = n * d end
+  return n
+end
+
+-- the floats of a variable, or a buffer that write() copies in
+local function with_floats(t, shape, fn)
+  local n = numel(shape)
+  local p = t:data()
+  if p ~= nil then
+    fn(ffi.cast("float *", p), n)
+    return
+  end
+  local buffer = ffi.new("float[?]", n)
+  fn(buffer, n)
+  t:write(buffer, n * 4)
+end
+
+--- every element is `value`.
+function fill.constant(t, shape, value)
+  if value == 0 then return end  -- a variable starts as zeros
+  with_floats(t, shape, function(p, n)
+    for i = 0, n - 1 do p[i] = value end
+  end)
+end
+
+local draw = {
+  uniform = function(p, n, seed, name, lo, hi) C.frt_fill_uniform(p, n, seed, name, lo, hi) end,
+  normal = function(p, n, seed, name, mean, std) C.frt_fill_normal(p, n, seed, name, mean, std) end,
+  trunc_normal = function(p, n, seed, name, mean, std, lo, hi)
+    C.frt_fill_trunc_normal(p, n, seed, name, mean, std, lo or -2, hi or 2)
+  end,
+}
+
+--- `init`: a number, or { "uniform", lo, hi }, { "normal", mean, std }, { "trunc_normal", mean, std [, lo, hi] }.
+function fill.values(t, shape, name, init, seed)
+  if type(init) == "number" then
+    fill.constant(t, shape, init)
+    return
+  end
+  local fn = type(init) == "table" and draw[init[1]]
+  if not fn then
+    err.user("%s: 'init' must be a number or { kind, … }, got %s%s", name, tostring(type(init) == "table" and init[1] or init),
+      err.hint(type(init) == "table" and init[1] or "", draw))
+  end
+  with_floats(t, shape, function(p, n) fn(p, n, seed, name, init[2], init[3], init[4], init[5]) end)
+end
+
+--- elements per output (fan_in) and outputs times kernel (fan_out) of a weight [out, in, kh, kw].
+function fill.fans(shape)
+  local window = 1
+  for d = 3, #shape do window = window * shape[d] end
+  return shape[2] * window, shape[1] * window
+end
+
+--- PyTorch's default for Linear and Conv2d weights: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
+function fill.kaiming_uniform(shape)
+  local bound = 1 / math.sqrt((fill.fans(shape)))
+  return { "uniform", -bound, bound }
+end
+
+return fill

@@ -1,0 +1,415 @@
+--- module: what every layer and model is. Children, parameters and buffers by name in construction order,
+--- the call that gives nodes their scope and line, and building (parameters get their shapes on the first call).
+local lib = require "foodrt.ffi"
+local T, rng = require "foodrt.tensor", require "foodrt.rng"
+local err, line, opt = require "foodrt.err", require "foodrt.line", require "foodrt.opt"
+local fill = require "foodrt.nn.fill"
+local frt_scope = lib.C.frt_scope
+
+local M = {}
+local Module = {}
+M.Module = Module
+
+local classes = setmetatable({}, { __mode = "k" })  -- metatables of modules
+
+--- whether x is a module.
+function M.is(x)
+  return type(x) == "table" and classes[getmetatable(x) or false] == true
+end
+local is = M.is
+
+-- --- the tree ------------------------------------------------------------------------------------------
+local serial = 0  -- construction order: Lua's pairs has none
+
+local function next_serial()
+  serial = serial + 1
+  return serial
+end
+
+local function private(key)
+  return type(key) == "string" and key:byte() == 95  -- "_"
+end
+
+--- children as a list of { name, module, key }: by construction serial, positional ones by position.
+local function children(self)
+  local list, before = {}, 0
+  for i = 1, #self do
+    local child = rawget(self, i)
+    if is(child) then
+      before = math.max(before + 1e-6, child._serial)
+      list[#list + 1] = { tostring(i - 1), child, i, before }
+    end
+  end
+  for key, child in next, self do
+    if type(key) == "string" and not private(key) and is(child) then
+      list[#list + 1] = { key, child, key, child._serial }
+    end
+  end
+  table.sort(list, function(a, b)
+    if a[4] ~= b[4] then return a[4] < b[4] end
+    return a[1] < b[1]
+  end)
+  return list
+end
+M.children = children
+
+--- visit(module, path) for the module and everything below, depth first, each module once.
+local function walk(self, visit, path, seen)
+  seen = seen or {}
+  if seen[self] then return end
+  seen[self] = true
+  path = path or ""
+  visit(self, path)
+  local prefix = path == "" and "" or path .. "."
+  for _, child in ipairs(children(self)) do walk(child[2], visit, prefix .. child[1], seen) end
+end
+M.walk = walk
+
+local function join(path, name)
+  return path == "" and name or path .. "." .. name
+end
+
+local function root_of(self)
+  while self._parent do self = self._parent end
+  return self
+end
+
+-- gives the whole tree its paths; the parent of a module is the one that holds it
+local function name_tree(root)
+  rawset(root, "_path", "")
+  walk(root, function(module, path)
+    rawset(module, "_path", path)
+    for _, child in ipairs(children(module)) do
+      if not (child[2]._parent and child[2]._path) then rawset(child[2], "_parent", module) end
+    end
+  end)
+end
+
+--- the module's path from the outermost module that holds it: "backbone.blocks.0.1".
+function Module:path()
+  if not self._path then name_tree(root_of(self)) end
+  return self._path
+end
+
+local function adopt(self, key, value)
+  if is(value) and not private(key) then
+    if (Module[key] or key == "kind" or key == "training") and not M.overridable[key] then
+      err.user("%s: the name '%s' is taken by every module, choose another", self.kind, key)
+    end
+    if type(key) == "string" and key:find("%.") then
+      err.user("%s: a name can't contain a dot, got '%s'", self.kind, key)
+    end
+    if not value._parent then
+      rawset(value, "_parent", self)
+      if value._path then walk(value, function(m) rawset(m, "_path", nil) end) end
+    end
+  elseif type(value) == "table" and getmetatable(value) == nil and not private(key) then
+    for _, v in next, value do
+      if is(v) then
+        err.user("%s: '%s' is a plain table of layers, write nn.List { … } or nn.Chain { … }", self.kind, key)
+      end
+    end
+  elseif M.is_parameter(value) then
+    if not self._declared then rawset(self, "_declared", {}) end
+    self._declared[key] = value
+    table.insert(self._params, key)
+    if self._built then self:param(key, value.shape, value.init) end
+    return
+  elseif T.is(value) and value.requires_grad and not private(key) then
+    table.insert(self._params, key)
+  end
+  rawset(self, key, value)
+end
+
+-- --- calling ---------------------------------------------------------------------------------------------
+local current         -- the module whose forward is running
+local building        -- { classes, seed, values }: while parameters are being made
+local call_user, call_library = line.user, line.call
+
+local function leave(before, ...)
+  current = before
+  frt_scope(before and before._path or "")
+  return ...
+end
+
+local function enter(self, before, ...)
+  current = self
+  frt_scope(self._path)
+  local call = self._user and call_user or call_library
+  return leave(before, call(self.forward, self, ...))
+end
+
+-- a module that holds parameters must be found from the outermost one, or they would never be saved or trained
+local function check_placed(self, caller)
+  walk(self, function(m)
+    if #m._params > 0 then
+      err.user("%s made at %s is called inside %s but is not part of it: put it into the module's table",
+        tostring(m), (m._at:gsub(": $", "")), tostring(caller))
+    end
+  end)
+end
+
+local function prepare(self, before, caller, ...)
+  if not self._path then
+    if not self._parent and caller then name_tree(root_of(caller)) end
+    if not self._path then
+      if caller and not self._parent then check_placed(self, caller) end
+      name_tree(root_of(self))
+    end
+  end
+  if not self._built then
+    if building then
+      M.declare(self)
+      rawset(self, "_built", true)
+    else
+      self:build({}, ...)
+    end
+  end
+  return enter(self, before, ...)
+end
+
+local function dispatch(self, caller, ...)
+  local before = self._parent and caller or nil
+  if self._built and self._path then return enter(self, before, ...) end
+  return prepare(self, before, caller, ...)
+end
+
+-- an error must not leave its module behind as the running one
+local function finish(depth, ok, ...)
+  if ok then return ... end
+  current, line.depth = nil, depth
+  frt_scope ""
+  error((...), 0)
+end
+
+local function invoke(self, ...)
+  local caller = current
+  if caller then return dispatch(self, caller, ...) end
+  return finish(line.depth, pcall(dispatch, self, nil, ...))
+end
+
+-- --- making modules ---------------------------------------------------------------------------------------
+local function new(self, metatable, user)
+  rawset(self, "_serial", next_serial())
+  rawset(self, "_at", err.where())
+  rawset(self, "_params", rawget(self, "_params") or {})
+  rawset(self, "_user", user)
+  rawset(self, "training", true)
+  return setmetatable(self, metatable)
+end
+
+local function metatable_for(class)
+  local mt = { __call = invoke, __newindex = adopt, __index = class }
+  function mt.__tostring(self) return self:describe() end
+  classes[mt] = true
+  return mt
+end
+
+--- a class of layers: `spec` is the schema of its options, which become fields of the layer; `setup(self)` runs
+--- once they are there. Returns the class (give it forward) and its constructor.
+function M.class(spec, setup)
+  local class = setmetatable({ kind = spec[1], spec = spec }, { __index = Module })
+  local mt = metatable_for(class)
+  local function construct(given)
+    local self = new(opt.check(spec, given), mt, false)
+    if setup then setup(self) end
+    return self
+  end
+  return class, construct
+end
+
+local Free = setmetatable({ kind = "Module" }, { __index = Module })
+local free_mt = metatable_for(Free)
+
+-- a table of children made into a module; checked as if each key had been assigned
+local function from_table(kind, t, forward)
+  if type(t) ~= "table" or getmetatable(t) then err.user("%s: expected a table of layers", kind) end
+  local keys = {}
+  for key in next, t do keys[#keys + 1] = key end
+  local self = new({ kind = kind, _params = {} }, free_mt, forward == nil and line.is_user(t.forward))
+  table.sort(keys, function(a, b)
+    local x, y = t[a], t[b]
+    local m, n = M.is_parameter(x) and x.serial or 0, M.is_parameter(y) and y.serial or 0
+    if m ~= n then return m < n end
+    return type(a) == type(b) and a < b or type(a) == "number" and type(b) ~= "number"
+  end)
+  for _, key in ipairs(keys) do
+    if type(key) ~= "string" and type(key) ~= "number" then err.user("%s: a name must be a string", kind) end
+    if private(key) then err.user("%s: a name can't start with an underscore, got '%s'", kind, key) end
+    adopt(self, key, t[key])
+  end
+  if forward then rawset(self, "forward", forward) end
+  return self
+end
+
+--- nn.Module: a module written as a table. Its keys name its children; forward is its function.
+---   nn.Module { fc = nn.Linear { 10 }, forward = function(self, x) return self.fc(x:flatten(2)) end }
+--- in   t    children, nn.Parameter{…}, and forward(self, …)
+--- out  m    the module; children in construction order, positional ones named from 0
+function M.new_module(t)
+  if type(t) == "table" and type(t.forward) ~= "function" then
+    err.user "nn.Module: needs forward = function(self, x) … end"
+  end
+  return (from_table("Module", t))
+end
+
+local function chain(self, x)
+  for i = 1, #self do x = self[i](x) end
+  return x
+end
+
+--- nn.Chain: layers one after the other, named 0, 1, 2 …
+---   nn.Chain { nn.Linear { 64 }, nn.ReLU {}, nn.Linear { "classes" } }
+--- in   t    a list of modules (or functions of one tensor)
+--- out  m    the module: m(x) passes x through all of them
+function M.new_chain(t)
+  for k, v in next, type(t) == "table" and t or {} do
+    if type(k) ~= "number" then err.user("nn.Chain: takes a list of layers, got the name '%s'", tostring(k)) end
+    if not is(v) and type(v) ~= "function" then err.user("nn.Chain: entry %d must be a layer, got %s", k, type(v)) end
+  end
+  return (from_table("Chain", t, chain))
+end
+
+local function not_callable(self)
+  err.user("nn.List: %s has no forward, call its members", self:path())
+end
+
+--- nn.List: modules that a forward function walks itself, named 0, 1, 2 …
+---   heads = nn.List { nn.Linear { 101 }, nn.Linear { 5 } }       -- self.heads[1](x)
+--- in   t    a list of modules
+--- out  m    holds them; calling it is an error
+function M.new_list(t)
+  return (from_table("List", t, not_callable))
+end
+
+local parameter_mt = {}
+
+--- whether x is what nn.Parameter returned.
+function M.is_parameter(x)
+  return type(x) == "table" and getmetatable(x) == parameter_mt
+end
+
+--- nn.Parameter: a parameter of a module's own.
+---   nn.Module { scale = nn.Parameter { 1, 64, 1, 1, init = 1 }, forward = function(self, x) return x * self.scale end }
+--- in   sizes  its shape; init: a number, or { "normal", 0, 0.02 }
+--- out         stands for the parameter until the module is built
+function M.new_parameter(t)
+  local shape = {}
+  for i, n in ipairs(t) do
+    if type(n) ~= "number" or n % 1 ~= 0 or n < 1 then
+      err.user("nn.Parameter: size %d must be a positive integer, got %s", i, opt.show(n))
+    end
+    shape[i] = n
+  end
+  for k in next, t do
+    if type(k) ~= "number" and k ~= "init" then
+      err.user("nn.Parameter: unknown option '%s'%s", tostring(k), err.hint(k, { init = true }))
+    end
+  end
+  return setmetatable({ shape = shape, init = t.init or 0, serial = next_serial() }, parameter_mt)
+end
+
+-- --- parameters and buffers ------------------------------------------------------------------------------------
+--- makes what nn.Parameter declared.
+function M.declare(self)
+  for key, p in next, self._declared or {} do
+    if not rawget(self, key) then self:param(key, p.shape, p.init) end
+  end
+end
+
+--- the parameter `key`, made on first use with this shape and these initial values (see nn/fill.lua).
+function Module:param(key, shape, init)
+  local name = join(self:path(), key)
+  local t = T.var { shape = shape, dtype = "f32", name = name, kind = "state" }
+  if not building or building.values ~= false then
+    fill.values(t, shape, name, init, building and building.seed or rng.seed)
+  end
+  t:requires_grad_(not (self._frozen_params and self._frozen_params[key]))
+  rawset(self, key, t)
+  return t
+end
+
+--- the buffer `key`: state that is saved but not trained.
+function Module:buffer(key, shape, value)
+  local t = T.var { shape = shape, dtype = "f32", name = join(self:path(), key), kind = "state" }
+  fill.constant(t, shape, value)
+  rawset(self, key, t)
+  return t
+end
+
+--- refuses a size that is neither a number from 1 nor "classes".
+function M.check_sized(self, key)
+  local v = self[key]
+  if v ~= "classes" and (type(v) ~= "number" or v < 1) then
+    err.user("%s: '%s' must be a number from 1, or \"classes\" for as many as the data has, got %s", self.kind, key, opt.show(v))
+  end
+end
+
+--- the number of outputs when it was given by name: nn.Linear { "classes" } takes as many as the data has.
+function M.sized(self, what)
+  if type(what) == "number" then return what end
+  local n = building and building[what] or root_of(self)._sizes and root_of(self)._sizes[what]
+  if type(n) ~= "number" then
+    local at = self._at:gsub(": $", "")
+    err.at(at, "nn.%s: how many '%s' there are is known once there is data: give a number, or build with %s = n",
+      self.kind, what, what)
+  end
+  return n
+end
+
+--- makes every parameter by running the model once on a value that is never computed. `o`: input = its shape,
+--- classes = n, seed (of the initial values; default frt.manual_seed's), values = false leaves zeros. Weights
+--- named in constructors (pretrained) are read here. A second build does nothing.
+---   model:build { input = { 1, 3, 224, 224 }, classes = 12, seed = 17 }
+function Module:build(o, ...)
+  local given = opt.check(M.build_spec, o)
+  if self._built and not given.input then return self end
+  local args = { ... }
+  if given.input then
+    args = { T.api.zeros(given.input) }
+  elseif #args == 0 then
+    local size = self.default_input
+    if not size then
+      err.user("%s: parameters get their shapes on the first call: m:build { input = { n, 3, h, w } } makes them without data",
+        tostring(self))
+    end
+    args = { T.api.zeros(size) }
+  end
+  local modes, root = {}, root_of(self)
+  walk(self, function(m) modes[m] = m.training end)
+  for m in next, modes do rawset(m, "training", false) end
+  if given.classes then rawset(root, "_sizes", { classes = given.classes }) end
+  local outer, before = building, current
+  building = { classes = given.classes, seed = given.seed or rng.seed, values = given.values }
+  local ok, why = pcall(invoke, self, unpack(args))
+  building, current = outer, before
+  frt_scope(before and before._path or "")
+  for m, mode in next, modes do rawset(m, "training", mode) end
+  if not ok then
+    line.reset()
+    walk(self, function(m) rawset(m, "_built", nil) end)
+    error(why, 0)
+  end
+  walk(self, function(m)
+    local load = rawget(m, "_load")
+    if load and given.values ~= false then
+      rawset(m, "_load", nil)
+      load(m)
+    end
+  end)
+  return self
+end
+M.build_spec = { "build", input = { "table", nil, "shape of the input" }, classes = { "integer", nil, min = 1 },
+  seed = { "number", nil }, values = { "boolean", true } }
+
+--- methods that a model may replace.
+M.overridable = { forward = true, features = true, classify = true }
+
+--- "nn.Linear 'backbone.fc'", as messages name a module.
+function Module:describe()
+  local path = self._path
+  local kind = type(rawget(self, "name")) == "string" and self.name or "nn." .. self.kind
+  return kind .. (path and path ~= "" and " '" .. path .. "'" or "")
+end
+
+return M

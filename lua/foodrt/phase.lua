@@ -1,0 +1,54 @@
+--- phase: one stretch of training with its own optimizer, schedule and frozen parts. A recipe lists them.
+---   frt.phase { "head", epochs = 3, freeze = "backbone", optim = frt.optim.adamw { lr = 1e-3 } }
+local err, opt = require "foodrt.err", require "foodrt.opt"
+
+local SPEC = { "phase", "name",
+  name = "string",
+  epochs = { "number", nil, "passes over the training photos", min = 0 },
+  steps = { "integer", nil, "optimizer steps, instead of epochs", min = 1 },
+  freeze = { "string|table", nil, "globs of what is not trained" },
+  unfreeze = { "string|table", nil, "globs of what is trained after all" },
+  optim = "table",
+  sched = { "table", nil, "default: constant" },
+  bn = { "string", "eval", "batch norms of frozen parts", one_of = { "eval", "train" } },
+  loss = { "table|function", nil, "instead of the recipe's" },
+  clip_norm = { "number", nil, "gradients are scaled down to this norm", min = 0 },
+  accumulate = { "integer", nil, "micro-batches per optimizer step", min = 1 },
+  batch = { "integer", nil, "photos per micro-batch, instead of the data's", min = 1 },
+  save_best = { "boolean", true, "whether this phase can give the best checkpoint" },
+}
+
+local mt = { __tostring = function(self) return "phase '" .. self.name .. "'" end }
+mt.__index = mt
+
+local function globs(self, key)
+  local given = self[key]
+  if given == nil then return {} end
+  return require "foodrt.nn.glob".list("phase", given)
+end
+
+--- applies freeze and unfreeze to the model: what an earlier phase froze is trained again unless named here.
+function mt:apply(model)
+  model:unfreeze()
+  local frozen, kept = globs(self, "freeze"), globs(self, "unfreeze")
+  if #frozen > 0 then model:freeze(frozen, { bn = self.bn }) end
+  if #kept > 0 then model:unfreeze(kept) end
+  return model
+end
+
+return function(given)
+  local self = opt.check(SPEC, given)
+  if (self.epochs == nil) == (self.steps == nil) then
+    err.user("phase '%s': needs either 'epochs' or 'steps'", self.name)
+  end
+  if type(self.optim.attach) ~= "function" then
+    err.user("phase '%s': 'optim' must be an optimizer, such as frt.optim.adamw { lr = 1e-3 }", self.name)
+  end
+  if self.sched and type(self.sched.at) ~= "function" then
+    err.user("phase '%s': 'sched' must be a schedule, such as frt.sched.cosine {}", self.name)
+  end
+  globs(self, "freeze")
+  globs(self, "unfreeze")
+  self.at = err.where()
+  return setmetatable(self, mt)
+end

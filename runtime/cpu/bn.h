@@ -1,0 +1,41 @@
+// bn.h -- what the batch norm kernels' glue shares: which steps the own kernels run, and their
+// sizes.
+#pragma once
+#include "cpu/kernels/kernels.h"
+
+// x [N, C, H, W] channels-last, or [N, C]; everything f32.
+static inline bool frt__bn_can(const frt_step *s)
+{
+  for (int32_t k = 0; k < s->n_in + s->n_out; k++) {
+    const frt_value *v = k < s->n_in ? s->in[k] : s->out[k - s->n_in];
+    if (v == NULL || v->shape.dtype != FRT_F32) {
+      return false;
+    }
+  }
+  const frt_value *x = s->in[0];
+  return frt__numel(&x->shape) > 0 &&
+         (x->shape.ndim == 2 || (x->shape.ndim == 4 && x->layout == FRT_CHANNELS_LAST));
+}
+static inline frt_bn frt__bn_sizes(const frt_step *s, int32_t act)
+{
+  const frt_shape *x = &s->in[0]->shape;
+  return (frt_bn){.m = frt__numel(x) / x->dim[1], .c = x->dim[1], .act = act};
+}
+static inline frt_status frt__bn_plan(frt_step *s)
+{
+  frt_bn g = frt__bn_sizes(s, FRT_ACT_NONE);
+  s->scratch = frt__kernels()->bn_scratch(&g);
+  return FRT_OK;
+}
+// Statistics, then y = act(bn(x)): batch_norm_train and fused_bn_act.
+static inline frt_status frt__bn_train(const frt_step *s, int32_t act, void *const *in,
+                                       void *const *out, void *scratch)
+{
+  const frt_kernels *k = frt__kernels();
+  frt_bn g = frt__bn_sizes(s, act);
+  g.eps = (float)s->attr[0];
+  g.momentum = (float)s->attr[1];
+  k->bn_stats(&g, in[0], in[3], in[4], out[1], out[2], out[3], out[4], scratch);
+  k->bn_apply(&g, in[0], in[1], in[2], out[1], out[2], out[0], scratch);
+  return FRT_OK;
+}

@@ -1,0 +1,190 @@
+// bn.c -- batch norm over NHWC: statistics merged as (count, mean, M2) from tiles of shifted sums,
+// and normalise + activation in one pass.
+#include "cpu/kernels/bn.h"
+
+// --- statistics ---------------------------------------------------------------------------------
+// s = sum, q = sum of squares over `rows` rows of x minus the first row, which makes them safe:
+// that row is one of those summed, so q can be at most `rows` times the M2 it is used for.
+static void tile_sums(const float *x, int64_t rows, int64_t cf, float *s, float *q)
+{
+  for (int64_t j = 0; j < cf; j += FRT_VL) {
+    v_store(s + j, v_zero());
+    v_store(q + j, v_zero());
+  }
+  int64_t r = 1;
+  for (; r + 3 < rows; r += 4) {
+    const float *a = x + r * cf, *b = a + cf, *c = b + cf, *d = c + cf;
+    for (int64_t j = 0; j < cf; j += FRT_VL) {
+      vf shift = v_load(x + j);
+      vf va = v_load(a + j) - shift, vb = v_load(b + j) - shift;
+      vf vc = v_load(c + j) - shift, vd = v_load(d + j) - shift;
+      v_store(s + j, v_load(s + j) + ((va + vb) + (vc + vd)));
+      v_store(q + j, v_load(q + j) + (v_fma(va, va, vb * vb) + v_fma(vc, vc, vd * vd)));
+    }
+  }
+  for (; r < rows; r++) {
+    for (int64_t j = 0; j < cf; j += FRT_VL) {
+      vf v = v_load(x + r * cf + j) - v_load(x + j);
+      v_store(s + j, v_load(s + j) + v);
+      v_store(q + j, v_fma(v, v, v_load(q + j)));
+    }
+  }
+}
+// Folded rows [from, to): mean and M2 of every column, in double.
+static void thread_stats(const float *x, const bn_fold *f, int64_t from, int64_t to, void *memory)
+{
+  double *mean = memory, *m2 = mean + f->cf;
+  float *s = (float *)(m2 + f->cf), *q = s + f->cf;
+  int64_t cf = f->cf;
+  memset(mean, 0, (size_t)cf * 2 * sizeof(double));
+  for (int64_t r = from; r < to; r += BN_TILE) {
+    int64_t rows = FRT_MIN(BN_TILE, to - r);
+    const float *tile = x + r * cf;
+    tile_sums(tile, rows, cf, s, q);
+    double n = (double)rows, before = (double)(r - from), all = before + n;
+    double share = n / all, cross = n * before / all, each = 1 / n;
+    for (int64_t j = 0; j < cf; j++) {
+      double shifted = (double)s[j] * each, delta = (double)tile[j] + shifted - mean[j];
+      mean[j] += delta * share;
+      m2[j] += (double)q[j] - (double)s[j] * shifted + delta * delta * cross;
+    }
+  }
+}
+void FRT_K(bn_stats)(const frt_bn *g, const float *x, const float *running_mean,
+                     const float *running_var, float *mean, float *rstd, float *new_mean,
+                     float *new_var, void *scratch)
+{
+  bn_fold f = bn_fold_of(g);
+#pragma omp parallel for num_threads(f.threads) schedule(static)
+  for (int32_t t = 0; t < f.threads; t++) {
+    int64_t from, to;
+    frt__share(f.rows, BN_TILE, t, f.threads, &from, &to);
+    thread_stats(x, &f, from, to, bn_thread(scratch, &f, t));
+  }
+  double m = (double)g->m;
+  const float *rest = x + f.rows * f.cf;
+  for (int64_t c = 0; c < g->c; c++) {
+    double sum = 0, m2 = 0;
+    for (int32_t t = 0; t < f.threads; t++) {
+      const double *part = bn_thread(scratch, &f, t);
+      int64_t from, to;
+      frt__share(f.rows, BN_TILE, t, f.threads, &from, &to);
+      for (int64_t j = c; j < f.cf; j += g->c) {
+        sum += (double)(to - from) * part[j];
+      }
+    }
+    for (int64_t j = c; j < f.rest; j += g->c) {
+      sum += (double)rest[j];
+    }
+    double mu = sum / m;
+    for (int32_t t = 0; t < f.threads; t++) {
+      const double *part = bn_thread(scratch, &f, t);
+      int64_t from, to;
+      frt__share(f.rows, BN_TILE, t, f.threads, &from, &to);
+      for (int64_t j = c; j < f.cf; j += g->c) {
+        double off = part[j] - mu;
+        m2 += part[f.cf + j] + (double)(to - from) * off * off;
+      }
+    }
+    for (int64_t j = c; j < f.rest; j += g->c) {
+      double off = (double)rest[j] - mu;
+      m2 += off * off;
+    }
+    m2 = m2 < 0 ? 0 : m2;
+    double k = (double)g->momentum, unbiased = m2 / (g->m > 1 ? m - 1 : 1);
+    mean[c] = (float)mu;
+    rstd[c] = (float)(1 / sqrt(m2 / m + (double)g->eps));
+    new_mean[c] = (float)((1 - k) * (double)running_mean[c] + k * mu);
+    new_var[c] = (float)((1 - k) * (double)running_var[c] + k * unbiased);
+  }
+}
+
+// --- normalise ----------------------------------------------------------------------------------
+FRT_INLINE vf normal(const int act, vf x, const float *mean, const float *a, const float *b)
+{
+  return v_act(act, v_fma(x - v_load(mean), v_load(a), v_load(b)));
+}
+FRT_INLINE void apply_rows(const int act, const float *x, float *y, int64_t n, int64_t cf,
+                           const float *mean, const float *a, const float *b)
+{
+  int64_t r = 0;
+  for (; r + 1 < n; r += 2) {
+    const float *x0 = x + r * cf, *x1 = x0 + cf;
+    float *y0 = y + r * cf, *y1 = y0 + cf;
+    for (int64_t j = 0; j < cf; j += FRT_VL) {
+      v_store(y0 + j, normal(act, v_load(x0 + j), mean + j, a + j, b + j));
+      v_store(y1 + j, normal(act, v_load(x1 + j), mean + j, a + j, b + j));
+    }
+  }
+  if (r < n) {
+    for (int64_t j = 0; j < cf; j += FRT_VL) {
+      v_store(y + r * cf + j, normal(act, v_load(x + r * cf + j), mean + j, a + j, b + j));
+    }
+  }
+}
+FRT_INLINE void apply_rest(const int act, const float *x, float *y, int64_t n, const float *mean,
+                           const float *a, const float *b)
+{
+  for (int64_t j = 0; j < n; j += FRT_VL) {
+    int64_t lanes = n - j;
+    if (lanes >= FRT_VL) {
+      v_store(y + j, normal(act, v_load(x + j), mean + j, a + j, b + j));
+    } else {
+      v_store_n(y + j, normal(act, v_load_n(x + j, lanes), mean + j, a + j, b + j), lanes);
+    }
+  }
+}
+FRT_INLINE void apply(const int act, const frt_bn *g, const float *x, const float *w,
+                      const float *b, const float *mean, const float *rstd, float *y, void *scratch)
+{
+  bn_fold f = bn_fold_of(g);
+  float *pm = bn_param(scratch, &f, 0), *pa = bn_param(scratch, &f, 1);
+  float *pb = bn_param(scratch, &f, 2);
+  for (int64_t j = 0, c = 0; j < f.cf; j++, c = c + 1 == g->c ? 0 : c + 1) {
+    pm[j] = mean[c];
+    pa[j] = rstd[c] * w[c];
+    pb[j] = b[c];
+  }
+#pragma omp parallel for num_threads(f.threads) schedule(static)
+  for (int32_t t = 0; t < f.threads; t++) {
+    int64_t from, to;
+    frt__share(f.rows, BN_TILE, t, f.threads, &from, &to);
+    apply_rows(act, x + from * f.cf, y + from * f.cf, to - from, f.cf, pm, pa, pb);
+  }
+  apply_rest(act, x + f.rows * f.cf, y + f.rows * f.cf, f.rest, pm, pa, pb);
+}
+#define BN_APPLY(name, act)                                                                        \
+  static void name(const frt_bn *g, const float *x, const float *w, const float *b,                \
+                   const float *mean, const float *rstd, float *y, void *scratch)                  \
+  {                                                                                                \
+    apply(act, g, x, w, b, mean, rstd, y, scratch);                                                \
+  }
+BN_APPLY(apply_none, FRT_ACT_NONE)
+BN_APPLY(apply_silu, FRT_ACT_SILU)
+BN_APPLY(apply_relu, FRT_ACT_RELU)
+BN_APPLY(apply_relu6, FRT_ACT_RELU6)
+
+void FRT_K(bn_apply)(const frt_bn *g, const float *x, const float *w, const float *b,
+                     const float *mean, const float *rstd, float *y, void *scratch)
+{
+  switch (g->act) {
+  case FRT_ACT_SILU:
+    apply_silu(g, x, w, b, mean, rstd, y, scratch);
+    break;
+  case FRT_ACT_RELU:
+    apply_relu(g, x, w, b, mean, rstd, y, scratch);
+    break;
+  case FRT_ACT_RELU6:
+    apply_relu6(g, x, w, b, mean, rstd, y, scratch);
+    break;
+  default:
+    apply_none(g, x, w, b, mean, rstd, y, scratch);
+    break;
+  }
+}
+size_t FRT_K(bn_scratch)(const frt_bn *g)
+{
+  bn_fold f = bn_fold_of(g);
+  return frt__round64((size_t)f.cf * BN_PARAMS * sizeof(float)) +
+         (size_t)f.threads * bn_thread_bytes(&f);
+}

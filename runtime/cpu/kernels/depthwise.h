@@ -1,0 +1,73 @@
+// depthwise.h -- what the depthwise kernels share: the ring of padded source rows in blocks of one
+// vector of channels, and how the work is cut into items.
+#pragma once
+#include "cpu/kernels/vec.h"
+
+// Channels are walked in groups: as many as keep the ring in the first cache, if that is at least
+// DW_PIECE bytes of each pixel, else as many as keep it in the second (rows are then read whole).
+enum { DW_PIECE = 256, DW_RING_L1 = 24 << 10, DW_RING_L2 = 512 << 10 };
+
+// Source rows live in a ring: slot = row % slots, each [width][FRT_VL] per block of channels, with
+// `left` zero columns in front and zeros behind.
+typedef struct dw_ring {
+  int64_t slots, width, left, copy; // copy: columns taken from the source
+  int64_t row, block;               // floats per row, per block of channels
+  int32_t blocks;                   // blocks per group
+} dw_ring;
+
+// One item: rows [from, to) of one group of channels of one image.
+typedef struct dw_items {
+  int64_t n, groups, chunks, rows, count;
+} dw_items;
+
+FRT_INLINE int64_t dw_blocks(int64_t c)
+{
+  return (c + FRT_VL - 1) / FRT_VL;
+}
+FRT_INLINE int64_t dw_floor_div(int64_t a, int64_t b)
+{
+  return a >= 0 ? a / b : -((-a + b - 1) / b);
+}
+FRT_INLINE void dw_ring_size(dw_ring *r, int64_t slots, int64_t width, int64_t left,
+                             int64_t source_width)
+{
+  r->slots = slots;
+  r->width = width;
+  r->left = left;
+  r->copy = FRT_MAX(0, FRT_MIN(source_width, width - left));
+  r->row = width * FRT_VL;
+  r->block = (slots + 1) * r->row; // the last slot stays zero: rows outside the source
+  int64_t fit = DW_RING_L1 / (r->block * 4);
+  fit = fit * FRT_VBYTES >= DW_PIECE ? fit : DW_RING_L2 / (r->block * 4);
+  r->blocks = (int32_t)FRT_MAX(1, FRT_MIN(fit, 4096));
+}
+// Cuts n images x groups of channels x chunks of rows: at least four items per thread if the rows
+// allow.
+FRT_INLINE void dw_cut(dw_items *it, int64_t n, int64_t c, int64_t rows, int32_t group_blocks,
+                       int32_t threads)
+{
+  it->n = n;
+  it->groups = (dw_blocks(c) + group_blocks - 1) / group_blocks;
+  int64_t have = FRT_MAX(1, it->n * it->groups), want = 4 * (int64_t)threads;
+  int64_t chunks = have >= want || threads == 1 ? 1 : (want + have - 1) / have;
+  it->rows = FRT_MAX(4, (rows + chunks - 1) / chunks);
+  it->chunks = (rows + it->rows - 1) / it->rows;
+  it->count = it->n * it->groups * it->chunks;
+}
+// Copies source row `row` (row of [width][c] at src) of `blocks` blocks from channel c0 into the
+// ring.
+FRT_INLINE void dw_ring_fill(const dw_ring *r, float *ring, const float *src, int64_t c, int64_t c0,
+                             int32_t blocks, int64_t slot)
+{
+  int64_t channels = FRT_MIN(c - c0, blocks * FRT_VL), full = channels / FRT_VL;
+  float *to = ring + slot * r->row + r->left * FRT_VL;
+  const float *from = src + c0;
+  for (int64_t w = 0; w < r->copy; w++, to += FRT_VL, from += c) {
+    for (int64_t b = 0; b < full; b++) {
+      v_store(to + b * r->block, v_load(from + b * FRT_VL));
+    }
+    if (full < blocks) {
+      v_store(to + full * r->block, v_load_n(from + full * FRT_VL, channels - full * FRT_VL));
+    }
+  }
+}

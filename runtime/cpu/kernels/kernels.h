@@ -1,0 +1,120 @@
+// kernels.h -- the CPU's own kernels, as a table of functions: every file here is compiled once per
+// instruction set, runtime/cpu/isa.c picks the table. Activations are NHWC f32, dense.
+#pragma once
+#ifdef FRT_ISA
+#define FRT_NO_OP_LIST // ops are the glue's business
+#endif
+#include "graph/backend.h"
+
+// FRT_K(name) is name for the instruction set being compiled: frt__name_avx512.
+#ifdef FRT_ISA
+#define FRT_K_PASTE(name, isa) frt__##name##_##isa
+#define FRT_K_EXPAND(name, isa) FRT_K_PASTE(name, isa)
+#define FRT_K(name) FRT_K_EXPAND(name, FRT_ISA)
+#endif
+
+struct frt_chain; // chain.h
+struct frt_adam;  // update.h
+struct frt_sgd;
+
+// A depthwise convolution: one filter of kh x kw per channel, cross-correlation as everywhere.
+//   y[n,p,q,c] = act(bias[c] + sum over i,j of x[n, p*stride_h + i*dil_h - top, q*stride_w + ...,
+//   c]
+//                                              * weight[c,0,i,j])
+// h, w are x's; ho, wo are y's (given, so that bottom and right padding need no field).
+typedef struct frt_depthwise {
+  int64_t n, c, h, w, ho, wo;
+  int32_t kh, kw, stride_h, stride_w, dil_h, dil_w, top, left;
+  int32_t act; // frt_act; forward only: NONE, SILU, RELU, RELU6
+} frt_depthwise;
+
+enum { FRT_DW_MAX_KERNEL = 64, FRT_DW_MAX_STRIDE = 8 }; // greater ones are refused by can()
+enum { FRT_DW_FORWARD = 0, FRT_DW_GRAD_INPUT = 1, FRT_DW_GRAD_WEIGHT = 2 };
+
+// Batch norm over m rows of c channels. act: frt_act NONE, SILU, RELU, RELU6.
+typedef struct frt_bn {
+  int64_t m, c;
+  int32_t act;
+  float eps, momentum;
+} frt_bn;
+
+// Where the table's functions live, for the table itself (table.c).
+#ifdef FRT_ISA
+void FRT_K(depthwise)(const frt_depthwise *g, const float *x, const float *weight,
+                      const float *bias, float *y, void *scratch);
+void FRT_K(depthwise_grad_input)(const frt_depthwise *g, const float *dy, const float *weight,
+                                 float *dx, void *scratch);
+void FRT_K(depthwise_grad_weight)(const frt_depthwise *g, const float *x, const float *dy,
+                                  float *dweight, void *scratch);
+size_t FRT_K(bn_scratch)(const frt_bn *g);
+void FRT_K(bn_stats)(const frt_bn *g, const float *x, const float *running_mean,
+                     const float *running_var, float *mean, float *rstd, float *new_mean,
+                     float *new_var, void *scratch);
+void FRT_K(bn_apply)(const frt_bn *g, const float *x, const float *w, const float *b,
+                     const float *mean, const float *rstd, float *y, void *scratch);
+void FRT_K(bn_grad)(const frt_bn *g, const float *x, const float *dy, const float *w,
+                    const float *b, const float *mean, const float *rstd, float *dx, float *dw,
+                    float *db, void *scratch);
+size_t FRT_K(reduce_rows_scratch)(int64_t n_outer, int64_t rows, int64_t c);
+void FRT_K(reduce_rows)(const float *x, int64_t n_outer, int64_t rows, int64_t c, float scale,
+                        float *out, void *scratch);
+void FRT_K(chain)(const struct frt_chain *chain, void *const *in, void *const *out, void *scratch);
+void FRT_K(adam)(const struct frt_adam *a);
+void FRT_K(sgd)(const struct frt_sgd *a);
+size_t FRT_K(norm_scratch)(int32_t n, const int64_t *numel);
+double FRT_K(norm)(int32_t n, const float *const *x, const int64_t *numel, void *scratch);
+void FRT_K(uniform)(const uint32_t key[2], uint64_t step, uint32_t sample, int64_t rows, int64_t n,
+                    float *y);
+#endif
+
+// Scratch sizes depend on frt_threads(): ask when the plan is compiled, run with as many threads.
+// With the same number of threads the bits are the same.
+typedef struct frt_kernels {
+  const char *isa;
+
+  // Depthwise convolution. Weights and their gradient are plain [C,1,kh,kw]; bias may be NULL.
+  size_t (*depthwise_scratch)(const frt_depthwise *g, int32_t pass);
+  void (*depthwise)(const frt_depthwise *g, const float *x, const float *weight, const float *bias,
+                    float *y, void *scratch);
+  void (*depthwise_grad_input)(const frt_depthwise *g, const float *dy, const float *weight,
+                               float *dx, void *scratch);
+  void (*depthwise_grad_weight)(const frt_depthwise *g, const float *x, const float *dy,
+                                float *dweight, void *scratch);
+
+  // Batch norm. mean, rstd [c] are written by bn_stats together with the moved running statistics
+  // (new_var unbiased); bn_apply: y = act((x - mean) * rstd * w + b).
+  size_t (*bn_scratch)(const frt_bn *g);
+  void (*bn_stats)(const frt_bn *g, const float *x, const float *running_mean,
+                   const float *running_var, float *mean, float *rstd, float *new_mean,
+                   float *new_var, void *scratch);
+  void (*bn_apply)(const frt_bn *g, const float *x, const float *w, const float *b,
+                   const float *mean, const float *rstd, float *y, void *scratch);
+  // dy is the gradient of act's output; b is read only when act is not NONE.
+  void (*bn_grad)(const frt_bn *g, const float *x, const float *dy, const float *w, const float *b,
+                  const float *mean, const float *rstd, float *dx, float *dw, float *db,
+                  void *scratch);
+
+  // out[o][c] = scale * sum over r < rows of x[o][r][c]; x is [n_outer, rows, c].
+  size_t (*reduce_rows_scratch)(int64_t n_outer, int64_t rows, int64_t c);
+  void (*reduce_rows)(const float *x, int64_t n_outer, int64_t rows, int64_t c, float scale,
+                      float *out, void *scratch);
+
+  // Elementwise chains: a compiled frt_chain (chain.h) over its operands.
+  void (*chain)(const struct frt_chain *chain, void *const *in, void *const *out, void *scratch);
+
+  // Optimizer, over all tensors in one pass (update.h).
+  void (*adam)(const struct frt_adam *a);
+  void (*sgd)(const struct frt_sgd *a);
+  // Square root of the sum of squares over n tensors, in double, whatever the number of threads.
+  // scratch: norm_scratch bytes.
+  size_t (*norm_scratch)(int32_t n, const int64_t *numel);
+  double (*norm)(int32_t n, const float *const *x, const int64_t *numel, void *scratch);
+
+  // y[row][j] from Philox as runtime/ops/uniform.c says, rows numbered from `sample`; key is the
+  // op's.
+  void (*uniform)(const uint32_t key[2], uint64_t step, uint32_t sample, int64_t rows, int64_t n,
+                  float *y);
+} frt_kernels;
+
+// The table of the instruction set in use.
+const frt_kernels *frt__kernels(void);

@@ -1,0 +1,92 @@
+// reduce.c -- sums over the rows of [outer, rows, c]: global average pooling, sums per channel.
+// Chunks of rows are summed apart and added in order, whatever the number of threads.
+#include "cpu/kernels/vec.h"
+
+enum {
+  CHUNK = 256,
+  COLUMNS = 512
+}; // rows summed together; floats per row below which rows are folded
+
+// Rows are folded so that a row is whole vectors, where c is not.
+static int64_t fold_of(int64_t c)
+{
+  int64_t fold = 1;
+  if (c % FRT_VL != 0 && c < COLUMNS) {
+    fold = FRT_VL;
+    while (fold > 1 && c * (fold / 2) % FRT_VL == 0) {
+      fold /= 2;
+    }
+  }
+  return fold;
+}
+static void add_rows(const float *x, int64_t rows, int64_t cols, float *sum)
+{
+  memset(sum, 0, (size_t)cols * sizeof(float));
+  int64_t r = 0;
+  for (; r + 3 < rows; r += 4) {
+    const float *a = x + r * cols, *b = a + cols, *c = b + cols, *d = c + cols;
+    int64_t j = 0;
+    for (; j + FRT_VL <= cols; j += FRT_VL) {
+      vf s = (v_load(a + j) + v_load(b + j)) + (v_load(c + j) + v_load(d + j));
+      v_store(sum + j, v_load(sum + j) + s);
+    }
+    for (; j < cols; j++) {
+      sum[j] += (a[j] + b[j]) + (c[j] + d[j]);
+    }
+  }
+  for (; r < rows; r++) {
+    for (int64_t j = 0; j < cols; j++) {
+      sum[j] += x[r * cols + j];
+    }
+  }
+}
+// out[c] = sum of n rows; `wide` holds one folded row.
+static void chunk_sum(const float *x, int64_t n, int64_t c, int64_t fold, float *wide, float *out)
+{
+  add_rows(x, n / fold, fold * c, wide);
+  for (int64_t j = 0; j < c; j++) {
+    float s = 0;
+    for (int64_t k = 0; k < fold; k++) {
+      s += wide[k * c + j];
+    }
+    for (int64_t r = n / fold * fold; r < n; r++) {
+      s += x[r * c + j];
+    }
+    out[j] = s;
+  }
+}
+static int64_t chunks_of(int64_t rows)
+{
+  return FRT_MAX(1, (rows + CHUNK - 1) / CHUNK);
+}
+size_t FRT_K(reduce_rows_scratch)(int64_t n_outer, int64_t rows, int64_t c)
+{
+  int64_t wide = fold_of(c) * c * frt__team(n_outer * rows * c);
+  return (size_t)(wide + n_outer * chunks_of(rows) * c) * sizeof(float);
+}
+void FRT_K(reduce_rows)(const float *x, int64_t n_outer, int64_t rows, int64_t c, float scale,
+                        float *out, void *scratch)
+{
+  int64_t fold = fold_of(c), chunks = chunks_of(rows);
+  int32_t threads = frt__team(n_outer * rows * c);
+  float *part = (float *)scratch + fold * c * threads;
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int32_t t = 0; t < threads; t++) {
+    int64_t from, to;
+    frt__share(n_outer * chunks, 1, t, threads, &from, &to);
+    for (int64_t i = from; i < to; i++) {
+      int64_t o = i / chunks, r = i % chunks * CHUNK;
+      chunk_sum(x + (o * rows + r) * c, FRT_MIN(CHUNK, rows - r), c, fold,
+                (float *)scratch + t * fold * c, part + i * c);
+    }
+  }
+  for (int64_t o = 0; o < n_outer; o++) {
+    for (int64_t j = 0; j < c; j++) {
+      float s = 0;
+      for (int64_t i = 0; i < chunks; i++) {
+        s += part[(o * chunks + i) * c + j];
+      }
+      out[o * c + j] = s * scale;
+    }
+  }
+}

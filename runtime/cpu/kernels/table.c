@@ -1,0 +1,33 @@
+// table.c -- the table of one instruction set's kernels.
+#include "cpu/kernels/kernels.h"
+
+size_t FRT_K(depthwise_gather_scratch)(const frt_depthwise *g, int32_t pass);
+size_t FRT_K(depthwise_weight_scratch)(const frt_depthwise *g);
+
+static size_t depthwise_scratch(const frt_depthwise *g, int32_t pass)
+{
+  return pass == FRT_DW_GRAD_WEIGHT ? FRT_K(depthwise_weight_scratch)(g)
+                                    : FRT_K(depthwise_gather_scratch)(g, pass);
+}
+
+#define NAME(isa) NAME_TEXT(isa)
+#define NAME_TEXT(isa) #isa
+const frt_kernels FRT_K(kernels) = {
+  .isa = NAME(FRT_ISA),
+  .depthwise_scratch = depthwise_scratch,
+  .depthwise = FRT_K(depthwise),
+  .depthwise_grad_input = FRT_K(depthwise_grad_input),
+  .depthwise_grad_weight = FRT_K(depthwise_grad_weight),
+  .bn_scratch = FRT_K(bn_scratch),
+  .bn_stats = FRT_K(bn_stats),
+  .bn_apply = FRT_K(bn_apply),
+  .bn_grad = FRT_K(bn_grad),
+  .reduce_rows_scratch = FRT_K(reduce_rows_scratch),
+  .reduce_rows = FRT_K(reduce_rows),
+  .chain = FRT_K(chain),
+  .adam = FRT_K(adam),
+  .sgd = FRT_K(sgd),
+  .norm_scratch = FRT_K(norm_scratch),
+  .norm = FRT_K(norm),
+  .uniform = FRT_K(uniform),
+};

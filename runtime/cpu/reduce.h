@@ -1,0 +1,16 @@
+// reduce.h -- sum, mean, amax, amin, prod of f32 over any dimensions, in either layout.
+#pragma once
+#include "graph/backend.h"
+
+typedef enum frt_reduction {
+  FRT_REDUCE_SUM,
+  FRT_REDUCE_MEAN,
+  FRT_REDUCE_MAX,
+  FRT_REDUCE_MIN,
+  FRT_REDUCE_PROD,
+} frt_reduction;
+
+bool frt__reduce_can(const frt_step *s);
+frt_status frt__reduce_plan(frt_step *s); // of sum and mean
+void frt__reduce_run(const frt_step *s, frt_reduction kind, const float *x, float *y,
+                     void *scratch);

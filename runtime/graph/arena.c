@@ -1,0 +1,227 @@
+// arena.c -- how long every value lives and where its bytes lie: assigned values over their variables,
+// results over operands that die with the step, the rest packed into one arena.
+#include <stdlib.h>
+
+#include "plan.h"
+
+// --- where assigned values are written ------------------------------------------------------------
+
+// An optimizer's result lies over the variable it updates when this step is that variable's last
+// reader and reads it as the operand the result belongs to.
+static bool over_variable(frt_plan_t *p, const frt_assignment *a, const int32_t *slot_last)
+{
+  int32_t target = p->slot[a->slot].value;
+  frt_pvalue *v = &p->value[a->value];
+  if (v->place != FRT_AT_ARENA || v->pinned != 1 || v->maker < 0 || target < 0) {
+    return false;
+  }
+  for (int32_t i = p->n_step - 1; i >= 0; i--) {
+    const frt_pstep *s = &p->step[i];
+    if (!(s->s.op->flags & FRT_UPDATE)) {
+      continue;
+    }
+    for (int32_t k = 0; k < s->s.n_out; k++) {
+      if (s->out[k] != a->value) {
+        continue;
+      }
+      int32_t group = s->s.op->update.in, member = k % (group - 1);
+      int32_t operand = s->s.op->update.first + k / (group - 1) * group + (member ? member + 1 : 0);
+      if (s->in[operand] != target || slot_last[a->slot] > i) {
+        return false;
+      }
+      v->place = FRT_AT_ALIAS;
+      v->index = target;
+      return true;
+    }
+  }
+  return false;
+}
+
+// Everything else is copied at the very end, when nothing can fail any more and every old value has
+// been read.
+frt_status frt__pass_commit(frt_plan_t *p)
+{
+  if (p->n_assign == 0) {
+    return FRT_OK;
+  }
+  int32_t *slot_last = frt__plan_alloc(p, sizeof *slot_last * (size_t)(p->n_slot + 1));
+  const frt_kernel *copy = frt__kernel_named("fused_copy");
+  FRT_CHECK(slot_last, FRT_ENOMEM, "out of memory: a plan");
+  FRT_CHECK(copy, FRT_EDEVICE, "planner: no kernel copies");
+  for (int32_t s = 0; s < p->n_slot; s++) {
+    slot_last[s] = -1;
+  }
+  for (int32_t i = 0; i < p->n_step; i++) {
+    for (int32_t k = 0; k < p->step[i].s.n_in; k++) {
+      int32_t v = p->step[i].in[k];
+      int32_t root = v >= 0 ? frt__root(p, v) : -1;
+      if (root >= 0 && p->value[root].place == FRT_AT_SLOT) {
+        slot_last[p->value[root].index] = i;
+      }
+    }
+  }
+  for (int32_t i = 0; i < p->n_assign; i++) {
+    const frt_assignment *a = &p->assign[i];
+    if (over_variable(p, a, slot_last)) {
+      continue;
+    }
+    int32_t step, target = p->slot[a->slot].value;
+    FRT_TRY(frt__step_new(p, &frt_fused_copy, copy, 1, &a->value, 1, &target, NULL,
+                          (frt_origin){0}, &step));
+    p->step[step].writes = true;
+  }
+  return FRT_OK;
+}
+
+// --- liveness -----------------------------------------------------------------------------------------
+static void measure(frt_plan_t *p)
+{
+  for (int32_t i = 0; i < p->n_step; i++) {
+    const frt_pstep *s = &p->step[i];
+    for (int32_t k = 0; k < s->s.n_in + s->s.n_out; k++) {
+      int32_t id = k < s->s.n_in ? s->in[k] : s->out[k - s->s.n_in];
+      if (id < 0) {
+        continue;
+      }
+      frt_pvalue *v = &p->value[frt__root(p, id)];
+      v->first = v->first < 0 ? i : v->first;
+      v->last = i;
+    }
+  }
+}
+
+static bool lies_alike(const frt_pvalue *a, const frt_pvalue *b)
+{
+  return a->bytes == b->bytes && frt__shape_equal(&a->v.shape, &b->v.shape) &&
+         a->v.shape.dtype == b->v.shape.dtype &&
+         (a->v.layout == b->v.layout || frt__same_bytes(&a->v.shape));
+}
+
+// Results over operands. A chain reads each tile of its operands before it writes that tile.
+static void overlay(frt_plan_t *p)
+{
+  for (int32_t i = 0; i < p->n_step; i++) {
+    const frt_pstep *s = &p->step[i];
+    bool chain = s->s.op == &frt_fused_chain;
+    if (!chain && !s->s.kernel->in_place) {
+      continue;
+    }
+    for (int32_t k = 0; k < (chain ? s->s.n_out : 1); k++) {
+      frt_pvalue *y = &p->value[s->out[k]];
+      for (int32_t j = 0; y->place == FRT_AT_ARENA && j < (chain ? s->s.n_in : 1); j++) {
+        if (s->in[j] < 0 || !lies_alike(&p->value[s->in[j]], y)) {
+          continue;
+        }
+        int32_t root = frt__root(p, s->in[j]);
+        frt_pvalue *x = &p->value[root];
+        if (x->place == FRT_AT_ARENA && x->last == i && root != s->out[k] &&
+            lies_alike(x, y)) {
+          x->last = y->last;
+          y->place = FRT_AT_ALIAS;
+          y->index = root;
+        }
+      }
+    }
+  }
+}
+
+// --- offsets ------------------------------------------------------------------------------------------
+typedef struct piece {
+  size_t bytes, at;
+  int32_t first, last, value, step;  // a value's bytes, or a step's scratch
+} piece;
+
+static int larger(const void *a, const void *b)
+{
+  const piece *x = a, *y = b;
+  int order = (x->bytes < y->bytes) - (x->bytes > y->bytes);
+  return order ? order : (x->first > y->first) - (x->first < y->first);
+}
+
+static int longer(const void *a, const void *b)
+{
+  const piece *x = a, *y = b;
+  int dx = x->last - x->first, dy = y->last - y->first;
+  int order = (dx < dy) - (dx > dy);
+  return order ? order : larger(a, b);
+}
+
+static int by_offset(const void *a, const void *b)
+{
+  const piece *x = *(piece *const *)a, *y = *(piece *const *)b;
+  return (x->at > y->at) - (x->at < y->at);
+}
+
+// Each piece in turn goes to the lowest gap that holds it among the placed ones alive with it.
+static size_t pack(piece *pieces, int32_t n, piece **busy)
+{
+  size_t top = 0;
+  for (int32_t i = 0; i < n; i++) {
+    piece *x = &pieces[i];
+    int32_t n_busy = 0;
+    for (int32_t j = 0; j < i; j++) {
+      if (pieces[j].first <= x->last && x->first <= pieces[j].last) {
+        busy[n_busy++] = &pieces[j];
+      }
+    }
+    qsort(busy, (size_t)n_busy, sizeof *busy, by_offset);
+    size_t at = 0;
+    for (int32_t j = 0; j < n_busy; j++) {
+      if (busy[j]->at >= at + x->bytes) {
+        break;
+      }
+      at = FRT_MAX(at, busy[j]->at + busy[j]->bytes);
+    }
+    x->at = at;
+    top = FRT_MAX(top, at + x->bytes);
+  }
+  return top;
+}
+
+static size_t line(size_t bytes)
+{
+  return (bytes + 127) / 64 * 64;  // at least one spare vector behind every value
+}
+
+frt_status frt__pass_arena(frt_plan_t *p)
+{
+  measure(p);
+  overlay(p);
+  size_t room = (size_t)(p->n_value + p->n_step + 1);
+  piece *pieces = frt__alloc(2 * room * sizeof *pieces + room * sizeof(piece *));
+  FRT_CHECK(pieces, FRT_ENOMEM, "out of memory: a plan");
+  piece *trial = pieces + room, **busy = (piece **)(trial + room);
+  int32_t n = 0;
+  for (int32_t v = 0; v < p->n_value; v++) {
+    const frt_pvalue *x = &p->value[v];
+    if (x->place == FRT_AT_ARENA && x->first >= 0) {
+      pieces[n++] = (piece){.bytes = line(x->bytes), .first = x->first, .last = x->last, .value = v,
+                            .step = -1};
+      p->unshared += line(x->bytes);
+    } else if (x->place == FRT_AT_DERIVED) {
+      p->derived_bytes += x->bytes;
+    }
+  }
+  for (int32_t i = 0; i < p->n_step; i++) {
+    if (p->step[i].s.scratch > 0) {
+      pieces[n++] = (piece){.bytes = line(p->step[i].s.scratch), .first = i, .last = i, .value = -1,
+                            .step = i};
+    }
+  }
+  // Two orders; the one with the lower peak is kept.
+  memcpy(trial, pieces, sizeof *pieces * (size_t)n);
+  qsort(pieces, (size_t)n, sizeof *pieces, larger);
+  qsort(trial, (size_t)n, sizeof *trial, longer);
+  size_t by_size = pack(pieces, n, busy), by_life = pack(trial, n, busy);
+  const piece *best = by_life < by_size ? trial : pieces;
+  p->arena = FRT_MIN(by_size, by_life);
+  for (int32_t i = 0; i < n; i++) {
+    if (best[i].value >= 0) {
+      p->value[best[i].value].offset = best[i].at;
+    } else {
+      p->step[best[i].step].scratch_at = best[i].at;
+    }
+  }
+  frt__free(pieces);
+  return FRT_OK;
+}

@@ -1,0 +1,419 @@
+// fuse.c -- patterns: convolution + activation, batch norm + activation (forward and backward), and
+// chains of elementwise nodes that become one step.
+#include "plan.h"
+
+#include <stdio.h>
+
+static const struct {
+  const frt_op *op, *grad;
+  frt_act act;
+} acts[] = {
+  {&frt_op_silu,    &frt_op_silu_grad, FRT_ACT_SILU   },
+  {&frt_op_relu,    NULL,              FRT_ACT_RELU   },
+  {&frt_op_relu6,   NULL,              FRT_ACT_RELU6  },
+  {&frt_op_sigmoid, NULL,              FRT_ACT_SIGMOID},
+};
+
+// Readers of every value, as one array indexed by value.
+typedef struct readers {
+  int32_t *first, *list;
+} readers;
+
+static frt_status find_readers(frt_plan_t *p, readers *r)
+{
+  frt__count_uses(p);
+  int32_t total = 0;
+  for (int32_t v = 0; v < p->n_value; v++) {
+    total += p->value[v].uses;
+  }
+  r->first = frt__alloc(sizeof *r->first * (size_t)(p->n_value + 2));
+  r->list = frt__alloc(sizeof *r->list * (size_t)(total + 1));
+  if (!r->first || !r->list) {
+    frt__free(r->first);
+    frt__free(r->list);
+    return frt_error_set(FRT_ENOMEM, "out of memory: a plan");
+  }
+  int32_t at = 0;
+  for (int32_t v = 0; v < p->n_value; v++) {
+    r->first[v] = at;
+    at += p->value[v].uses;
+  }
+  r->first[p->n_value] = at;
+  int32_t *fill = frt__alloc(sizeof *fill * (size_t)(p->n_value + 1));
+  if (!fill) {
+    frt__free(r->first);
+    frt__free(r->list);
+    return frt_error_set(FRT_ENOMEM, "out of memory: a plan");
+  }
+  memcpy(fill, r->first, sizeof *fill * (size_t)p->n_value);
+  for (int32_t i = 0; i < p->n_node; i++) {
+    for (int32_t k = 0; !p->node[i].dead && k < p->node[i].n_in; k++) {
+      int32_t v = p->node[i].in[k];
+      if (v >= 0) {
+        r->list[fill[v]++] = i;
+      }
+    }
+  }
+  frt__free(fill);
+  return FRT_OK;
+}
+
+static void forget_readers(readers *r)
+{
+  frt__free(r->first);
+  frt__free(r->list);
+}
+
+static int32_t act_of(const frt_op *op)
+{
+  for (int32_t i = 0; i < FRT_COUNT(acts); i++) {
+    if (acts[i].op == op) {
+      return i;
+    }
+  }
+  return -1;
+}
+
+// --- convolution + activation ---------------------------------------------------------------------
+static void fuse_conv_act(frt_plan_t *p, const readers *r)
+{
+  for (int32_t i = 0; i < p->n_node; i++) {
+    frt_pnode *n = &p->node[i];
+    if (n->dead || n->op != &frt_op_conv2d || n->attr[9] != FRT_ACT_NONE) {
+      continue;
+    }
+    const frt_pvalue *y = &p->value[n->out[0]];
+    if (y->uses != 1 || y->pinned || y->v.shape.dtype != FRT_F32) {
+      continue;
+    }
+    frt_pnode *next = &p->node[r->list[r->first[n->out[0]]]];
+    int32_t a = act_of(next->op);
+    if (a < 0) {
+      continue;
+    }
+    n->attr[9] = acts[a].act;
+    n->out[0] = next->out[0];
+    p->value[n->out[0]].maker = i;
+    size_t used = strlen(n->note);
+    snprintf(n->note + used, sizeof n->note - used, used ? ", %s" : "%s", next->op->name);
+    next->dead = true;
+  }
+}
+
+// --- batch norm + activation ------------------------------------------------------------------------
+// y = act(bn(x)) with act'(bn(x)) computed again from x in the backward pass: bn(x) is never stored.
+// The gradient of act must be the one node `grad` whose result only batch_norm_grad reads.
+static bool bn_pattern(const frt_plan_t *p, const readers *r, int32_t bn, int32_t *act,
+                       int32_t *act_grad, int32_t *bn_grad)
+{
+  int32_t y = p->node[bn].out[0];
+  if (p->value[y].pinned || p->value[y].uses < 1 || p->value[y].uses > 2 ||
+      p->value[y].v.shape.ndim != 4 || p->value[y].v.shape.dtype != FRT_F32) {
+    return false;
+  }
+  *act = *act_grad = *bn_grad = -1;
+  for (int32_t k = r->first[y]; k < r->first[y + 1]; k++) {
+    const frt_pnode *n = &p->node[r->list[k]];
+    if (act_of(n->op) >= 0 && *act < 0) {
+      *act = r->list[k];
+    } else if (n->in[0] == y && n->n_in == 2 && *act_grad < 0) {
+      *act_grad = r->list[k];
+    } else {
+      return false;
+    }
+  }
+  if (*act < 0) {
+    return false;
+  }
+  int32_t a = act_of(p->node[*act].op);
+  if (*act_grad < 0) {
+    // Without a backward pass any of these will do; with one, somebody else would read bn's output.
+    return acts[a].act != FRT_ACT_SIGMOID;
+  }
+  if (p->node[*act_grad].op != acts[a].grad) {
+    return false;
+  }
+  int32_t dy = p->node[*act_grad].out[0];
+  if (p->value[dy].uses != 1 || p->value[dy].pinned) {
+    return false;
+  }
+  *bn_grad = r->list[r->first[dy]];
+  const frt_pnode *g = &p->node[*bn_grad];
+  return g->op == &frt_op_batch_norm_grad && g->in[1] == dy && g->in[0] == p->node[bn].in[0];
+}
+
+static frt_status fuse_bn_act(frt_plan_t *p, const readers *r)
+{
+  if (!frt__kernel_named("fused_bn_act") || !frt__kernel_named("fused_bn_act_grad")) {
+    return FRT_OK;
+  }
+  int32_t n = p->n_node;
+  for (int32_t i = 0; i < n; i++) {
+    int32_t act, act_grad, bn_grad, made;
+    if (p->node[i].dead || p->node[i].op != &frt_op_batch_norm_train ||
+        !bn_pattern(p, r, i, &act, &act_grad, &bn_grad)) {
+      continue;
+    }
+    int32_t kind = acts[act_of(p->node[act].op)].act;
+    double attr[3] = {p->node[i].attr[0], p->node[i].attr[1], kind};
+    FRT_TRY(frt__pnode_new(p, &frt_fused_bn_act, 5, p->node[i].in, 5, 3, attr, p->node[i].origin,
+                           &made));
+    frt_pnode *f = &p->node[made], *bn = &p->node[i];
+    memcpy(f->out, bn->out, sizeof *f->out * 5);
+    f->out[0] = p->node[act].out[0];
+    f->rank = bn->rank;
+    snprintf(f->note, sizeof f->note, "%s", p->node[act].op->name);
+    bn->dead = p->node[act].dead = true;
+    if (bn_grad < 0) {
+      continue;
+    }
+    const frt_pnode *g = &p->node[bn_grad];
+    int32_t in[6] = {g->in[0], p->node[act_grad].in[1], g->in[2], bn->in[2], g->in[3], g->in[4]};
+    FRT_TRY(frt__pnode_new(p, &frt_fused_bn_act_grad, 6, in, 3, 1, &attr[2], g->origin, &made));
+    f = &p->node[made];
+    g = &p->node[bn_grad];
+    memcpy(f->out, g->out, sizeof *f->out * 3);
+    f->rank = g->rank;
+    snprintf(f->note, sizeof f->note, "%s recomputed", p->node[act].op->name);
+    p->node[bn_grad].dead = p->node[act_grad].dead = true;
+  }
+  return FRT_OK;
+}
+
+// --- elementwise chains -------------------------------------------------------------------------------
+enum { MAX_INSTR = 24, MAX_IN = 12, MAX_OUT = 6 };
+
+// A node may join the chain of a producer when no reader outside the chain comes before it: the whole
+// chain then runs where its last node stood.
+typedef struct chain {
+  int32_t member[MAX_INSTR], n, n_in;
+} chain;
+
+static bool chainable(const frt_plan_t *p, const frt_pnode *n)
+{
+  if (n->dead || !(n->op->flags & FRT_ELEMENTWISE) || n->op == &frt_op_cast || n->n_out != 1) {
+    return false;
+  }
+  for (int32_t k = 0; k < n->n_in; k++) {
+    if (n->in[k] < 0 || p->value[n->in[k]].v.shape.dtype != FRT_F32) {
+      return false;
+    }
+  }
+  return p->value[n->out[0]].v.shape.dtype == FRT_F32;
+}
+
+static bool readers_after(const frt_plan_t *p, const readers *r, const chain *c, int32_t id,
+                          int32_t at)
+{
+  for (int32_t m = 0; m < c->n; m++) {
+    int32_t v = p->node[c->member[m]].out[0];
+    for (int32_t k = r->first[v]; k < r->first[v + 1]; k++) {
+      const frt_pnode *reader = &p->node[r->list[k]];
+      if (reader->chain != id && r->list[k] < at) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+// Distinct values from outside that the members of `a` (and `b`, and node `at`) read.
+static int32_t count_inputs(const frt_plan_t *p, const chain *a, const chain *b, int32_t at)
+{
+  int32_t seen[MAX_INSTR * 3 * 2 + 3], n_seen = 0;
+  const chain *both[2] = {a, b};
+  for (int32_t c = 0; c < 3; c++) {
+    int32_t count = c == 2 ? 1 : both[c] ? both[c]->n : 0;
+    for (int32_t m = 0; m < count; m++) {
+      const frt_pnode *n = &p->node[c == 2 ? at : both[c]->member[m]];
+      for (int32_t k = 0; k < n->n_in; k++) {
+        bool known = false;
+        for (int32_t i = 0; i < n_seen && !known; i++) {
+          known = seen[i] == n->in[k];
+        }
+        if (!known) {
+          seen[n_seen++] = n->in[k];
+        }
+      }
+    }
+  }
+  return n_seen;  // counts values made inside as well: a bound, which is what the limit needs
+}
+
+static void join(frt_plan_t *p, const readers *r, chain *all, int32_t *n_chain, int32_t at)
+{
+  frt_pnode *n = &p->node[at];
+  int32_t mine = -1;
+  for (int32_t k = 0; k < n->n_in; k++) {
+    const frt_pvalue *x = &p->value[n->in[k]];
+    int32_t other = x->maker >= 0 && x->place == FRT_AT_ARENA ? p->node[x->maker].chain : -1;
+    if (other < 0 || other == mine || p->node[x->maker].derived != n->derived ||
+        !frt__shape_equal(&x->v.shape, &p->value[n->out[0]].v.shape)) {
+      continue;
+    }
+    chain *o = &all[other], *m = mine >= 0 ? &all[mine] : NULL;
+    if (o->n + (m ? m->n : 1) > MAX_INSTR || count_inputs(p, o, m, at) > MAX_IN + o->n + (m ? m->n : 0) ||
+        !readers_after(p, r, o, other, at)) {
+      continue;
+    }
+    if (!m) {
+      o->member[o->n++] = at;
+      n->chain = mine = other;
+      continue;
+    }
+    for (int32_t i = 0; i < m->n; i++) {  // both chains now run where `at` stands
+      o->member[o->n++] = m->member[i];
+      p->node[m->member[i]].chain = other;
+    }
+    m->n = 0;
+    mine = other;
+  }
+  if (mine < 0) {
+    all[*n_chain] = (chain){.member = {at}, .n = 1};
+    n->chain = (*n_chain)++;
+  }
+}
+
+static void sort_members(chain *c)
+{
+  for (int32_t i = 1; i < c->n; i++) {
+    int32_t m = c->member[i], j = i;
+    for (; j > 0 && c->member[j - 1] > m; j--) {
+      c->member[j] = c->member[j - 1];
+    }
+    c->member[j] = m;
+  }
+}
+
+static bool read_outside(const frt_plan_t *p, const readers *r, int32_t id, int32_t v)
+{
+  if (p->value[v].pinned) {
+    return true;
+  }
+  for (int32_t k = r->first[v]; k < r->first[v + 1]; k++) {
+    if (p->node[r->list[k]].chain != id) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// The members as instructions; registers are reused once their last reader is past.
+static frt_status write_program(frt_plan_t *p, const readers *r, const chain *c, int32_t id,
+                                int32_t *node)
+{
+  int32_t in[MAX_INSTR * 3], n_in = 0, out[MAX_INSTR], n_out = 0;
+  for (int32_t m = 0; m < c->n; m++) {
+    const frt_pnode *n = &p->node[c->member[m]];
+    for (int32_t k = 0; k < n->n_in; k++) {
+      int32_t maker = p->value[n->in[k]].maker;
+      bool inside = maker >= 0 && p->value[n->in[k]].place == FRT_AT_ARENA &&
+                    p->node[maker].chain == id;
+      bool known = inside;
+      for (int32_t i = 0; i < n_in && !known; i++) {
+        known = in[i] == n->in[k];
+      }
+      if (!known) {
+        in[n_in++] = n->in[k];
+      }
+    }
+  }
+  const frt_pnode *last = &p->node[c->member[c->n - 1]];
+  frt_program *g = frt__plan_alloc(p, sizeof *g + sizeof g->instr[0] * (size_t)c->n);
+  FRT_CHECK(g, FRT_ENOMEM, "out of memory: a plan");
+  g->n_instr = c->n;
+  g->shape = p->value[last->out[0]].v.shape;
+  int16_t reg[MAX_INSTR], free_reg[MAX_INSTR + 1];
+  int32_t n_free = 0, top = n_in;
+  for (int32_t m = 0; m < c->n; m++) {
+    const frt_pnode *n = &p->node[c->member[m]];
+    frt_instr *s = &g->instr[m];
+    int16_t operand[3] = {-1, -1, -1};
+    for (int32_t k = 0; k < n->n_in && k < 3; k++) {
+      for (int32_t i = 0; i < n_in; i++) {
+        operand[k] = in[i] == n->in[k] ? (int16_t)i : operand[k];
+      }
+      for (int32_t i = 0; i < m && operand[k] < 0; i++) {
+        operand[k] = p->node[c->member[i]].out[0] == n->in[k] ? reg[i] : operand[k];
+      }
+    }
+    for (int32_t i = 0; i < m; i++) {  // results nobody reads from here on give their register back
+      bool needed = reg[i] < 0;
+      for (int32_t j = m; j < c->n && !needed; j++) {
+        const frt_pnode *user = &p->node[c->member[j]];
+        for (int32_t k = 0; k < user->n_in; k++) {
+          needed |= user->in[k] == p->node[c->member[i]].out[0] && j > m;
+        }
+      }
+      if (!needed) {
+        free_reg[n_free++] = reg[i];
+        reg[i] = -1;
+      }
+    }
+    reg[m] = n_free > 0 ? free_reg[--n_free] : (int16_t)top++;
+    *s = (frt_instr){.op = n->op, .a = operand[0], .b = operand[1], .c = operand[2], .dst = reg[m],
+                     .store = -1};
+    if (read_outside(p, r, id, n->out[0])) {
+      s->store = (int16_t)n_out;
+      out[n_out++] = n->out[0];
+    }
+  }
+  g->n_reg = top;
+  FRT_TRY(frt__pnode_new(p, &frt_fused_chain, n_in, in, n_out, 0, NULL, last->origin, node));
+  frt_pnode *f = &p->node[*node];
+  last = &p->node[c->member[c->n - 1]];
+  memcpy(f->out, out, sizeof *out * (size_t)n_out);
+  f->program = g;
+  f->rank = last->rank;
+  f->derived = last->derived;
+  size_t used = 0;
+  for (int32_t m = 0; m < c->n && used < sizeof f->note - 1; m++) {
+    used += (size_t)snprintf(f->note + used, sizeof f->note - used, m ? " %s" : "%s",
+                             g->instr[m].op->name);
+  }
+  return FRT_OK;
+}
+
+static frt_status fuse_chains(frt_plan_t *p)
+{
+  readers r;
+  if (!frt__kernel_named("fused_chain")) {
+    return FRT_OK;
+  }
+  FRT_TRY(find_readers(p, &r));
+  int32_t n = p->n_node, n_chain = 0;
+  chain *all = frt__alloc(sizeof *all * (size_t)(n + 1));
+  frt_status status = all ? FRT_OK : frt_error_set(FRT_ENOMEM, "out of memory: a plan");
+  for (int32_t i = 0; i < n && status == FRT_OK; i++) {
+    p->node[i].chain = -1;
+    if (chainable(p, &p->node[i])) {
+      join(p, &r, all, &n_chain, i);
+    }
+  }
+  for (int32_t c = 0; c < n_chain && status == FRT_OK; c++) {
+    int32_t made;
+    if (all[c].n > 0) {
+      sort_members(&all[c]);
+      status = write_program(p, &r, &all[c], c, &made);
+      for (int32_t m = 0; m < all[c].n && status == FRT_OK; m++) {
+        p->node[all[c].member[m]].dead = true;
+      }
+    }
+  }
+  frt__free(all);
+  forget_readers(&r);
+  frt__sort_nodes(p);
+  return status;
+}
+
+frt_status frt__pass_fuse(frt_plan_t *p)
+{
+  readers r;
+  FRT_TRY(find_readers(p, &r));
+  fuse_conv_act(p, &r);
+  frt_status status = fuse_bn_act(p, &r);
+  forget_readers(&r);
+  FRT_TRY(status);
+  frt__sort_nodes(p);
+  return fuse_chains(p);
+}

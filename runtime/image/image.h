@@ -1,0 +1,121 @@
+// image.h -- what the files of this room share: decoding, resampling, colour, augment draws, order.
+// Pixels are 8-bit sRGB, R G B interleaved, everywhere between the decoder and the batch slot.
+#pragma once
+#include "base/base.h"
+
+enum { FRT__MAX_PIXELS = 100000000, FRT__MAX_AUGMENT = 64 };
+enum { FRT__BILINEAR = 0, FRT__BICUBIC = 1 };
+
+// Inner loops are compiled twice and chosen at run time. No fused multiply-add: both give equal
+// bits.
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define FRT__CLONES __attribute__((target_clones("avx2", "default")))
+#else
+#define FRT__CLONES
+#endif
+
+typedef struct frt__rect {
+  int32_t x, y, w, h;
+} frt__rect;
+
+// A buffer that only grows; big ones are given back by frt__scratch_trim.
+typedef struct frt__buffer {
+  uint8_t *p;
+  size_t cap;
+} frt__buffer;
+frt_status frt__buffer_need(frt__buffer *b, size_t bytes);
+
+// What one thread needs to turn files into views.
+typedef struct frt__scratch {
+  frt__buffer file, rgb, half, taps, view, small;
+} frt__scratch;
+void frt__scratch_trim(frt__scratch *s);
+void frt__scratch_free(frt__scratch *s);
+
+// --- decode.c ---------------------------------------------------------------------------------
+// An opened photo: size after orientation, nothing decoded yet.
+typedef struct frt__header {
+  int32_t w, h, orientation, bands, bits;
+  const char *format;
+  bool is_jpeg;
+} frt__header;
+// Says which part to decode, in oriented pixels of the image shrunk by *shrink (1, 2, 4, 8; only a
+// JPEG may say more than 1): it is called again with the shrunk size when it asks for more than 1.
+typedef frt_status (*frt__choose)(void *ctx, const frt__header *header, frt__rect *part,
+                                  int32_t *shrink);
+typedef struct frt__pixels {
+  const uint8_t *rgb; // in the scratch's rgb buffer; 4 bytes beyond the end may be read
+  int32_t w, h;
+} frt__pixels;
+// Without `choose` the whole photo.
+frt_status frt__decode(frt__scratch *s, const char *path, frt__choose choose, void *ctx,
+                       frt__header *header, frt__pixels *out);
+void frt__decode_thread_end(void); // before a thread that decoded ends
+
+// --- bmp.c ------------------------------------------------------------------------------------
+frt_status frt__bmp_size(const uint8_t *file, size_t bytes, int64_t *w, int64_t *h, int32_t *bits);
+frt_status frt__bmp_decode(const uint8_t *file, size_t bytes, uint8_t *rgb);
+
+// --- resample.c -------------------------------------------------------------------------------
+typedef struct frt__box {
+  double x0, y0, x1, y1;
+} frt__box;
+// Pillow's resize(size, filter, box), bit for bit: dst[ow, oh] of src's box, mirrored where asked.
+// dst_stride in bytes.
+typedef struct frt__resize {
+  const uint8_t *src;
+  int32_t w, h;
+  frt__box box;
+  uint8_t *dst;
+  int32_t ow, oh;
+  size_t dst_stride;
+  int32_t filter;
+  bool mirror_x, mirror_y;
+} frt__resize;
+frt_status frt__resample(frt__scratch *s, const frt__resize *r);
+// dst[ow, oh] by bilinear reading at m * (x + 0.5, y + 0.5, 1); `fill` outside of the photo
+// (Pillow's transform(AFFINE, BILINEAR)).
+typedef struct frt__warp {
+  const uint8_t *src;
+  int32_t w, h;
+  double m[6];
+  uint8_t *dst;
+  int32_t ow, oh;
+  uint8_t fill[3];
+} frt__warp;
+void frt__warp_bilinear(const frt__warp *w);
+
+// --- colour.c: Pillow's ImageEnhance on n pixels in place -------------------------------------
+void frt__brightness(uint8_t *rgb, int64_t n, float factor);
+void frt__contrast(uint8_t *rgb, int64_t n, float factor);
+void frt__saturation(uint8_t *rgb, int64_t n, float factor);
+void frt__hue(uint8_t *rgb, int64_t n, double shift); // shift -0.5 .. 0.5 of a turn
+void frt__grayscale(uint8_t *rgb, int64_t n);
+void frt__normalise(const uint8_t *rgb, int64_t n, const float mean[3], const float std[3],
+                    float *out);
+
+// --- random.c ---------------------------------------------------------------------------------
+typedef struct frt__rng {
+  uint32_t counter[4], key[2], word[4];
+  int32_t left;
+} frt__rng;
+typedef struct frt__key {
+  int64_t seed, epoch, sample;
+} frt__key;
+frt__rng frt__rng_at(const frt__key *key, uint32_t op);
+double frt__rng_unit(frt__rng *r);                          // [0, 1)
+double frt__rng_between(frt__rng *r, double lo, double hi); // [lo, hi)
+int32_t frt__rng_below(frt__rng *r, int32_t n);             // 0 .. n-1
+// Place i of a permutation of 0..n-1 that (seed, epoch) names.
+int32_t frt__order_at(int64_t seed, int64_t epoch, int32_t n, int32_t i);
+// The try-th stand-in for a photo that can't be read.
+int32_t frt__substitute(const frt__key *key, int32_t n, int32_t attempt);
+
+// --- augment.c --------------------------------------------------------------------------------
+frt_status frt__view_check(const frt_view *view);
+// File -> pixels of the view (in s->view).
+frt_status frt__view_decode(frt__scratch *s, const frt_view *view, const char *path,
+                            const frt__key *key);
+
+int32_t frt__manifest_columns(const frt_manifest *m);
+bool frt__alloc_refused(void); // base: one of frt_alloc_fail's failures is due

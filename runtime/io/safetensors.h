@@ -1,0 +1,48 @@
+// safetensors.h -- an open safetensors file, as the files of this room see it. The format: 8 bytes
+// of header length (little endian), a JSON header, then the bytes of all tensors one after the
+// other.
+#pragma once
+#include "io/file.h"
+
+typedef struct frt_st_type {
+  const char *name;
+  int32_t size;  // bytes of an element
+  int32_t dtype; // what it is read as, -1: not readable
+} frt_st_type;
+extern const frt_st_type frt__st_types[];
+extern const int32_t frt__st_type_count;
+
+typedef struct frt_st_tensor {
+  char *name;
+  int32_t type, ndim; // type: index into frt__st_types
+  uint64_t dim[8];
+  uint64_t begin, end; // in the data section
+} frt_st_tensor;
+
+typedef struct frt_st_pair {
+  char *key, *value;
+} frt_st_pair;
+
+struct frt_file {
+  char *path;
+  int fd;
+  char *header;          // names and texts point into it
+  uint64_t data, bytes;  // where the data section begins, and how long it is
+  frt_st_tensor *tensor; // by name
+  frt_st_pair *meta;     // by key
+  int32_t n_tensor, cap_tensor, n_meta, cap_meta;
+};
+
+// Reads the header (frt_file.header, .data, .bytes are set) into tensors and metadata, and checks
+// it.
+frt_status frt__st_parse(frt_file *f, char *text, size_t length);
+
+// --- the two halves of "foodrt.hash": tensors (name, dtype, shape, bytes), and metadata
+// -------------------
+enum { FRT_ST_CHUNK = 1 << 20 }; // bytes are hashed in chunks of this size
+#define FRT_ST_HASH_KEY "foodrt.hash"
+#define FRT_ST_FORMAT_KEY                                                                          \
+  "foodrt.format" // says that there is a hash, should its own key be damaged
+uint64_t frt__st_hash_name(uint64_t h, const char *name, int32_t type, int32_t ndim,
+                           const uint64_t *dim);
+uint64_t frt__st_hash_pair(uint64_t h, const char *key, const char *value);

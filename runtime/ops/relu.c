@@ -1,0 +1,23 @@
+/// relu -- x where it is positive, else 0, element-wise.
+///
+/// in    x   f32 or f64 [any]
+/// out   y   shape of x
+/// grad  dx  dy where y > 0, else 0 (0 at x = 0)
+#include "ops/elementwise.h"
+
+FRT_UNARY_CASES("k");
+FRT_UNARY(relu, x > 0 ? x : x != x ? x : 0)
+
+static frt_status grad(const frt_grad_call *c)
+{
+  frt_ref zero, t;
+  FRT_TRY(frt__gs(0, c->y[0], &zero));
+  FRT_TRY(frt__g2(&frt_op_lt, zero, c->y[0], &t));
+  return frt__g2(&frt_op_mul, c->dy[0], t, &c->dx[0]);
+}
+
+FRT_OP(relu) = {
+  FRT_ELEMENTWISE_FIELDS(relu, 1, "x where it is positive, else 0"),
+  .flags = FRT_ELEMENTWISE,
+  .grad = grad,
+};

@@ -1,0 +1,90 @@
+-- Every op, every case it declares: the float reference and the CPU backend against the double reference, the
+-- gradient against finite differences. Adding an op adds rows here for free.
+local O = require "spec.support.op_case"
+local ops = O.ops()
+
+-- The docstring of an op's file: the lines that start with "///".
+local function docstring(name)
+  local root = debug.getinfo(1, "S").source:match "^@(.*)spec/ops/ops_spec%.lua$"
+  local file = assert(io.open(root .. "runtime/ops/" .. name .. ".c"))
+  local lines = {}
+  for line in file:lines() do
+    if not line:match "^///" then break end
+    lines[#lines + 1] = line
+  end
+  file:close()
+  return table.concat(lines, "\n")
+end
+
+-- What is allowed between float and double: 1e-5 of the largest number of the output, for float keeps 24 bits
+-- and sums lose a few of them.
+local function compare(got, want, tolerance)
+  assert.same(want.dims, got.dims)
+  local largest, off, where = 1e-30, 0, 0
+  for k, v in ipairs(want.data) do
+    if v == v and math.abs(v) < math.huge then largest = math.max(largest, math.abs(v)) end
+    local d = math.abs(got.data[k] - v)
+    if (d > off or d ~= d) and got.data[k] ~= v then off, where = d, k end
+  end
+  assert.is_true(off <= tolerance * largest,
+    ("number %d is %.9g, should be %.9g (largest %.3g)"):format(where, got.data[where] or 0, want.data[where] or 0, largest))
+end
+
+-- The instruction sets this machine has.
+local isas = {}
+for _, isa in ipairs { "base", "avx2", "avx512", "auto" } do
+  if tonumber(O.C.frt_set_isa(isa)) == 0 then isas[#isas + 1] = isa end
+end
+
+for _, op in ipairs(ops) do
+  describe("op " .. op.name, function()
+    local doc = docstring(op.name)
+    local no_grad = doc:match "\n/// grad%s+none" ~= nil
+
+    it("says what it does, what goes in and out, and what its gradient is", function()
+      assert.is_true(doc:match("^/// " .. op.name .. " %-%- ") ~= nil, "the docstring starts with the name")
+      assert.matches("\n/// in ", doc)
+      assert.matches("\n/// out ", doc)
+      assert.matches("\n/// grad ", doc)
+      assert.is_true(#op.doc > 0)
+      for _, attr in ipairs(op.attrs) do
+        assert.is_true(#attr.doc > 0)
+        assert.is_true(doc:find(attr.name, 1, true) ~= nil, attr.name .. " is not in the docstring")
+      end
+      if op.flags % (2 * O.NO_GRAD) >= O.NO_GRAD then assert.is_true(no_grad) end
+    end)
+
+    -- An optimizer's step takes more inputs than a case can list; its own spec has its traces.
+    if op.flags % (2 * O.UPDATE) >= O.UPDATE then return end
+
+    it("declares at least 2 cases", function()
+      assert.is_true(#op.cases >= 2)
+    end)
+
+    for _, case in ipairs(op.cases) do
+      it("is the same in float, double and on the CPU backend: " .. case.why, function()
+        local double = O.run(op, O.fill(case, O.F64), case.attr, "reference")
+        local float = O.run(op, O.fill(case, O.F32), case.attr, "reference")
+        for k = 1, #double do compare(float[k], double[k], 1e-5) end
+        for _, isa in ipairs(isas) do
+          O.C.frt_set_isa(isa)
+          local cpu = O.run(op, O.fill(case, O.F32), case.attr, "cpu")
+          for k = 1, #double do compare(cpu[k], double[k], 1e-5) end
+        end
+      end)
+
+      -- In double with steps of 1e-5 the difference quotient is good for 9 digits; 1e-6 of the magnitudes that
+      -- were added up.
+      if not no_grad then
+        it("has the gradient that finite differences have: " .. case.why, function()
+          local inputs = O.fill(case, O.F64)
+          for i, input in ipairs(case.inputs) do inputs[i].fixed = input.fill == "b" end
+          local got, want, size = O.slope(op, inputs, case.attr, 1e-5)
+          if not got then return end
+          assert.is_true(math.abs(got - want) <= 1e-6 * math.max(size, 1e-3),
+            ("in a random direction %.12g, by differences %.12g"):format(got, want))
+        end)
+      end
+    end
+  end)
+end

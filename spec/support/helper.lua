@@ -1,0 +1,5 @@
+-- helper: runs before all specs, whichever interpreter runs them: the modules of this tree's build.
+if not package.loaded["foodrt.host"] then
+  local build = os.getenv "FOODRT_BUILD" or "build"
+  package.path = ("%s/share/foodrt/lua/?.lua;%s/share/foodrt/lua/?/init.lua;%s"):format(build, build, package.path)
+end
