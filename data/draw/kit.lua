@@ -65,7 +65,8 @@ end
 --- A board, slate or tray: a rounded rectangle just large enough for radius-1 food.
 function kit.board(cv, r)
   local hu, hv, corner = r:range(0.95, 1.15), r:range(0.72, 0.95), r:range(0.02, 0.25)
-  local wooden, c, look = r:chance(0.5)
+  local wooden = r:chance(0.5)
+  local c, look
   if wooden then
     c = r:tint(r:pick { { 0.62, 0.42, 0.24 }, { 0.78, 0.6, 0.4 }, { 0.4, 0.25, 0.15 } }, 0.15)
     look = { noise = 0.08, grain = 3, dome = 0.08 }
