@@ -189,10 +189,10 @@ static frt_status run_step(frt_plan_t *p, int32_t i, bool *writing)
 {
   frt_pstep *s = &p->step[i];
   void **args = p->args + s->args;
-  *writing |= s->writes;
   double start = profiling ? frt__clock() : 0;
   frt_status status =
     s->s.kernel->run(&s->s, args, args + s->s.n_in, (char *)arena + s->scratch_at);
+  *writing |= s->writes && status != FRT_EDATA;  // which updates return before they write
   if (status != FRT_OK) {
     frt__blame(frt__origin_now(s->origin));
     return status;

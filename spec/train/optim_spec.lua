@@ -78,7 +78,7 @@ describe("optim", function()
     assert.near(1 / (total + 1e-6), gscale:item(), 1e-6)
     assert.near(1, (optim.clip(grads, 100)):item(), 1e-7)
   end)
-  it("a gradient that is not finite is an error, and no weight is silently changed", function()
+  it("a gradient that is not finite is an error before anything is written", function()
     local p = parameter()
     local opt = optim.adamw { lr = 1 }:attach { p }
     local grads = frt.grad(with_gradient(p, { 1, 0 / 0, 1, 1, 1, 1 }), { p })
@@ -87,10 +87,8 @@ describe("optim", function()
     assert.is_false(ok)
     assert.truthy(why:find("gradient norm is not finite", 1, true), why)
     require "foodrt.tensor".forget()
-    local read, values = pcall(p.totable, p)
-    for i, v in ipairs(golden.start.p) do
-      assert.is_true(read and math.abs(values[i] - v) < 1e-7 or not read and values:find("torn", 1, true) ~= nil)
-    end
+    local values = p:totable()
+    for i, v in ipairs(golden.start.p) do assert.near(v, values[i], 1e-7) end
   end)
 
   it("rates by glob: the more particular one counts", function()
