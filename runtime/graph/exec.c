@@ -65,7 +65,7 @@ static frt_status make_ready(frt_plan_t *p)
     if (s->kernel->ready && !p->step[i].ready) {
       frt_status status = s->kernel->ready(s);
       if (status != FRT_OK) {
-        frt__blame(p->step[i].origin);
+        frt__blame(frt__origin_now(p->step[i].origin));
         return status;
       }
       p->step[i].ready = true;
@@ -175,7 +175,7 @@ static frt_status check_finite(const frt_plan_t *p, const frt_pstep *s)
     const float *y = shape && shape->dtype == FRT_F32 ? p->at[s->out[k]] : NULL;
     for (int64_t i = 0, n = y ? frt__numel(shape) : 0; i < n; i++) {
       if (!isfinite(y[i])) {
-        frt__blame(s->origin);
+        frt__blame(frt__origin_now(s->origin));
         return frt_error_set(FRT_EDATA, "%s: output %d %s holds %g%s%s", s->s.op->name, k + 1,
                              frt__shape_text(shape), y[i], s->origin.scope ? " in " : "",
                              frt__text(s->origin.scope));
@@ -194,7 +194,7 @@ static frt_status run_step(frt_plan_t *p, int32_t i, bool *writing)
   frt_status status =
     s->s.kernel->run(&s->s, args, args + s->s.n_in, (char *)arena + s->scratch_at);
   if (status != FRT_OK) {
-    frt__blame(s->origin);
+    frt__blame(frt__origin_now(s->origin));
     return status;
   }
   if (profiling) {
@@ -367,6 +367,8 @@ frt_status frt_read(frt_ref t, void *dst, size_t bytes)
   } else if (n->kind == FRT_NODE_VAR) {
     frt_var *v = &G.var[n->var];
     FRT_CHECK(v->version == n->version, FRT_ESTATE, "read: variable '%s' has changed since",
+              v->name ? v->name : "?");
+    FRT_CHECK(!v->torn, FRT_ESTATE, "read: variable '%s' was torn by an interrupted write",
               v->name ? v->name : "?");
     FRT_TRY(frt__var_touch(v));
     if (v->channels_last) {

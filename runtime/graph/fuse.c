@@ -180,6 +180,39 @@ static frt_status fuse_bn_act(frt_plan_t *p, const readers *r)
   return FRT_OK;
 }
 
+// --- sum over the map of a product ------------------------------------------------------------------
+// The product of two maps that only a sum over height and width (and photos) reads is never stored.
+static void fuse_mul_sum(frt_plan_t *p, const readers *r)
+{
+  enum { MAP = 1 << 2 | 1 << 3, PHOTOS = 1 << 0 };
+  for (int32_t i = 0; i < p->n_node && frt__kernel_named("fused_mul_sum"); i++) {
+    const frt_pnode *m = &p->node[i];
+    if (m->dead || m->op != &frt_op_mul) {
+      continue;
+    }
+    const frt_pvalue *y = &p->value[m->out[0]];
+    const frt_shape *s = &y->v.shape;
+    if (y->uses != 1 || y->pinned || s->ndim != 4 || s->dtype != FRT_F32 || frt__same_bytes(s) ||
+        !frt__shape_equal(s, &p->value[m->in[0]].v.shape) ||
+        !frt__shape_equal(s, &p->value[m->in[1]].v.shape)) {
+      continue;
+    }
+    frt_pnode *sum = &p->node[r->list[r->first[m->out[0]]]];
+    int32_t mask = sum->op == &frt_op_sum ? (int32_t)sum->attr[0] : 0;
+    if (mask != MAP && mask != (MAP | PHOTOS)) {
+      continue;
+    }
+    int32_t made, at = r->list[r->first[m->out[0]]];
+    if (frt__pnode_new(p, &frt_fused_mul_sum, 2, m->in, 1, 2, sum->attr, sum->origin, &made) !=
+        FRT_OK) {
+      return;  // the two nodes stay as they are
+    }
+    p->node[made].out[0] = p->node[at].out[0];
+    p->node[made].rank = p->node[at].rank;
+    p->node[at].dead = p->node[i].dead = true;
+  }
+}
+
 // --- elementwise chains -------------------------------------------------------------------------------
 enum { MAX_INSTR = 24, MAX_IN = 12, MAX_OUT = 6 };
 
@@ -411,6 +444,7 @@ frt_status frt__pass_fuse(frt_plan_t *p)
   readers r;
   FRT_TRY(find_readers(p, &r));
   fuse_conv_act(p, &r);
+  fuse_mul_sum(p, &r);
   frt_status status = fuse_bn_act(p, &r);
   forget_readers(&r);
   FRT_TRY(status);

@@ -7,3 +7,4 @@ const frt_op frt_fused_bn_act = {.name = "fused_bn_act"};
 const frt_op frt_fused_bn_act_grad = {.name = "fused_bn_act_grad"};
 const frt_op frt_fused_layout = {.name = "fused_layout"};
 const frt_op frt_fused_copy = {.name = "fused_copy"};
+const frt_op frt_fused_mul_sum = {.name = "fused_mul_sum"};

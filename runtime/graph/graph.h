@@ -9,9 +9,10 @@ typedef struct frt_link {
 
 typedef enum frt_node_kind { FRT_NODE_OP, FRT_NODE_SCALAR, FRT_NODE_VAR } frt_node_kind;
 
-// Where a node was recorded: interned ids (0: unknown).
+// Where a node was recorded: interned ids (0: unknown). In a plan also which node of the walk it was,
+// from 1: a plan serves many recordings, each with lines of its own.
 typedef struct frt_origin {
-  int32_t source, line, scope;
+  int32_t source, line, scope, walk;
 } frt_origin;
 
 // Bytes of a realized output: owned by the node, plain layout.

@@ -334,7 +334,9 @@ static frt_status import_nodes(frt_plan_t *p, const int32_t *order, int32_t n_or
       FRT_TRY(import_link(p, n->in[i], first, &in[i]));
     }
     int32_t made;
-    FRT_TRY(frt__pnode_new(p, n->op, n->n_in, in, n->n_out, n->n_attr, n->attr, n->origin, &made));
+    frt_origin origin = n->origin;
+    origin.walk = pos + 1;
+    FRT_TRY(frt__pnode_new(p, n->op, n->n_in, in, n->n_out, n->n_attr, n->attr, origin, &made));
     for (int32_t k = 0; k < n->n_out; k++) {
       FRT_TRY(frt__value_new(p, &n->shape[k], &p->node[made].out[k]));
       p->value[p->node[made].out[k]].maker = made;
@@ -374,6 +376,14 @@ static frt_status import(frt_plan_t *p, int32_t n, const frt_link *outs, bool wi
     p->assign[p->n_assign++] = a;
   }
   return FRT_OK;
+}
+
+const int32_t *frt__walk;
+int32_t frt__n_walk;
+
+frt_origin frt__origin_now(frt_origin o)
+{
+  return o.walk > 0 && o.walk <= frt__n_walk ? G.node[frt__walk[o.walk - 1]]->origin : o;
 }
 
 // --- the cache --------------------------------------------------------------------------------------
@@ -450,6 +460,8 @@ frt_status frt__plan_compile(int32_t n, const frt_link *outs, bool with_pending,
   FRT_TRY(frt__walk_needed(n, outs, with_pending, true, &order, &n_order));
   FRT_TRY(write_key(n, outs, with_pending, order, n_order));
   *bind = bindings;
+  frt__walk = order;
+  frt__n_walk = n_order;
   uint64_t hash = frt__hash(1, key, sizeof *key * (size_t)n_key);
   if ((*plan = lookup(hash))) {
     return FRT_OK;

@@ -130,6 +130,10 @@ static inline bool frt__same_bytes(const frt_shape *s)
   return s->ndim != 4 || s->dim[1] == 1 || s->dim[2] * s->dim[3] == 1;
 }
 void frt__plan_free(frt_plan_t *p);
+// The nodes of the recording that was compiled or found last, and a step's origin in it.
+extern const int32_t *frt__walk;
+extern int32_t frt__n_walk;
+frt_origin frt__origin_now(frt_origin o);
 void frt__plan_gone(const frt_plan_t *p);  // nobody may speak of it any more
 extern frt_plan_t *frt__addressed;  // what frt_plan_get and frt_plan_step speak of
 

@@ -177,6 +177,7 @@ end
 -- an error must not leave its module behind as the running one
 local function finish(depth, ok, ...)
   if ok then return ... end
+  line.reset()
   current, line.depth = nil, depth
   frt_scope ""
   error((...), 0)
