@@ -179,8 +179,8 @@ void frt__warp_bilinear(const frt__warp *w)
         memcpy(dst, w->fill, 3);
         continue;
       }
-      u = fmin(fmax(u, 0), w->w);
-      v = fmin(fmax(v, 0), w->h);
+      u = u < 0 ? 0 : u > w->w ? w->w : u;
+      v = v < 0 ? 0 : v > w->h ? w->h : v;
       // u + 0.5 is never negative: truncation is floor.
       int32_t iu = (int32_t)(u + 0.5) - 1, iv = (int32_t)(v + 0.5) - 1;
       float fu = (float)(u - 0.5 - iu), fv = (float)(v - 0.5 - iv);
