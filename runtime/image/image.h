@@ -38,6 +38,7 @@ typedef struct frt__header {
   int32_t w, h, orientation, bands, bits;
   const char *format;
   bool is_jpeg;
+  bool mirror_x, mirror_y; // upright x (y) counts from the file's right or lower edge
 } frt__header;
 // Says which part to decode, in oriented pixels of the image shrunk by *shrink (1, 2, 4, 8; only a
 // JPEG may say more than 1): it is called again with the shrunk size when it asks for more than 1.
@@ -78,6 +79,7 @@ frt_status frt__resample(frt__scratch *s, const frt__resize *r);
 typedef struct frt__warp {
   const uint8_t *src;
   int32_t w, h;
+  frt__box inside;
   double m[6];
   uint8_t *dst;
   int32_t ow, oh;
