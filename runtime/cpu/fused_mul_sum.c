@@ -1,5 +1,5 @@
-// fused_mul_sum.c -- the sum of a product over height and width (and photos) in one pass: the gradient of
-// a gate or of a channel's factor. The planner makes it of mul and sum.
+// fused_mul_sum.c -- the sum of a product over height and width (and photos) in one pass: the
+// gradient of a gate or of a channel's factor. The planner makes it of mul and sum.
 #include "cpu/reduce.h"
 
 static bool can(const frt_step *s)

@@ -272,7 +272,8 @@ bool frt__reduce_is_rows(const frt_step *s)
   return is_rows(&d, &outer, &rows, &c);
 }
 
-void frt__reduce_products(const frt_step *s, const float *a, const float *b, float *y, void *scratch)
+void frt__reduce_products(const frt_step *s, const float *a, const float *b, float *y,
+                          void *scratch)
 {
   int64_t outer, rows, c;
   dims all = in_memory_order(s), d = merged(&all);

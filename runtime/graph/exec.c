@@ -1,4 +1,5 @@
-// exec.c -- realize: find or make the plan, bind its slots, run its steps, hand out what was asked for.
+// exec.c -- realize: find or make the plan, bind its slots, run its steps, hand out what was asked
+// for.
 #include <math.h>
 #include <stdio.h>
 
@@ -49,7 +50,8 @@ static frt_status hold_arena(size_t bytes)
   return FRT_OK;
 }
 
-// --- before the first run ---------------------------------------------------------------------------
+// --- before the first run
+// ---------------------------------------------------------------------------
 static frt_status make_ready(frt_plan_t *p)
 {
   if (p->ready) {
@@ -89,7 +91,8 @@ static void put_number(void *at, int32_t dtype, double number)
   }
 }
 
-// --- binding ------------------------------------------------------------------------------------------
+// --- binding
+// ------------------------------------------------------------------------------------------
 static frt_status bind_slot(frt_plan_t *p, int32_t v, const frt_binding *b)
 {
   const frt_slot *s = &p->slot[p->value[v].index];
@@ -167,7 +170,8 @@ static uint64_t setup_key(const frt_plan_t *p, const frt_binding *b)
   return h;
 }
 
-// --- running --------------------------------------------------------------------------------------------
+// --- running
+// --------------------------------------------------------------------------------------------
 static frt_status check_finite(const frt_plan_t *p, const frt_pstep *s)
 {
   for (int32_t k = 0; k < s->s.n_out; k++) {
@@ -192,7 +196,7 @@ static frt_status run_step(frt_plan_t *p, int32_t i, bool *writing)
   double start = profiling ? frt__clock() : 0;
   frt_status status =
     s->s.kernel->run(&s->s, args, args + s->s.n_in, (char *)arena + s->scratch_at);
-  *writing |= s->writes && status != FRT_EDATA;  // which updates return before they write
+  *writing |= s->writes && status != FRT_EDATA; // which updates return before they write
   if (status != FRT_OK) {
     frt__blame(frt__origin_now(s->origin));
     return status;
@@ -336,7 +340,8 @@ void frt__plan_gone(const frt_plan_t *p)
   last_run = last_run == p ? NULL : last_run;
 }
 
-// --- reading ----------------------------------------------------------------------------------------------
+// --- reading
+// ----------------------------------------------------------------------------------------------
 static void from_channels_last(const frt_shape *s, const char *src, char *dst, size_t size)
 {
   int64_t n = s->dim[0], c = s->dim[1], hw = s->dim[2] * s->dim[3];
@@ -359,7 +364,7 @@ frt_status frt_read(frt_ref t, void *dst, size_t bytes)
             frt__dtype_name(s->dtype), frt__shape_text(s), frt__bytes(s), bytes);
   if (G.node[l.node]->kind == FRT_NODE_OP && !frt__link_has_value(l)) {
     FRT_TRY(frt_realize(1, &t));
-    FRT_TRY(frt__link(t, &l));  // an assignment may have been carried out
+    FRT_TRY(frt__link(t, &l)); // an assignment may have been carried out
   }
   const frt_node *n = G.node[l.node];
   if (n->kind == FRT_NODE_SCALAR) {

@@ -1,5 +1,5 @@
-// fused.c -- the ops only the planner makes: names for explain and for kernel lookup. What they mean is
-// the graph they replace, which the reference backend runs unfused.
+// fused.c -- the ops only the planner makes: names for explain and for kernel lookup. What they
+// mean is the graph they replace, which the reference backend runs unfused.
 #include "backend.h"
 
 const frt_op frt_fused_chain = {.name = "fused_chain"};

@@ -1,6 +1,6 @@
-// reduce.c -- sums over the rows of [outer, rows, c], of one operand or of the product of two: global
-// average pooling, sums per channel, the gradient of a gate.
-// Chunks of rows are summed apart and added in order, whatever the number of threads.
+// reduce.c -- sums over the rows of [outer, rows, c], of one operand or of the product of two:
+// global average pooling, sums per channel, the gradient of a gate. Chunks of rows are summed apart
+// and added in order, whatever the number of threads.
 #include "cpu/kernels/vec.h"
 
 enum {
