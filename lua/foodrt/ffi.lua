@@ -8,7 +8,8 @@ local function root()
   if host and host.root then return host.root end
   local build = os.getenv "FOODRT_BUILD"
   if build and build ~= "" then return build end
-  return (debug.getinfo(1, "S").source:match "^@(.*)lua/foodrt/ffi%.lua$" or "") .. "build"
+  local above = debug.getinfo(1, "S").source:match "^@(.*)lua/foodrt/ffi%.lua$" or ""
+  return above:match "^(.*)/share/foodrt/$" or above .. "build"  -- by text: in a build tree lua/ is a link
 end
 
 local ROOT = root()

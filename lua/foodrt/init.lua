@@ -9,7 +9,8 @@ local FILES = { load = true, save = true }
 
 local frt = {}
 
-setmetatable(frt, { __index = function(_, name)
+-- names(): tables whose keys are what can be read from frt, for completion at the prompt
+setmetatable(frt, { names = function() return PARTS, FILES, require("foodrt.tensor").api end, __index = function(_, name)
   local value
   if PARTS[name] then
     value = require("foodrt." .. name)

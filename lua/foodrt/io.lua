@@ -8,7 +8,7 @@ local bit = require "bit"
 local ffi, C = lib.ffi, lib.C
 local io_ = {}
 
-local HASH = "foodrt.hash"
+local OWN = { "foodrt.hash", "foodrt.format" }  -- what save adds to the metadata
 
 local function hex(u64)
   return bit.tohex(tonumber(bit.rshift(u64, 32)), 8) .. bit.tohex(tonumber(bit.band(u64, 0xffffffffULL)), 8)
@@ -44,7 +44,7 @@ local function metadata_of(file)
     if status ~= 0 then return nil, status end
     out[ffi.string(key[0])] = ffi.string(value[0])
   end
-  out[HASH] = nil
+  for _, k in ipairs(OWN) do out[k] = nil end
   return out
 end
 

@@ -75,7 +75,7 @@ local function rank(row, k, y)
     if v > top then best, top = j, v end
     if v > own or (v == own and j < y) then before = before + 1 end
   end
-  if own ~= own then before = k end  -- not a number: never right
+  if own ~= own then before = math.huge end  -- not a number: never right
   return before, best
 end
 

@@ -258,18 +258,24 @@ static bool hex16(const char *text, uint64_t *out)
 
 frt_status frt_file_verify(const frt_file *f)
 {
+  const char *text = NULL;
+  bool ours = false;
   for (int32_t i = 0; i < f->n_meta; i++) {
-    if (strcmp(f->meta[i].key, FRT_ST_HASH_KEY) != 0) {
-      continue;
+    if (strcmp(f->meta[i].key, FRT_ST_HASH_KEY) == 0) {
+      text = f->meta[i].value;
     }
-    const char *text = f->meta[i].value;
-    uint64_t want, want_meta, have, have_meta;
-    FRT_CHECK(strlen(text) == 33 && text[16] == '-' && hex16(text, &want) &&
-                hex16(text + 17, &want_meta),
-              FRT_EDATA, "'%s': the stored hash is damaged", f->path);
-    FRT_TRY(frt_file_hash(f, &have, &have_meta));
-    FRT_CHECK(have == want, FRT_EDATA, "'%s': tensor data damaged (hash differs)", f->path);
-    FRT_CHECK(have_meta == want_meta, FRT_EDATA, "'%s': metadata damaged (hash differs)", f->path);
+    ours |= strcmp(f->meta[i].key, FRT_ST_FORMAT_KEY) == 0;
   }
+  FRT_CHECK(text || !ours, FRT_EDATA, "'%s': metadata damaged (no hash)", f->path);
+  if (!text) {
+    return FRT_OK;
+  }
+  uint64_t want, want_meta, have, have_meta;
+  FRT_CHECK(strlen(text) == 33 && text[16] == '-' && hex16(text, &want) &&
+              hex16(text + 17, &want_meta),
+            FRT_EDATA, "'%s': the stored hash is damaged", f->path);
+  FRT_TRY(frt_file_hash(f, &have, &have_meta));
+  FRT_CHECK(have == want, FRT_EDATA, "'%s': tensor data damaged (hash differs)", f->path);
+  FRT_CHECK(have_meta == want_meta, FRT_EDATA, "'%s': metadata damaged (hash differs)", f->path);
   return FRT_OK;
 }

@@ -41,6 +41,8 @@ frt_status frt__st_parse(frt_file *f, char *text, size_t length);
 // -------------------
 enum { FRT_ST_CHUNK = 1 << 20 }; // bytes are hashed in chunks of this size
 #define FRT_ST_HASH_KEY "foodrt.hash"
+#define FRT_ST_FORMAT_KEY                                                                          \
+  "foodrt.format" // says that there is a hash, should its own key be damaged
 uint64_t frt__st_hash_name(uint64_t h, const char *name, int32_t type, int32_t ndim,
                            const uint64_t *dim);
 uint64_t frt__st_hash_pair(uint64_t h, const char *key, const char *value);

@@ -164,9 +164,6 @@ static frt_status metadata_text(text *out, const char *path, frt_st_pair *meta, 
     FRT_TRY(check_text(path, "metadata", meta[i].value));
     FRT_CHECK(i == 0 || by_key(&meta[i - 1], &meta[i]) != 0, FRT_EARG,
               "'%s': two metadata keys '%s'", path, meta[i].key);
-    if (strcmp(meta[i].key, FRT_ST_HASH_KEY) == 0) {
-      continue;
-    }
     h = frt__st_hash_pair(h, meta[i].key, meta[i].value);
     put_string(out, meta[i].key);
     put(out, ":", 1);
@@ -238,20 +235,26 @@ frt_status frt_file_write(const char *path, int32_t n, const char *const *names,
                           const char *const *keys, const char *const *values)
 {
   item *items = frt__alloc(sizeof *items * (size_t)n);
-  frt_st_pair *meta = frt__alloc(sizeof *meta * (size_t)n_meta);
+  frt_st_pair *meta = frt__alloc(sizeof *meta * (size_t)(n_meta + 1));
   text header = {0};
   frt_status status = FRT_OK;
   if (!items || !meta) {
     status = frt_error_set(FRT_ENOMEM, "'%s': out of memory", path);
   }
+  int32_t kept = 0;
   for (int32_t i = 0; i < n_meta && status == FRT_OK; i++) {
-    meta[i] = (frt_st_pair){(char *)keys[i], (char *)values[i]};
+    if (strcmp(keys[i], FRT_ST_HASH_KEY) != 0 && strcmp(keys[i], FRT_ST_FORMAT_KEY) != 0) {
+      meta[kept++] = (frt_st_pair){(char *)keys[i], (char *)values[i]};
+    }
+  }
+  if (status == FRT_OK) {
+    meta[kept++] = (frt_st_pair){FRT_ST_FORMAT_KEY, "1"};
   }
   if (status == FRT_OK) {
     status = prepare(path, items, n, names, shapes, data);
   }
   if (status == FRT_OK) {
-    status = save(path, items, n, meta, n_meta, &header);
+    status = save(path, items, n, meta, kept, &header);
   }
   frt__free(header.p);
   frt__free(meta);

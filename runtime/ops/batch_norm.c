@@ -25,6 +25,7 @@ static const frt_case cases[] = {
   {"map, odd sizes", 5, {{3, 4, 5, 7}, {4}, {4}, {4}, {4}}, "nnnnp", 0, {1e-5}},
   {"one number per channel", 5, {{1, 3, 1, 1}, {3}, {3}, {3}, {3}}, "nnnnp", 0, {1e-3}},
   {"vectors", 5, {{9, 6}, {6}, {6}, {6}, {6}}, "nnnnp", 0, {1e-5}},
+  {"many channels", 5, {{3, 35, 7, 9}, {35}, {35}, {35}, {35}}, "nnnnp", 0, {1e-3}},
 };
 // clang-format on
 

@@ -20,6 +20,7 @@ static const frt_case cases[] = {
   {"map, odd sizes", 5, {{3, 4, 5, 7}, {3, 4, 5, 7}, {4}, {4}, {4}}, "nnnup", 0, {0}},
   {"two numbers per channel", 5, {{2, 3, 1, 1}, {2, 3, 1, 1}, {3}, {3}, {3}}, "nnnup", 0, {0}},
   {"vectors", 5, {{9, 6}, {9, 6}, {6}, {6}, {6}}, "nnnup", 0, {0}},
+  {"many channels", 5, {{3, 35, 7, 9}, {3, 35, 7, 9}, {35}, {35}, {35}}, "nnnup", 0, {0}},
 };
 // clang-format on
 

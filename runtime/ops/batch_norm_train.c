@@ -34,6 +34,7 @@ static const frt_case cases[] = {
   {"map, odd sizes", 5, {{3, 4, 5, 7}, {4}, {4}, {4}, {4}}, "nnnnp", 0, {1e-5, 0.1}},
   {"two numbers per channel", 5, {{2, 3, 1, 1}, {3}, {3}, {3}, {3}}, "npnnp", 0, {1e-3, 0.01}},
   {"vectors", 5, {{9, 6}, {6}, {6}, {6}, {6}}, "nnnnp", 0, {1e-5, 1}},
+  {"many channels", 5, {{3, 35, 7, 9}, {35}, {35}, {35}, {35}}, "nnnnp", 0, {1e-3, 0.1}},
 };
 // clang-format on
 

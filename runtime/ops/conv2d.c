@@ -31,6 +31,16 @@ static const frt_case cases[] = {
    {2, 2, 1, 2, 2, 2, 1, 1, 6, 0}},
   {"groups, dilation, uneven strides", 2, {{1, 4, 11, 9}, {6, 2, 3, 2}}, NULL, 0,
    {1, 2, 2, 0, 1, 3, 2, 3, 2, 0}},
+  {"depthwise 3x3, many channels", 3, {{2, 35, 13, 11}, {35, 1, 3, 3}, {35}}, NULL, 0,
+   {1, 1, 1, 1, 1, 1, 1, 1, 35, 0}},
+  {"depthwise 5x5, stride 2, one more below and right", 2, {{1, 48, 14, 12}, {48, 1, 5, 5}}, NULL, 0,
+   {2, 2, 1, 1, 2, 2, 1, 1, 48, 0}},
+  {"depthwise, two outputs per channel, dilated", 2, {{1, 5, 9, 9}, {10, 1, 3, 3}}, NULL, 0,
+   {1, 1, 2, 2, 2, 2, 2, 2, 5, 0}},
+  {"pointwise, many channels", 3, {{2, 33, 7, 5}, {65, 33, 1, 1}, {65}}, NULL, 0,
+   {1, 1, 0, 0, 0, 0, 1, 1, 1, 0}},
+  {"a photo's first layer", 2, {{2, 3, 17, 19}, {24, 3, 3, 3}}, NULL, 0,
+   {2, 2, 0, 0, 1, 1, 1, 1, 1, 0}},
   {"pointwise", 2, {{3, 5, 3, 4}, {7, 5, 1, 1}}, NULL, 0, {1, 1, 0, 0, 0, 0, 1, 1, 1, 0}},
 };
 // clang-format on

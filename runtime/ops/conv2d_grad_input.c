@@ -27,6 +27,14 @@ static const frt_case cases[] = {
    {2, 2, 1, 2, 2, 2, 1, 1, 6, 0, 9, 7}},
   {"groups, dilation, uneven strides", 2, {{1, 6, 10, 5}, {6, 2, 3, 2}}, NULL, 0,
    {1, 2, 2, 0, 1, 3, 2, 3, 2, 0, 11, 9}},
+  {"depthwise 3x3, many channels", 2, {{2, 35, 13, 11}, {35, 1, 3, 3}}, NULL, 0,
+   {1, 1, 1, 1, 1, 1, 1, 1, 35, 0, 13, 11}},
+  {"depthwise 5x5, stride 2, one more below and right", 2, {{1, 48, 7, 6}, {48, 1, 5, 5}}, NULL, 0,
+   {2, 2, 1, 1, 2, 2, 1, 1, 48, 0, 14, 12}},
+  {"depthwise, two outputs per channel, dilated", 2, {{1, 10, 9, 9}, {10, 1, 3, 3}}, NULL, 0,
+   {1, 1, 2, 2, 2, 2, 2, 2, 5, 0, 9, 9}},
+  {"pointwise, many channels", 2, {{2, 65, 7, 5}, {65, 33, 1, 1}}, NULL, 0,
+   {1, 1, 0, 0, 0, 0, 1, 1, 1, 0, 7, 5}},
 };
 // clang-format on
 

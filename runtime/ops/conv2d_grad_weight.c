@@ -26,6 +26,16 @@ static const frt_case cases[] = {
    {2, 2, 1, 2, 2, 2, 1, 1, 6, 0, 5, 5}},
   {"groups, dilation, uneven strides", 2, {{1, 4, 11, 9}, {1, 6, 10, 5}}, NULL, 0,
    {1, 2, 2, 0, 1, 3, 2, 3, 2, 0, 3, 2}},
+  {"depthwise 3x3, many channels", 2, {{2, 35, 13, 11}, {2, 35, 13, 11}}, NULL, 0,
+   {1, 1, 1, 1, 1, 1, 1, 1, 35, 0, 3, 3}},
+  {"depthwise 5x5, stride 2, one more below and right", 2, {{1, 48, 14, 12}, {1, 48, 7, 6}}, NULL, 0,
+   {2, 2, 1, 1, 2, 2, 1, 1, 48, 0, 5, 5}},
+  {"depthwise, two outputs per channel, dilated", 2, {{1, 5, 9, 9}, {1, 10, 9, 9}}, NULL, 0,
+   {1, 1, 2, 2, 2, 2, 2, 2, 5, 0, 3, 3}},
+  {"pointwise, many channels", 2, {{2, 33, 7, 5}, {2, 65, 7, 5}}, NULL, 0,
+   {1, 1, 0, 0, 0, 0, 1, 1, 1, 0, 1, 1}},
+  {"a photo's first layer", 2, {{2, 3, 17, 19}, {2, 24, 8, 9}}, NULL, 0,
+   {2, 2, 0, 0, 1, 1, 1, 1, 1, 0, 3, 3}},
 };
 // clang-format on
 

@@ -99,6 +99,7 @@ static inline void frt__put(void *p, int32_t dtype, int64_t i, double value)
   static const frt_case cases[] = {                                                                \
     {"vector", 1, {{9}}, fill, 0, {0}},                                                            \
     {"map, odd sizes", 1, {{2, 3, 5, 7}}, fill, 0, {0}},                                           \
+    {"more than a tile", 1, {{3, 7, 11, 13}}, fill, 0, {0}},                                       \
     {"scalar", 1, {{0}}, fill, 0, {0}},                                                            \
   }
 #define FRT_BINARY_CASES(fill)                                                                     \
@@ -107,6 +108,8 @@ static inline void frt__put(void *p, int32_t dtype, int64_t i, double value)
     {"a channel's number over a map", 2, {{2, 3, 4, 5}, {1, 3, 1, 1}}, fill, 0, {0}},              \
     {"column and row", 2, {{5, 1}, {7}}, fill, 0, {0}},                                            \
     {"a scalar before a matrix", 2, {{0}, {3, 4}}, fill, 0, {0}},                                  \
+    {"a number per channel of large maps", 2, {{2, 19, 9, 11}, {2, 19, 1, 1}}, fill, 0, {0}},      \
+    {"a row under a large matrix", 2, {{67, 43}, {43}}, fill, 0, {0}},                                  \
   }
 // clang-format on
 

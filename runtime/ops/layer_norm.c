@@ -27,6 +27,7 @@ static const frt_case cases[] = {
   {"tokens", 3, {{2, 5, 7}, {7}, {7}}, NULL, 0, {1, 1e-6}},
   {"no scale and shift", 1, {{5, 9}}, NULL, 0, {1, 1e-5}},
   {"two dimensions together", 3, {{3, 4, 5}, {4, 5}, {4, 5}}, NULL, 0, {2, 1e-5}},
+  {"long rows", 3, {{5, 197}, {197}, {197}}, NULL, 0, {1, 1e-6}},
 };
 // clang-format on
 

@@ -26,6 +26,7 @@ static const frt_case cases[] = {
   {"tokens", 5, {{2, 5, 7}, {2, 5, 7}, {7}, {2, 5, 1}, {2, 5, 1}}, "nnnup", 0, {1}},
   {"two dimensions together", 5, {{3, 4, 5}, {3, 4, 5}, {4, 5}, {3, 1, 1}, {3, 1, 1}}, "nnnup", 0,
    {2}},
+  {"long rows", 5, {{5, 197}, {5, 197}, {197}, {5, 1}, {5, 1}}, "nnnup", 0, {1}},
 };
 // clang-format on
 

@@ -14,6 +14,7 @@ static const frt_attr attrs[] = {
 };
 
 static const frt_case cases[] = {
+  {"long rows",         1, {{3, 1031}},    NULL, 0, {1}},
   {"logits",            1, {{5, 7}},       NULL, 0, {1}},
   {"channels of a map", 1, {{2, 3, 4, 5}}, NULL, 0, {1}},
   {"vector",            1, {{9}},          NULL, 0, {0}},

@@ -21,6 +21,7 @@ static const frt_attr attrs[] = {
 };
 
 static const frt_case cases[] = {
+  {"large, odd sizes",              2, {{37, 65}, {65, 43}},      NULL, 0, {0, 0}},
   {"matrices, odd sizes",           2, {{3, 7}, {7, 5}},          NULL, 0, {0, 0}},
   {"linear layer",                  2, {{5, 9}, {4, 9}},          NULL, 0, {0, 1}},
   {"both transposed",               2, {{7, 3}, {5, 7}},          NULL, 0, {1, 1}},

@@ -17,6 +17,7 @@ static const frt_case cases[] = {
   {"3x3, overlapping, padded", 1, {{2, 3, 7, 5}}, NULL, 0, {3, 3, 2, 2, 1, 1, 1, 1}},
   {"uneven", 1, {{1, 2, 5, 6}}, NULL, 0, {3, 2, 2, 1, 1, 0, 2, 1}},
   {"whole map", 1, {{2, 3, 5, 7}}, NULL, 0, {5, 7, 1, 1, 0, 0, 0, 0}},
+  {"many channels", 1, {{2, 35, 9, 11}}, NULL, 0, {3, 3, 2, 2, 1, 1, 1, 1}},
 };
 // clang-format on
 

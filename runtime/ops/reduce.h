@@ -17,6 +17,9 @@ enum { FRT_REDUCE_MASK, FRT_REDUCE_KEEPDIM };
     {"all but channels, kept", 1, {{2, 3, 5, 4}}, fill, 0, {13, 1}},                               \
     {"first dimension", 1, {{4, 9}}, fill, 0, {1, 0}},                                             \
     {"nothing", 1, {{4, 3}}, fill, 0, {0, 0}},                                                     \
+    {"large maps", 1, {{3, 35, 9, 11}}, fill, 0, {12, 1}},                                         \
+    {"large channels", 1, {{5, 35, 7, 9}}, fill, 0, {13, 0}},                                      \
+    {"long rows", 1, {{3, 1031}}, fill, 0, {2, 0}},                                                     \
   }
 // clang-format on
 #define FRT_REDUCE_FIELDS(id, text)                                                                \

@@ -19,7 +19,7 @@ static double slope(double x)
   return s * (1 + x * (1 - s));
 }
 
-FRT_BINARY(silu_grad, b *slope(a))
+FRT_BINARY(silu_grad, slope(a) * b)
 
 FRT_OP(silu_grad) = {
   FRT_ELEMENTWISE_FIELDS(silu_grad, 2, "the gradient of silu: dy * s * (1 + x * (1 - s))"),

@@ -12,6 +12,7 @@ static const frt_attr attrs[] = {
 };
 
 static const frt_case cases[] = {
+  {"long rows",         1, {{3, 1031}},    NULL, 0, {1}},
   {"logits",            1, {{5, 7}},       NULL, 0, {1}},
   {"channels of a map", 1, {{2, 3, 4, 5}}, NULL, 0, {1}},
   {"attention",         1, {{2, 3, 5, 5}}, NULL, 0, {3}},

@@ -88,6 +88,18 @@ describe("completion", function()
     assert.same({ "spec_value:sigmoid", "spec_value:sign" }, complete("", "spec_value:sig"))
   end)
 
+  it("completes what frt loads when it is first read", function()
+    _G.spec_value = require "foodrt"
+    assert.same({ "spec_value.zeros" }, complete("", "spec_value.ze"))
+    assert.same({ "spec_value.models" }, complete("", "spec_value.mode"))
+  end)
+
+  it("hides names that start with _ until one is typed", function()
+    _G.spec_value = { _hidden = 1, seen = 2 }
+    assert.same({ "spec_value.seen" }, complete("", "spec_value."))
+    assert.same({ "spec_value._hidden" }, complete("", "spec_value._"))
+  end)
+
   it("offers nothing after what does not exist", function()
     assert.same({}, complete("", "no_such_global.x"))
     assert.same({}, complete("", "print."))

@@ -120,7 +120,7 @@ describe("geometry", function()
 
   it("equals Pillow's bilinear rotation by 15 degrees within one level", function()
     local src, want = picture "src", middle(picture "rotate15_bilinear")
-    local got = see(src, 11, { augment.rotation { { -15, -15 } }, augment.center_crop {} })
+    local got = see(src, 11, { augment.rotation { { -15, -15 } }, augment.center_crop {} }, { fill = 128 })
     assert.is_true(differences(got, want, 363) <= 1)
   end)
 
@@ -175,18 +175,20 @@ describe("random_resized_crop", function()
   -- A photo whose colours are its coordinates tells where each crop lies.
   local p = photo(200, 100, function(x, y) return x, y * 2, 0 end)
 
-  it("draws areas and ratios over the whole range asked for, from 400 samples", function()
-    local least, most, sum = 1, 0, 0
+  it("draws areas evenly over 0.1 .. 0.5 and ratios over 3/4 .. 4/3, from 400 samples", function()
+    local square = photo(128, 128, function(x, y) return x * 2, y * 2, 0 end)
+    local least, most, sum, narrow, wide = 1, 0, 0, 9, 0
     for sample = 1, 400 do
-      local q = see(p, 8, { augment.random_resized_crop { scale = { 0.1, 0.6 } } }, { sample = sample })
-      local w = (q[7 * 3] - q[0]) / 7 * 8                    -- width in pixels
-      local h = (q[56 * 3 + 1] - q[1]) / 2 / 7 * 8
-      local area = w * h / 20000
+      local q = see(square, 8, { augment.random_resized_crop { scale = { 0.1, 0.5 } } }, { sample = sample })
+      local w, h = (q[6 * 3] - q[3]) / 2 / 5 * 8, (q[48 * 3 + 1] - q[8 * 3 + 1]) / 2 / 5 * 8
+      local area = w * h / 16384
       least, most, sum = math.min(least, area), math.max(most, area), sum + area
+      narrow, wide = math.min(narrow, w / h), math.max(wide, w / h)
     end
-    assert.is_true(least > 0.07 and least < 0.16)
-    assert.is_true(most > 0.5 and most < 0.64)
-    assert.is_true(math.abs(sum / 400 - 0.33) < 0.04)
+    assert.is_true(least > 0.09 and least < 0.12)
+    assert.is_true(most > 0.47 and most < 0.52)
+    assert.is_true(math.abs(sum / 400 - 0.3) < 0.02)
+    assert.is_true(narrow > 0.72 and narrow < 0.79 and wide > 1.27 and wide < 1.38)
   end)
 
   it("is the same for the same seed, epoch and sample and differs when one of them does", function()

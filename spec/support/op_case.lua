@@ -2,7 +2,7 @@
 -- cases that ops declare, gradients beside finite differences. Nothing of it survives the call.
 local lib = require "foodrt.ffi"
 local ffi, C = lib.ffi, lib.C
-local M = {}
+local M = { C = C }
 
 local F32, F64, I32 = 0, 1, 2
 M.F32, M.F64, M.I32 = F32, F64, I32
@@ -194,7 +194,8 @@ local function weighted(out, vars, seed)
 end
 
 --- the gradient of the weighted sum of output 1 in a random direction, by the op and by central differences:
---- got, want, sum of the magnitudes of what was added up for `got`
+--- got, want, sum of the magnitudes of what was added up for `got`; nothing where that is not a matter of
+--- doubles from end to end.
 function M.slope(op, inputs, attr, h)
   return unpack(clean("reference", function(vars)
     local refs = {}
@@ -203,6 +204,8 @@ function M.slope(op, inputs, attr, h)
       vars[#vars + 1] = refs[i]
     end
     local n = #refs
+    ok(C.frt_info(record(op, refs, attr)[1], shape))
+    if shape.dtype ~= F64 then return {} end
     local function loss()
       return weighted(record(op, refs, attr)[1], vars, 11)
     end
@@ -244,6 +247,26 @@ function M.slope(op, inputs, attr, h)
   end))
 end
 
+--- numbers of the gradient of sum(output 1) by each input; false where it does not depend on it
+function M.gradients(op, inputs, attr)
+  return clean("reference", function(vars)
+    local refs, n, out, wanted = {}, #inputs, {}, {}
+    for i, x in ipairs(inputs) do
+      refs[i] = variable(x)
+      vars[#vars + 1] = refs[i]
+    end
+    local grads = ffi.new("frt_ref[?]", n)
+    local sum = record(M.ops().sum, { record(op, refs, attr)[1] }, { 63, 0 })[1]
+    ok(C.frt_grad(sum, n, ffi.new("frt_ref[?]", n, refs), grads))
+    for i = 0, n - 1 do
+      if grads[i] ~= 0 then wanted[#wanted + 1] = grads[i] end
+    end
+    realize(wanted)
+    for i = 1, n do out[i] = grads[i - 1] ~= 0 and read(grads[i - 1]).data end
+    return out
+  end)
+end
+
 --- the message of a refusal, or nil: recording only, nothing runs
 function M.refusal(op, inputs, attr, n_out)
   local fine, why = pcall(clean, "cpu", function(vars)
@@ -257,6 +280,21 @@ function M.refusal(op, inputs, attr, n_out)
     record(op, refs, attr, n_out)
   end)
   return not fine and why or nil
+end
+
+--- inputs for the specs with literal numbers
+function M.f32(dims, data) return { dims = dims, dtype = F32, data = data } end
+function M.f64(dims, data) return { dims = dims, dtype = F64, data = data } end
+function M.i32(dims, data) return { dims = dims, dtype = I32, data = data } end
+
+--- true when numbers differ by at most `tolerance` (0); for assert.is_true, says which one does not
+function M.near(want, got, tolerance)
+  assert(#want == #got, ("%d numbers, should be %d"):format(#got, #want))
+  for k, v in ipairs(want) do
+    local same = got[k] == v or (v ~= v and got[k] ~= got[k]) or math.abs(got[k] - v) <= (tolerance or 0)
+    if not same then error(("number %d is %.9g, should be %.9g"):format(k, got[k], v), 2) end
+  end
+  return true
 end
 
 return M

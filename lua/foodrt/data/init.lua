@@ -12,58 +12,86 @@ local data = {}
 local Data = {}
 Data.__index = Data
 
---- Options of data.folder; an override is checked against them.
-data.FOLDER = { "data.folder", "root",
+-- Options that both ways of naming photos share.
+local function options(name, first, more)
+  local spec = { name, first,
+    size = { "integer", 224, "edge of what the network sees", min = 1, max = 4096 },
+    batch = { "integer", 32, "photos in a batch", min = 1, max = 65536 },
+    train = { "table", {}, "augments of training photos" },
+    eval = { "table", {}, "crop_pct, mode, interpolation of evaluation photos" },
+    mean = { "table", nil, "subtracted from red, green, blue in 0 .. 1; the model's, or ImageNet's" },
+    std = { "table", nil, "then divided by this; likewise" },
+    fill = { "table", nil, "red, green, blue 0 .. 255 where the photo ends; the mean colour when left out" },
+    on_bad = { "string", "substitute", "a training photo that can't be read", one_of = { "substitute", "skip", "error" } },
+    workers = { "integer", nil, "loader threads; as many as cores when left out", min = 1, max = 256 },
+    prefetch = { "integer", 2, "batches made ahead", min = 1, max = 64 },
+    shrink = { "boolean", true, "let training decode JPEGs at 1/2, 1/4, 1/8 where that leaves enough pixels" },
+  }
+  for key, rule in pairs(more) do spec[key] = rule end
+  return spec
+end
+
+--- Options of data.folder and data.manifest; an override is checked against data.spec, one of them.
+data.FOLDER = options("data.folder", "root", {
   root = { "string", "data", "folder with train, val and test in it" },
-  size = { "integer", 224, "edge of what the network sees", min = 1, max = 4096 },
-  batch = { "integer", 32, "photos in a batch", min = 1, max = 65536 },
-  train = { "table", {}, "augments of training photos" },
-  eval = { "table", {}, "crop_pct, mode, interpolation of evaluation photos" },
-  mean = { "table", { 0.485, 0.456, 0.406 }, "subtracted from red, green, blue in 0 .. 1" },
-  std = { "table", { 0.229, 0.224, 0.225 }, "then divided by this" },
-  fill = { "table", nil, "red, green, blue 0 .. 255 where the photo ends; the mean colour when left out" },
-  on_bad = { "string", "substitute", "a training photo that can't be read", one_of = { "substitute", "skip", "error" } },
-  workers = { "integer", nil, "loader threads; as many as cores when left out", min = 1, max = 256 },
-  prefetch = { "integer", 2, "batches made ahead", min = 1, max = 64 },
-  shrink = { "boolean", true, "let training decode JPEGs at 1/2, 1/4, 1/8 where that leaves enough pixels" },
   attributes = { "string", nil, "CSV file: class and further labels that follow from it" },
-}
+})
+data.MANIFEST = options("data.manifest", "file", {
+  file = { "string", "manifest.csv", "CSV file: path, split and label columns; the first label is y" },
+  root = { "string", nil, "folder that paths start from; the file's own when left out" },
+})
 
+--- Options of eval. What is left out is the model's (data:suit), else as in DEFAULTS.
 data.EVAL = { "eval",
-  crop_pct = { "number", 0.875, "part of the resized edge that is seen", min = 0.01, max = 1 },
-  mode = { "string", "center", "what becomes of the rest", one_of = { "center", "squash", "border" } },
-  interpolation = { "string", "bilinear", one_of = { "bilinear", "bicubic" } },
+  crop_pct = { "number", nil, "part of the resized edge that is seen", min = 0.01, max = 1 },
+  mode = { "string", nil, "what becomes of the rest", one_of = { "center", "squash", "border" } },
+  interpolation = { "string", nil, one_of = { "bilinear", "bicubic" } },
 }
 
-local function three(key, v, least, most)
+local DEFAULTS = { mean = { 0.485, 0.456, 0.406 }, std = { 0.229, 0.224, 0.225 }, crop_pct = 0.875, crop_mode = "center",
+  interpolation = "bilinear" }
+
+local function three(name, key, v, least, most)
   for i = 1, 3 do
     if #v ~= 3 or type(v[i]) ~= "number" or not (v[i] >= least and v[i] <= most) then
-      err.user("data.folder: '%s' must be three numbers %g to %g", key, least, most)
+      err.user("%s: '%s' must be three numbers %g to %g", name, key, least, most)
     end
   end
 end
 
-local function check(given)
-  local o = opt.check(data.FOLDER, given)
+local function check(spec, given)
+  local o, name = opt.check(spec, given), spec[1]
   for i, a in ipairs(o.train) do
     if not augment.is(a) then
-      err.user("data.folder: 'train' must be a list of augments, got %s at [%d]", opt.show(a), i)
+      err.user("%s: 'train' must be a list of augments, got %s at [%d]", name, opt.show(a), i)
     end
   end
   for key in pairs(o.train) do
-    if type(key) ~= "number" then err.user("data.folder: 'train' must be a list of augments, got key '%s'", key) end
+    if type(key) ~= "number" then err.user("%s: 'train' must be a list of augments, got key '%s'", name, key) end
   end
   o.eval = opt.check(data.EVAL, o.eval)
-  three("mean", o.mean, -10, 10)
-  three("std", o.std, 1e-6, 10)
-  if o.fill then three("fill", o.fill, 0, 255) end
+  if o.mean then three(name, "mean", o.mean, -10, 10) end
+  if o.std then three(name, "std", o.std, 1e-6, 10) end
+  if o.fill then three(name, "fill", o.fill, 0, 255) end
   return o
+end
+
+local function made(spec, given)
+  local self = setmetatable(check(spec, given), Data)
+  self.spec, self.line = spec, err.where():gsub(": $", "")
+  return self
 end
 
 --- photos in class folders. See data.FOLDER for the options.
 function data.folder(given)
-  local self = setmetatable(check(given), Data)
-  self.line = err.where():gsub(": $", "")
+  local self = made(data.FOLDER, given)
+  return self
+end
+
+--- photos listed in a CSV file with a header: path, split (train, val, test), then label columns, of which any
+--- may be empty for a photo. See data.MANIFEST for the options.
+function data.manifest(given)
+  local self = made(data.MANIFEST, given)
   return self
 end
 
@@ -75,10 +103,10 @@ end
 --- checks the options again (overrides may have changed them).
 function Data:recheck()
   local given = {}
-  for key in pairs(data.FOLDER) do
+  for key in pairs(self.spec) do
     if type(key) == "string" then given[key] = rawget(self, key) end
   end
-  for key, value in pairs(check(given)) do self[key] = value end
+  for key, value in pairs(check(self.spec, given)) do self[key] = value end
 end
 
 --- looks at the folders and lists the photos. classes = { names }: take these and don't need train;
@@ -87,7 +115,8 @@ function Data:open(given)
   if self.splits then return self end
   local o = opt.check({ "data:open", classes = { "table", nil }, splits = { "table", nil } }, given)
   self:recheck()
-  scan.open(self, o.classes, o.splits)
+  local source = self.spec == data.MANIFEST and require "foodrt.data.manifest" or scan
+  source.open(self, o.classes, o.splits)
   return self
 end
 
@@ -108,34 +137,63 @@ function Data:class_counts(split)
   return s and s.class_counts or {}
 end
 
-local function eval_list(self)
-  local e = self.eval
-  local scale = math.floor(self.size / e.crop_pct + 1e-9)
-  local edge = ({ center = "shortest", squash = "both", border = "longest" })[e.mode]
-  return { augment.resize { scale, edge = edge, interpolation = e.interpolation }, augment.center_crop {} }
+--- takes over what a model says of its photos (model.preprocess: mean, std, crop_pct, crop_mode, interpolation)
+--- where the recipe says nothing. `model` is a module, searched with its children, or such a table.
+function Data:suit(model)
+  local found = model.preprocess
+  if not found and model.modules then
+    for _, m in model:modules() do
+      found = found or m.preprocess
+    end
+  end
+  self.model_preprocess = found or (not model.modules and model) or nil
+  return self
+end
+
+--- what evaluation does to a photo: { size, mean, std, crop_pct, mode, interpolation, fill }.
+function Data:settings()
+  local model = self.model_preprocess or {}
+  local function pick(given, key)
+    if given ~= nil then return given end
+    if model[key] ~= nil then return model[key] end
+    return DEFAULTS[key]
+  end
+  local s = { size = self.size, mean = pick(self.mean, "mean"), std = pick(self.std, "std"), fill = self.fill,
+    crop_pct = pick(self.eval.crop_pct, "crop_pct"), mode = pick(self.eval.mode, "crop_mode"),
+    interpolation = pick(self.eval.interpolation, "interpolation") }
+  if not s.fill then
+    s.fill = {}
+    for c = 1, 3 do s.fill[c] = math.max(0, math.min(255, math.floor(s.mean[c] * 255 + 0.5))) end
+  end
+  return s
+end
+
+local EDGE = { center = "shortest", squash = "both", border = "longest" }
+
+local function scale_of(s)
+  return math.floor(s.size / s.crop_pct + 1e-9)
 end
 
 --- the C view of training photos (augmented) or of evaluation photos. It anchors what it points to.
 function Data:view(augmented)
   local lib = require "foodrt.ffi"
-  local list, n = augment.compile(augmented and self.train or eval_list(self))
+  local s = self:settings()
+  local list, n = augment.compile(augmented and self.train
+    or { augment.resize { scale_of(s), edge = EDGE[s.mode], interpolation = s.interpolation }, augment.center_crop {} })
   local v = lib.ffi.new "frt_view"
-  v.size, v.n_augment, v.augment = self.size, n, list
-  for c = 0, 2 do
-    v.mean[c], v.std[c] = self.mean[c + 1], self.std[c + 1]
-    v.fill[c] = self.fill and self.fill[c + 1] or math.max(0, math.min(255, math.floor(self.mean[c + 1] * 255 + 0.5)))
-  end
+  v.size, v.n_augment, v.augment = s.size, n, list
+  for c = 0, 2 do v.mean[c], v.std[c], v.fill[c] = s.mean[c + 1], s.std[c + 1], s.fill[c + 1] end
   v.shrink = augmented and self.shrink and 1 or 0
   return { c = v, list = list }
 end
 
---- what evaluation does to a photo, in words.
+--- the settings in words.
 function Data:preprocessing()
-  local e, scale = self.eval, math.floor(self.size / self.eval.crop_pct + 1e-9)
+  local s = self:settings()
   local how = ({ center = "shortest edge to %d, middle %d x %d", squash = "both edges to %d, middle %d x %d",
-    border = "longest edge to %d, %d x %d with a border" })[e.mode]
-  return (how .. " (%s), mean %.3f %.3f %.3f, std %.3f %.3f %.3f"):format(scale, self.size, self.size,
-    e.interpolation, self.mean[1], self.mean[2], self.mean[3], self.std[1], self.std[2], self.std[3])
+    border = "longest edge to %d, %d x %d with a border" })[s.mode]
+  return (how .. " (%s), mean %.3f %.3f %.3f, std %.3f %.3f %.3f"):format(scale_of(s), s.size, s.size,
+    s.interpolation, s.mean[1], s.mean[2], s.mean[3], s.std[1], s.std[2], s.std[3])
 end
 
 --- one photo as the network sees it in evaluation: tensor [1, 3, size, size].
@@ -154,7 +212,7 @@ function Data:loader(split, given)
   if not self.splits then self:open() end
   local s = self.splits[split]
   if not s then
-    err.user("data: no split '%s' in '%s'%s", split, self.root, err.hint(split, self.splits))
+    err.user("data: no split '%s' in '%s'%s", split, self.file or self.root, err.hint(split, self.splits))
   end
   local loader = require("foodrt.data.loader").new(self, split, s, given)
   return loader

@@ -1,6 +1,6 @@
 --- data.scan: which classes and photos are in root/{train,val,test}/CLASS/*, and the mistakes that folders have.
 --- Lists of photos live in C; here are names of classes and counts.
-local err = require "foodrt.err"
+local csv, err = require "foodrt.data.csv", require "foodrt.err"
 local scan = {}
 
 local SPLITS = { "train", "val", "test" }
@@ -32,28 +32,14 @@ local function index(list)
   return out
 end
 
---- path and lines of a CSV file as lists of fields ("quotes" are understood); `path` is as given or in the root.
-local function csv(self, path)
-  local inside = self.root .. "/" .. path
-  local file, why = io.open(path)
-  if not file then
-    file = io.open(inside)
-    if file then path = inside end
+-- Path and rows of the attributes file, whose path is as given or in the root.
+local function attributes(self)
+  local rows, why = csv.read(self.attributes)
+  local path = self.attributes
+  if not rows then
+    rows, path = csv.read(self.root .. "/" .. path), self.root .. "/" .. path
   end
-  if not file then fail(self, "cannot read attributes: %s", why) end
-  local rows = {}
-  for text in file:lines() do
-    local row, at = {}, 1
-    text = text:gsub("\r$", "")
-    while at <= #text + 1 do
-      local quoted, after = text:match('^"(.-)"()', at)
-      local field, last = text:match("^([^,]*)()", at)
-      row[#row + 1] = quoted or field
-      at = (quoted and after or last) + 1
-    end
-    if text ~= "" then rows[#rows + 1] = row end
-  end
-  file:close()
+  if not rows then fail(self, "cannot read attributes: %s", why) end
   return path, rows
 end
 
@@ -62,7 +48,7 @@ end
 local function columns(self)
   local out = { { name = "class", classes = self.classes, of_class = index(self.classes) } }
   if self.attributes then
-    local path, rows = csv(self, self.attributes)
+    local path, rows = attributes(self)
     local head = rows[1] or {}
     if head[1] ~= "class" then fail(self, "'%s' must begin with a column 'class'", path) end
     for c = 2, #head do

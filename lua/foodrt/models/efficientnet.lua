@@ -1,7 +1,7 @@
 --- efficientnet: EfficientNet B0 to B7 and Lite 0 to 4, native (symmetric padding) and tf_ (SAME padding).
 --- from Tan and Le 2019 (arXiv:1905.11946), table 1 and eq. 3; keys, padding, eps and initial values are timm's.
 local nn, opt, err = require "foodrt.nn", require "foodrt.opt", require "foodrt.err"
-local pretrained = require "foodrt.models.pretrained"
+local photos, pretrained = require "foodrt.models.photos", require "foodrt.models.pretrained"
 
 local STAGES = {  -- repeats, kernel, stride, expansion, channels
   { 1, 3, 1, 1, 16 }, { 2, 3, 2, 6, 24 }, { 2, 5, 2, 6, 40 }, { 3, 3, 2, 6, 80 },
@@ -12,39 +12,6 @@ local SCALE = {  -- width, depth
   b6 = { 1.8, 2.6 }, b7 = { 2.0, 3.1 },
   lite0 = { 1.0, 1.0 }, lite1 = { 1.0, 1.1 }, lite2 = { 1.1, 1.2 }, lite3 = { 1.2, 1.4 }, lite4 = { 1.4, 1.8 },
 }
-local IMAGENET = { mean = { 0.485, 0.456, 0.406 }, std = { 0.229, 0.224, 0.225 } }
-local HALF = { mean = { 0.5, 0.5, 0.5 }, std = { 0.5, 0.5, 0.5 } }
-
--- the photos that timm's default weights of each model want: size, crop_pct, tag [, exceptions]
-local PHOTO = {
-  efficientnet_b0 = { 224, 0.875, "ra_in1k" },
-  efficientnet_b1 = { 240, 0.9, "ra4_e3600_r240_in1k", HALF, test_size = 288, test_crop_pct = 1 },
-  efficientnet_b2 = { 256, 0.875, "ra_in1k", test_size = 288, test_crop_pct = 1 },
-  efficientnet_b3 = { 288, 0.875, "ra2_in1k", test_size = 320, test_crop_pct = 1 },
-  efficientnet_b4 = { 320, 0.875, "ra2_in1k", test_size = 384, test_crop_pct = 1 },
-  efficientnet_b5 = { 448, 1.0, "sw_in12k_ft_in1k", crop_mode = "squash" },
-  efficientnet_b6 = { 528, 0.942 },
-  efficientnet_b7 = { 600, 0.949 },
-  efficientnet_lite0 = { 224, 0.875, "ra_in1k" },
-  efficientnet_lite1 = { 240, 0.882 },
-  efficientnet_lite2 = { 260, 0.890 },
-  efficientnet_lite3 = { 300, 0.904 },
-  efficientnet_lite4 = { 380, 0.922 },
-  tf_efficientnet_b0 = { 224, 0.875, "ns_jft_in1k" },
-  tf_efficientnet_b1 = { 240, 0.882, "ns_jft_in1k" },
-  tf_efficientnet_b2 = { 260, 0.890, "ns_jft_in1k" },
-  tf_efficientnet_b3 = { 300, 0.904, "ns_jft_in1k" },
-  tf_efficientnet_b4 = { 380, 0.922, "ns_jft_in1k" },
-  tf_efficientnet_b5 = { 456, 0.934, "ns_jft_in1k" },
-  tf_efficientnet_b6 = { 528, 0.942, "ns_jft_in1k" },
-  tf_efficientnet_b7 = { 600, 0.949, "ns_jft_in1k" },
-  tf_efficientnet_lite0 = { 224, 0.875, "in1k", HALF },
-  tf_efficientnet_lite1 = { 240, 0.882, "in1k", HALF },
-  tf_efficientnet_lite2 = { 260, 0.890, "in1k", HALF },
-  tf_efficientnet_lite3 = { 300, 0.904, "in1k", HALF, interpolation = "bilinear" },
-  tf_efficientnet_lite4 = { 380, 0.920, "in1k", HALF, interpolation = "bilinear" },
-}
-
 -- to a multiple of 8, never losing more than 10 %
 local function round8(c)
   local r = math.max(8, math.floor((c + 4) / 8) * 8)
@@ -145,12 +112,6 @@ local function forward(self, x)
   return self.classifier and self:classify(map) or map
 end
 
-local function preprocess(p)
-  local norm_ = p[4] or IMAGENET
-  return { size = p[1], crop_pct = p[2], mean = norm_.mean, std = norm_.std, crop_mode = p.crop_mode or "center",
-    interpolation = p.interpolation or "bicubic", test_size = p.test_size or p[1], test_crop_pct = p.test_crop_pct or p[2] }
-end
-
 local function constructor(name)
   local spec = { name, classes = { "integer|string", 1000, min = 1 }, pretrained = { "boolean|string", false },
     head = { "boolean", true }, drop_rate = { "number", 0, min = 0, max = 0.999 },
@@ -172,7 +133,7 @@ local function constructor(name)
       forward = forward, features = features, classify = classify,
     }
     m.name, m.act, m.first_conv, m.classifier_name = name, k.act, "conv_stem", "classifier"
-    m.preprocess, m.tag = preprocess(PHOTO[name]), PHOTO[name][3]
+    m.preprocess, m.tag = photos.of(name)
     m.default_input = { 1, o.in_chans, 64, 64 }
     m.conv_stem.in_channels = o.in_chans
     pretrained.attach(m, o.pretrained)
@@ -181,5 +142,9 @@ local function constructor(name)
 end
 
 local models = {}
-for name in pairs(PHOTO) do models[name] = constructor(name) end
+for variant in pairs(SCALE) do
+  for _, prefix in ipairs { "efficientnet_", "tf_efficientnet_" } do
+    models[prefix .. variant] = constructor(prefix .. variant)
+  end
+end
 return models

@@ -62,7 +62,12 @@ function glob.covered(who, globs, names)
     end
     if not hit then
       local known = {}
-      for _, name in ipairs(names) do known[name] = true end
+      for _, name in ipairs(names) do
+        while name do
+          known[name] = true
+          name = name:match "^(.*)%.[^.]*$"
+        end
+      end
       err.user("%s: '%s' matches nothing in the model%s", who, g, err.hint(g, known))
     end
   end

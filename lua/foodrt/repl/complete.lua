@@ -3,23 +3,30 @@
 local KEYWORDS = { "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local",
   "nil", "not", "or", "repeat", "return", "then", "true", "until", "while" }
 
--- Adds to `found` every name of `t` that starts with `prefix`; follows __index, also a tensor's.
+local function add(t, prefix, found, methods_only)
+  for name, value in pairs(t) do
+    if type(name) == "string" and name:sub(1, #prefix) == prefix and name:match "^[%a_][%w_]*$"
+      and (prefix ~= "" or name:sub(1, 1) ~= "_") and (not methods_only or type(value) == "function") then
+      found[name] = true
+    end
+  end
+end
+
+-- Adds to `found` every name of `t` that starts with `prefix`; follows __index, also a tensor's, and asks
+-- names() of the metatable where fields are made when they are first read.
 local function collect(t, prefix, found, methods_only)
   local tensor = package.loaded["foodrt.tensor"]
   for _ = 1, 8 do
     if type(t) ~= "table" then return end
-    for name, value in pairs(t) do
-      if type(name) == "string" and name:sub(1, #prefix) == prefix and name:match "^[%a_][%w_]*$"
-        and (not methods_only or type(value) == "function") then
-        found[name] = true
-      end
-    end
+    add(t, prefix, found, methods_only)
     local meta = getmetatable(t)
     if type(tensor) == "table" and tensor.is and tensor.is(t) then
       t = tensor.methods
     elseif type(meta) == "table" then
-      local index = rawget(meta, "__index")
-      t = type(index) == "table" and index or rawget(meta, "methods")
+      if type(rawget(meta, "names")) == "function" then
+        for _, more in ipairs { meta.names() } do add(more, prefix, found, methods_only) end
+      end
+      t = rawget(meta, "__index")
     else
       return
     end

@@ -48,6 +48,7 @@ end
 local made = ffi.new "frt_ref[1]"
 
 local function variable(name, list, dtype, kind, label)
+  R.look()
   set_shape(name, list, dtype)
   lib.check(tonumber(R.retry(C.frt_var_new, shape, kind, label, made)))
   local t = own(R.wrap(made[0]))
@@ -59,7 +60,7 @@ end
 local function flatten(name, list, sizes, depth, buf, at)
   local size = sizes[depth]
   if type(list) ~= "table" or #list ~= size then
-    err.user("%s: rows differ: expected %d values at depth %d, got %s", name, size, depth,
+    err.user("%s: rows must have %d values as the first one has, got %s", name, size,
       type(list) == "table" and #list or opt.show(list))
   end
   if depth < #sizes then
@@ -113,19 +114,6 @@ local VAR = { "tensor", shape = "table", dtype = { "string", "f32" }, name = { "
 
 local T = {}
 
---- T.var { shape = { 64, 3 }, dtype = "f32", name = "fc.weight", kind = "state" | "input",
----         data = numbers or C bytes, init = a number that fills it }: a variable, zeroed unless filled.
-function T.var(given)
-  local o = opt.check(VAR, given)
-  local t = variable("tensor", o.shape, o.dtype, KINDS[o.kind], o.name)
-  if o.data ~= nil then
-    t:write(o.data)
-  elseif o.init then
-    t:fill_(o.init)
-  end
-  return t
-end
-
 --- T.wrap_data(shape, dtype, pointer, channels_last): a variable over borrowed bytes (a loader's slot); the
 --- caller keeps them alive. t:rebind(pointer) moves it to other bytes of the same shape.
 function T.wrap_data(list, dtype, pointer, channels_last)
@@ -144,14 +132,21 @@ function methods.is_var(t)
   return C.frt_is_var(t.ref) ~= 0
 end
 
---- t:write(numbers) or t:write(pointer [, bytes]): new contents of a variable, at once, row-major.
-function methods.write(t, src, bytes)
+local function write(name, t, src, bytes)
   if type(src) == "table" or type(src) == "number" then
-    src, bytes = bytes_of("write", src, t.shape, t.dtype)
+    src, bytes = bytes_of(name, src, t.shape, t.dtype)
+  elseif type(src) ~= "cdata" then
+    err.user("%s: must be given numbers or C bytes, got %s", name, opt.show(src))
   end
   if bytes == nil then bytes = t:numel() * R.SIZE[t.dtype] end
   lib.check(tonumber(R.retry(C.frt_var_write, t.ref, src, bytes)))
   return t
+end
+
+--- t:write(numbers) or t:write(pointer [, bytes]): new contents of a variable, at once, row-major.
+function methods.write(t, src, bytes)
+  local y = write("write", t, src, bytes)
+  return y
 end
 
 --- t:fill_(v): every element of a variable becomes v, at once.
@@ -162,6 +157,19 @@ function methods.fill_(t, v)
   local all = ffi.new(R.CTYPE[dtype] .. "[?]", n)
   for i = 0, n - 1 do all[i] = buf[0] end
   return t:write(all, bytes * n)
+end
+
+--- T.var { shape = { 64, 3 }, dtype = "f32", name = "fc.weight", kind = "state" | "input",
+---         data = numbers or C bytes, init = a number that fills it }: a variable, zeroed unless filled.
+function T.var(given)
+  local o = opt.check(VAR, given)
+  local t = variable("tensor", o.shape, o.dtype, KINDS[o.kind], o.name)
+  if o.data ~= nil then
+    write("tensor", t, o.data)
+  elseif o.init then
+    t:fill_(o.init)
+  end
+  return t
 end
 
 --- t:data(): pointer to a variable's own row-major values (float* for f32); nil when there is none.
@@ -237,8 +245,7 @@ function api.tensor(values, options)
     sizes[#sizes + 1] = #level
     level = level[1]
   end
-  local t = variable("tensor", sizes, dtype, KINDS.state)
-  return t:write(values)
+  return write("tensor", variable("tensor", sizes, dtype, KINDS.state), values)
 end
 
 local function filled(name, list, value, options)

@@ -34,8 +34,11 @@ local node_limit = NODE_LIMIT
 local roots, n_roots = ffi.new("frt_ref[?]", 1024), 1024
 local memory = ffi.new "frt_memory_info"
 
---- collects the Lua heap, then frees every node that no live handle needs.
-function R.collect()
+-- the latest scalars: an operand has no handle in Lua until the node that reads it is recorded
+local recent, n_recent = ffi.new "frt_ref[8]", 0
+
+--- collects the Lua heap, then frees every node that no live handle (nor the first n_in of R.input) needs.
+function R.collect(n_in)
   collectgarbage()
   local n = 0
   for i = 1, n_live do
@@ -47,12 +50,15 @@ function R.collect()
   end
   for i = n + 1, n_live do live[i] = nil end
   n_live, next_look = n, n + LOOK_EVERY
-  if n > n_roots then
-    n_roots = n * 2
+  if n + 16 > n_roots then
+    n_roots = n * 2 + 16
     roots = ffi.new("frt_ref[?]", n_roots)
   end
   for i = 1, n do roots[i - 1] = live[i].ref end
-  lib.check(C.frt_sweep(n, roots))
+  for i = 0, 7 do roots[n + i] = recent[i] end
+  n_in = n_in or 0
+  for i = 0, n_in - 1 do roots[n + 8 + i] = input[i] end
+  lib.check(C.frt_sweep(n + 8 + n_in, roots))
   C.frt_memory_collected()
   node_limit = math.max(NODE_LIMIT, 2 * C.frt_nodes())
 end
@@ -96,7 +102,7 @@ end
 -- --- recording -----------------------------------------------------------------------------------------
 local function record_again(status, index, n_in, n_attr, n_out)
   if status == ENOMEM then
-    R.collect()
+    R.collect(n_in)
     status = C.frt_record(index, n_in, input, n_attr, attr, n_out, output)
   end
   lib.check(status)
@@ -181,7 +187,10 @@ local scalar_out = ffi.new "frt_ref[1]"
 function R.scalar(value, code)
   local status = C.frt_scalar(value, code, scalar_out)
   if status ~= 0 then lib.check(tonumber(R.retry(C.frt_scalar, value, code, scalar_out))) end
-  return scalar_out[0]
+  local ref = scalar_out[0]
+  n_recent = (n_recent + 1) % 8
+  recent[n_recent] = ref
+  return ref
 end
 
 --- handle of an operand of `name`: a tensor, or a number that takes the dtype of the tensor `like`.
