@@ -277,12 +277,16 @@ end
 
 --- frt.optim.clip(grads, max_norm): the factor that brings the gradients' norm down to max_norm, and the norm.
 ---   local gscale, norm = frt.optim.clip(grads, 1.0)
---- in   grads     tensors; max_norm: nil leaves them as they are
+--- in   grads     tensors (false where there is none); max_norm: nil leaves them as they are
 --- out  gscale    f64 [], min(1, max_norm / (norm + 1e-6)); not a number when the norm is not finite, which
 ---                makes the update an error before anything is written
 ---      norm      f32 [], the square root of the sum of all squares
 function optim.clip(grads, max_norm)
-  local norm = T.op("grad_norm", grads, {})
+  local given = {}
+  for i = 1, #grads do
+    if grads[i] then given[#given + 1] = grads[i] end
+  end
+  local norm = T.op("grad_norm", given, {})
   local guard = norm * 0
   if not max_norm then return (guard + 1):to "f64", norm end
   return ((max_norm / (norm + 1e-6)):minimum(1) + guard):to "f64", norm

@@ -85,7 +85,8 @@ frt_status frt__block_new(void **out, size_t bytes, const char *what)
   pthread_mutex_lock(&lock);
   if (limit > 0 && live + (int64_t)n > limit) {
     pthread_mutex_unlock(&lock);
-    return frt_error_set(FRT_ENOMEM, "out of memory: %.1f MB for %s (%.1f MB in use, limit %.1f MB)",
+    return frt_error_set(FRT_ENOMEM,
+                         "out of memory: %.1f MB for %s (%.1f MB in use, limit %.1f MB)",
                          (double)bytes / 1e6, what, (double)live / 1e6, (double)limit / 1e6);
   }
   if (n < PAGED) {

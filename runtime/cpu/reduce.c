@@ -284,7 +284,7 @@ void frt__reduce_run(const frt_step *s, frt_reduction kind, const float *x, floa
   const bool sums = kind == FRT_REDUCE_SUM || kind == FRT_REDUCE_MEAN;
   if (sums && is_rows(&d, &outer, &rows, &c)) {
     float scale = kind == FRT_REDUCE_MEAN ? (float)(1.0 / (double)rows) : 1.0f;
-    frt__kernels()->reduce_rows(x, outer, rows, c, scale, y, scratch);
+    frt__kernels()->reduce_rows(x, NULL, outer, rows, c, scale, y, scratch);
     return;
   }
   reduction r = {.kind = kind, .n = last >= 0 ? d.dim[last] : 1};
@@ -301,5 +301,22 @@ void frt__reduce_run(const frt_step *s, frt_reduction kind, const float *x, floa
     one_run(&r, x, y);
   } else {
     runs(&r, x, y);
+  }
+}
+
+bool frt__reduce_is_rows(const frt_step *s)
+{
+  int64_t outer, rows, c;
+  dims all = in_memory_order(s), d = merged(&all);
+  return is_rows(&d, &outer, &rows, &c);
+}
+
+void frt__reduce_products(const frt_step *s, const float *a, const float *b, float *y,
+                          void *scratch)
+{
+  int64_t outer, rows, c;
+  dims all = in_memory_order(s), d = merged(&all);
+  if (is_rows(&d, &outer, &rows, &c)) {
+    frt__kernels()->reduce_rows(a, b, outer, rows, c, 1.0f, y, scratch);
   }
 }

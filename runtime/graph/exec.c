@@ -1,4 +1,5 @@
-// exec.c -- realize: find or make the plan, bind its slots, run its steps, hand out what was asked for.
+// exec.c -- realize: find or make the plan, bind its slots, run its steps, hand out what was asked
+// for.
 #include <math.h>
 #include <stdio.h>
 
@@ -49,7 +50,8 @@ static frt_status hold_arena(size_t bytes)
   return FRT_OK;
 }
 
-// --- before the first run ---------------------------------------------------------------------------
+// --- before the first run
+// ---------------------------------------------------------------------------
 static frt_status make_ready(frt_plan_t *p)
 {
   if (p->ready) {
@@ -65,7 +67,7 @@ static frt_status make_ready(frt_plan_t *p)
     if (s->kernel->ready && !p->step[i].ready) {
       frt_status status = s->kernel->ready(s);
       if (status != FRT_OK) {
-        frt__blame(p->step[i].origin);
+        frt__blame(frt__origin_now(p->step[i].origin));
         return status;
       }
       p->step[i].ready = true;
@@ -89,7 +91,8 @@ static void put_number(void *at, int32_t dtype, double number)
   }
 }
 
-// --- binding ------------------------------------------------------------------------------------------
+// --- binding
+// ------------------------------------------------------------------------------------------
 static frt_status bind_slot(frt_plan_t *p, int32_t v, const frt_binding *b)
 {
   const frt_slot *s = &p->slot[p->value[v].index];
@@ -167,7 +170,8 @@ static uint64_t setup_key(const frt_plan_t *p, const frt_binding *b)
   return h;
 }
 
-// --- running --------------------------------------------------------------------------------------------
+// --- running
+// --------------------------------------------------------------------------------------------
 static frt_status check_finite(const frt_plan_t *p, const frt_pstep *s)
 {
   for (int32_t k = 0; k < s->s.n_out; k++) {
@@ -175,7 +179,7 @@ static frt_status check_finite(const frt_plan_t *p, const frt_pstep *s)
     const float *y = shape && shape->dtype == FRT_F32 ? p->at[s->out[k]] : NULL;
     for (int64_t i = 0, n = y ? frt__numel(shape) : 0; i < n; i++) {
       if (!isfinite(y[i])) {
-        frt__blame(s->origin);
+        frt__blame(frt__origin_now(s->origin));
         return frt_error_set(FRT_EDATA, "%s: output %d %s holds %g%s%s", s->s.op->name, k + 1,
                              frt__shape_text(shape), y[i], s->origin.scope ? " in " : "",
                              frt__text(s->origin.scope));
@@ -189,12 +193,12 @@ static frt_status run_step(frt_plan_t *p, int32_t i, bool *writing)
 {
   frt_pstep *s = &p->step[i];
   void **args = p->args + s->args;
-  *writing |= s->writes;
   double start = profiling ? frt__clock() : 0;
   frt_status status =
     s->s.kernel->run(&s->s, args, args + s->s.n_in, (char *)arena + s->scratch_at);
+  *writing |= s->writes && status != FRT_EDATA; // which updates return before they write
   if (status != FRT_OK) {
-    frt__blame(s->origin);
+    frt__blame(frt__origin_now(s->origin));
     return status;
   }
   if (profiling) {
@@ -336,7 +340,8 @@ void frt__plan_gone(const frt_plan_t *p)
   last_run = last_run == p ? NULL : last_run;
 }
 
-// --- reading ----------------------------------------------------------------------------------------------
+// --- reading
+// ----------------------------------------------------------------------------------------------
 static void from_channels_last(const frt_shape *s, const char *src, char *dst, size_t size)
 {
   int64_t n = s->dim[0], c = s->dim[1], hw = s->dim[2] * s->dim[3];
@@ -359,7 +364,7 @@ frt_status frt_read(frt_ref t, void *dst, size_t bytes)
             frt__dtype_name(s->dtype), frt__shape_text(s), frt__bytes(s), bytes);
   if (G.node[l.node]->kind == FRT_NODE_OP && !frt__link_has_value(l)) {
     FRT_TRY(frt_realize(1, &t));
-    FRT_TRY(frt__link(t, &l));  // an assignment may have been carried out
+    FRT_TRY(frt__link(t, &l)); // an assignment may have been carried out
   }
   const frt_node *n = G.node[l.node];
   if (n->kind == FRT_NODE_SCALAR) {
@@ -367,6 +372,8 @@ frt_status frt_read(frt_ref t, void *dst, size_t bytes)
   } else if (n->kind == FRT_NODE_VAR) {
     frt_var *v = &G.var[n->var];
     FRT_CHECK(v->version == n->version, FRT_ESTATE, "read: variable '%s' has changed since",
+              v->name ? v->name : "?");
+    FRT_CHECK(!v->torn, FRT_ESTATE, "read: variable '%s' was torn by an interrupted write",
               v->name ? v->name : "?");
     FRT_TRY(frt__var_touch(v));
     if (v->channels_last) {

@@ -74,7 +74,8 @@ static int32_t act_of(const frt_op *op)
   return -1;
 }
 
-// --- convolution + activation ---------------------------------------------------------------------
+// --- convolution + activation
+// ---------------------------------------------------------------------
 static void fuse_conv_act(frt_plan_t *p, const readers *r)
 {
   for (int32_t i = 0; i < p->n_node; i++) {
@@ -100,9 +101,10 @@ static void fuse_conv_act(frt_plan_t *p, const readers *r)
   }
 }
 
-// --- batch norm + activation ------------------------------------------------------------------------
-// y = act(bn(x)) with act'(bn(x)) computed again from x in the backward pass: bn(x) is never stored.
-// The gradient of act must be the one node `grad` whose result only batch_norm_grad reads.
+// --- batch norm + activation
+// ------------------------------------------------------------------------ y = act(bn(x)) with
+// act'(bn(x)) computed again from x in the backward pass: bn(x) is never stored. The gradient of
+// act must be the one node `grad` whose result only batch_norm_grad reads.
 static bool bn_pattern(const frt_plan_t *p, const readers *r, int32_t bn, int32_t *act,
                        int32_t *act_grad, int32_t *bn_grad)
 {
@@ -156,8 +158,8 @@ static frt_status fuse_bn_act(frt_plan_t *p, const readers *r)
     }
     int32_t kind = acts[act_of(p->node[act].op)].act;
     double attr[3] = {p->node[i].attr[0], p->node[i].attr[1], kind};
-    FRT_TRY(frt__pnode_new(p, &frt_fused_bn_act, 5, p->node[i].in, 5, 3, attr, p->node[i].origin,
-                           &made));
+    FRT_TRY(
+      frt__pnode_new(p, &frt_fused_bn_act, 5, p->node[i].in, 5, 3, attr, p->node[i].origin, &made));
     frt_pnode *f = &p->node[made], *bn = &p->node[i];
     memcpy(f->out, bn->out, sizeof *f->out * 5);
     f->out[0] = p->node[act].out[0];
@@ -180,11 +182,46 @@ static frt_status fuse_bn_act(frt_plan_t *p, const readers *r)
   return FRT_OK;
 }
 
-// --- elementwise chains -------------------------------------------------------------------------------
+// --- sum over the map of a product
+// ------------------------------------------------------------------ The product of two maps that
+// only a sum over height and width (and photos) reads is never stored.
+static void fuse_mul_sum(frt_plan_t *p, const readers *r)
+{
+  enum { MAP = 1 << 2 | 1 << 3, PHOTOS = 1 << 0 };
+  for (int32_t i = 0; i < p->n_node && frt__kernel_named("fused_mul_sum"); i++) {
+    const frt_pnode *m = &p->node[i];
+    if (m->dead || m->op != &frt_op_mul) {
+      continue;
+    }
+    const frt_pvalue *y = &p->value[m->out[0]];
+    const frt_shape *s = &y->v.shape;
+    if (y->uses != 1 || y->pinned || s->ndim != 4 || s->dtype != FRT_F32 || frt__same_bytes(s) ||
+        !frt__shape_equal(s, &p->value[m->in[0]].v.shape) ||
+        !frt__shape_equal(s, &p->value[m->in[1]].v.shape)) {
+      continue;
+    }
+    frt_pnode *sum = &p->node[r->list[r->first[m->out[0]]]];
+    int32_t mask = sum->op == &frt_op_sum ? (int32_t)sum->attr[0] : 0;
+    if (mask != MAP && mask != (MAP | PHOTOS)) {
+      continue;
+    }
+    int32_t made, at = r->list[r->first[m->out[0]]];
+    if (frt__pnode_new(p, &frt_fused_mul_sum, 2, m->in, 1, 2, sum->attr, sum->origin, &made) !=
+        FRT_OK) {
+      return; // the two nodes stay as they are
+    }
+    p->node[made].out[0] = p->node[at].out[0];
+    p->node[made].rank = p->node[at].rank;
+    p->node[at].dead = p->node[i].dead = true;
+  }
+}
+
+// --- elementwise chains
+// -------------------------------------------------------------------------------
 enum { MAX_INSTR = 24, MAX_IN = 12, MAX_OUT = 6 };
 
-// A node may join the chain of a producer when no reader outside the chain comes before it: the whole
-// chain then runs where its last node stood.
+// A node may join the chain of a producer when no reader outside the chain comes before it: the
+// whole chain then runs where its last node stood.
 typedef struct chain {
   int32_t member[MAX_INSTR], n, n_in;
 } chain;
@@ -237,7 +274,7 @@ static int32_t count_inputs(const frt_plan_t *p, const chain *a, const chain *b,
       }
     }
   }
-  return n_seen;  // counts values made inside as well: a bound, which is what the limit needs
+  return n_seen; // counts values made inside as well: a bound, which is what the limit needs
 }
 
 static void join(frt_plan_t *p, const readers *r, chain *all, int32_t *n_chain, int32_t at)
@@ -252,7 +289,8 @@ static void join(frt_plan_t *p, const readers *r, chain *all, int32_t *n_chain, 
       continue;
     }
     chain *o = &all[other], *m = mine >= 0 ? &all[mine] : NULL;
-    if (o->n + (m ? m->n : 1) > MAX_INSTR || count_inputs(p, o, m, at) > MAX_IN + o->n + (m ? m->n : 0) ||
+    if (o->n + (m ? m->n : 1) > MAX_INSTR ||
+        count_inputs(p, o, m, at) > MAX_IN + o->n + (m ? m->n : 0) ||
         !readers_after(p, r, o, other, at)) {
       continue;
     }
@@ -261,7 +299,7 @@ static void join(frt_plan_t *p, const readers *r, chain *all, int32_t *n_chain, 
       n->chain = mine = other;
       continue;
     }
-    for (int32_t i = 0; i < m->n; i++) {  // both chains now run where `at` stands
+    for (int32_t i = 0; i < m->n; i++) { // both chains now run where `at` stands
       o->member[o->n++] = m->member[i];
       p->node[m->member[i]].chain = other;
     }
@@ -307,8 +345,8 @@ static frt_status write_program(frt_plan_t *p, const readers *r, const chain *c,
     const frt_pnode *n = &p->node[c->member[m]];
     for (int32_t k = 0; k < n->n_in; k++) {
       int32_t maker = p->value[n->in[k]].maker;
-      bool inside = maker >= 0 && p->value[n->in[k]].place == FRT_AT_ARENA &&
-                    p->node[maker].chain == id;
+      bool inside =
+        maker >= 0 && p->value[n->in[k]].place == FRT_AT_ARENA && p->node[maker].chain == id;
       bool known = inside;
       for (int32_t i = 0; i < n_in && !known; i++) {
         known = in[i] == n->in[k];
@@ -337,7 +375,7 @@ static frt_status write_program(frt_plan_t *p, const readers *r, const chain *c,
         operand[k] = p->node[c->member[i]].out[0] == n->in[k] ? reg[i] : operand[k];
       }
     }
-    for (int32_t i = 0; i < m; i++) {  // results nobody reads from here on give their register back
+    for (int32_t i = 0; i < m; i++) { // results nobody reads from here on give their register back
       bool needed = reg[i] < 0;
       for (int32_t j = m; j < c->n && !needed; j++) {
         const frt_pnode *user = &p->node[c->member[j]];
@@ -351,8 +389,8 @@ static frt_status write_program(frt_plan_t *p, const readers *r, const chain *c,
       }
     }
     reg[m] = n_free > 0 ? free_reg[--n_free] : (int16_t)top++;
-    *s = (frt_instr){.op = n->op, .a = operand[0], .b = operand[1], .c = operand[2], .dst = reg[m],
-                     .store = -1};
+    *s = (frt_instr){
+      .op = n->op, .a = operand[0], .b = operand[1], .c = operand[2], .dst = reg[m], .store = -1};
     if (read_outside(p, r, id, n->out[0])) {
       s->store = (int16_t)n_out;
       out[n_out++] = n->out[0];
@@ -411,6 +449,7 @@ frt_status frt__pass_fuse(frt_plan_t *p)
   readers r;
   FRT_TRY(find_readers(p, &r));
   fuse_conv_act(p, &r);
+  fuse_mul_sum(p, &r);
   frt_status status = fuse_bn_act(p, &r);
   forget_readers(&r);
   FRT_TRY(status);

@@ -1,5 +1,5 @@
-// gradient.c -- the gradient as graph rewriting: a walk back over the nodes that lie between what is
-// asked for and the loss. What is frozen is not asked for, so nothing is recorded for it.
+// gradient.c -- the gradient as graph rewriting: a walk back over the nodes that lie between what
+// is asked for and the loss. What is frozen is not asked for, so nothing is recorded for it.
 #include "graph.h"
 
 #define G frt__graph
@@ -8,7 +8,7 @@
 typedef struct tape {
   const int32_t *order;
   int32_t n;
-  frt_ref *dy;       // first output of node `pos` is at first[pos]
+  frt_ref *dy; // first output of node `pos` is at first[pos]
   int32_t *first;
 } tape;
 
@@ -62,8 +62,16 @@ static frt_status back_through(int32_t at, tape *t)
     ys[k] = &n->shape[k];
     dy[k] = t->dy[t->first[n->pos] + k];
   }
-  frt_grad_call c = {.n_in = n->n_in, .n_out = n->n_out, .x = x, .y = y, .dy = dy, .xs = xs,
-                     .ys = ys, .attr = n->attr, .need = need, .dx = dx};
+  frt_grad_call c = {.n_in = n->n_in,
+                     .n_out = n->n_out,
+                     .x = x,
+                     .y = y,
+                     .dy = dy,
+                     .xs = xs,
+                     .ys = ys,
+                     .attr = n->attr,
+                     .need = need,
+                     .dx = dx};
   G.here = n->origin;
   frt_status status = n->op->grad(&c);
   if (status != FRT_OK) {
@@ -161,7 +169,7 @@ static frt_status gradient(frt_ref loss, int32_t n, const frt_link *wrt, frt_ref
       inputs_need |= node->in[i].node >= 0 && G.node[node->in[i].node]->dep;
     }
     if (!inputs_need || (node->op->flags & FRT_NO_GRAD)) {
-      continue;  // wanted itself; nothing below it is
+      continue; // wanted itself; nothing below it is
     }
     if (!node->op->grad) {
       frt__blame(node->origin);
@@ -185,7 +193,7 @@ frt_status frt_grad(frt_ref loss, int32_t n, const frt_ref *wrt, frt_ref *out)
   frt_status status = FRT_OK;
   for (int32_t i = 0; i < n && status == FRT_OK; i++) {
     int32_t v;
-    if (frt__names_var(wrt[i])) {  // the leaf the loss has read, not a value assigned since
+    if (frt__names_var(wrt[i])) { // the leaf the loss has read, not a value assigned since
       status = frt__var(wrt[i], &v);
       links[i] = (frt_link){status == FRT_OK ? G.var[v].leaf : -1, 0};
     } else {

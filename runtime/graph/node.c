@@ -28,7 +28,7 @@ static int32_t intern(const char *text)
       return 0;
     }
     if (n_texts == 0) {
-      texts[n_texts++] = NULL;  // id 0 is "unknown"
+      texts[n_texts++] = NULL; // id 0 is "unknown"
     }
     char *copy = frt__strdup(text);
     if (!copy) {
@@ -172,8 +172,13 @@ static frt_status node_new(const frt_op *op, int32_t n_in, int32_t n_out, int32_
   }
   memset(n, 0, sizeof *n);
   char *tail = (char *)(n + 1);
-  *n = (frt_node){.op = op, .n_in = n_in, .n_out = n_out, .n_attr = n_attr, .var = -1,
-                  .origin = G.here, .older = G.newest};
+  *n = (frt_node){.op = op,
+                  .n_in = n_in,
+                  .n_out = n_out,
+                  .n_attr = n_attr,
+                  .var = -1,
+                  .origin = G.here,
+                  .older = G.newest};
   n->shape = (frt_shape *)tail;
   n->attr = (double *)(tail + outs);
   n->in = (frt_link *)(tail + outs + sizeof(double) * (size_t)n_attr);
@@ -203,7 +208,8 @@ static frt_status check_attrs(const frt_op *op, int32_t n_attr, const double *at
     for (int32_t k = 0; k < FRT_MAX(a->n, 1); k++, at++) {
       FRT_CHECK(at < n_attr, FRT_EARG, "%s: attribute '%s' is missing", op->name, a->name);
       FRT_CHECK(attr[at] >= a->min && attr[at] <= a->max, FRT_EARG,
-                "%s: '%s' must be in [%g, %g], got %g", op->name, a->name, a->min, a->max, attr[at]);
+                "%s: '%s' must be in [%g, %g], got %g", op->name, a->name, a->min, a->max,
+                attr[at]);
     }
   }
   FRT_CHECK(at == n_attr, FRT_EARG, "%s: takes %d attributes, got %d", op->name, at, n_attr);
@@ -261,7 +267,11 @@ static int32_t attr_total(const frt_op *op)
 static frt_status record(const frt_op *op, int32_t n_in, const frt_ref *in, int32_t n_attr,
                          const double *attr, int32_t n_out, frt_ref *out)
 {
-  frt_link few[16] = {{0, 0}}, *links = few;
+  frt_link few[16] =
+    {
+      {0, 0}
+  },
+           *links = few;
   if (n_in > 16) {
     links = frt__alloc(sizeof *links * (size_t)n_in);
     FRT_CHECK(links, FRT_ENOMEM, "out of memory: recording %s", op->name);
@@ -288,8 +298,8 @@ static frt_status record(const frt_op *op, int32_t n_in, const frt_ref *in, int3
   return FRT_OK;
 }
 
-frt_status frt_record(int32_t op, int32_t n_in, const frt_ref *in, int32_t n_attr, const double *attr,
-                      int32_t n_out, frt_ref *out)
+frt_status frt_record(int32_t op, int32_t n_in, const frt_ref *in, int32_t n_attr,
+                      const double *attr, int32_t n_out, frt_ref *out)
 {
   FRT_CHECK(op >= 0 && op < frt_op_table_len, FRT_EARG, "record: no op number %d", op);
   return record(frt_op_table[op], n_in, in, n_attr, attr, n_out, out);
@@ -363,7 +373,8 @@ static void node_free(int32_t index)
   G.live--;
 }
 
-// --- walks ----------------------------------------------------------------------------------------
+// --- walks
+// ----------------------------------------------------------------------------------------
 static int32_t *order;
 static int32_t n_order, cap_order;
 

@@ -1,8 +1,9 @@
-// simplify.c -- the first passes over a plan's graph: identities and twins go, batch norm at evaluation
-// folds into the convolution before it.
+// simplify.c -- the first passes over a plan's graph: identities and twins go, batch norm at
+// evaluation folds into the convolution before it.
 #include "plan.h"
 
-// --- identities and twins -------------------------------------------------------------------------
+// --- identities and twins
+// -------------------------------------------------------------------------
 static bool is_identity(const frt_plan_t *p, const frt_pnode *n)
 {
   if (n->op == &frt_op_detach) {
@@ -83,10 +84,11 @@ static frt_status merge(frt_plan_t *p)
   return FRT_OK;
 }
 
-// --- batch norm at evaluation, into the convolution before it ----------------------------------------
+// --- batch norm at evaluation, into the convolution before it
+// ----------------------------------------
 //     bn(conv(x, w) + c) = conv(x, w * s) + (c - mean) * s + beta,   s = gamma / sqrt(var + eps)
-// The new weight is made of variables alone: where none of them is assigned in this plan it is derived
-// data, computed again only when one of them moves.
+// The new weight is made of variables alone: where none of them is assigned in this plan it is
+// derived data, computed again only when one of them moves.
 typedef struct folder {
   frt_plan_t *p;
   int64_t rank;

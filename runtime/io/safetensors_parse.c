@@ -32,6 +32,13 @@ static frt_status damaged(const frt_file *f, const frt_json *j, const char *what
                        (long long)(8 + (j->at - j->start)), what);
 }
 
+static frt_status room(const frt_file *f, void *list, int32_t *cap, int32_t n, size_t size)
+{
+  return frt__grow(list, cap, n, size) == FRT_OK
+           ? FRT_OK
+           : frt_error_set(FRT_ENOMEM, "'%s': out of memory for the header", f->path);
+}
+
 static frt_status parse_metadata(frt_file *f, frt_json *j)
 {
   if (!frt__json_take(j, '{')) {
@@ -49,7 +56,7 @@ static frt_status parse_metadata(frt_file *f, frt_json *j)
     if (!value) {
       return damaged(f, j, "values in __metadata__ must be strings");
     }
-    FRT_TRY(frt__grow(&f->meta, &f->cap_meta, f->n_meta + 1, sizeof *f->meta));
+    FRT_TRY(room(f, &f->meta, &f->cap_meta, f->n_meta + 1, sizeof *f->meta));
     f->meta[f->n_meta++] = (frt_st_pair){key, value};
   } while (frt__json_take(j, ','));
   return frt__json_take(j, '}') ? FRT_OK : damaged(f, j, "expected , or } in __metadata__");
@@ -127,7 +134,7 @@ static frt_status parse_tensor(frt_file *f, frt_json *j, char *name)
   }
   FRT_CHECK(have == (TYPE | SHAPE | OFFSETS), FRT_EDATA, "'%s': tensor '%s' lacks its %s", f->path,
             name, have & TYPE ? have & SHAPE ? "data_offsets" : "shape" : "dtype");
-  FRT_TRY(frt__grow(&f->tensor, &f->cap_tensor, f->n_tensor + 1, sizeof *f->tensor));
+  FRT_TRY(room(f, &f->tensor, &f->cap_tensor, f->n_tensor + 1, sizeof *f->tensor));
   f->tensor[f->n_tensor++] = t;
   return FRT_OK;
 }

@@ -81,6 +81,63 @@ describe("the launcher", function()
     assert.matches("cmake %-%-preset release %-%-fresh", calls)
   end)
 
+  -- A machine on which `missing` are not installed; apt-get fails its first `failures` times.
+  local function stub_apt(missing, failures)
+    local function stub(name, text)
+      process.write(dir .. "/" .. name, "#!/bin/sh\n" .. text .. "\n")
+      os.execute("chmod +x " .. dir .. "/" .. name)
+    end
+    stub("dpkg-query", ("for last; do :; done\ncase ' %s ' in *\" $last \"*) exit 1 ;; esac\nprintf installed"):format(missing))
+    stub("apt-get", ('echo "apt-get $DEBIAN_FRONTEND $*" >>%s/calls\n[ $(grep -c ^apt-get %s/calls) -gt %d ]'):format(
+      dir, dir, failures))
+    stub("sudo", ('echo "sudo $*" >>%s/calls\nexec "$@"'):format(dir))
+    stub("id", "echo 1000")
+    os.execute(("rm -f %s/build/.stamp"):format(dir))
+  end
+
+  it("lists what is missing, installs just that without asking, and builds", function()
+    stub_apt("ninja-build libvips-dev", 0)
+    local status, _, err, calls = with_stub(dir .. "/foodrt")
+    assert.equal(3, status)
+    assert.matches("^foodrt: installing these Debian packages and what they need %(first use only%): ninja%-build libvips%-dev\n", err)
+    assert.matches("^sudo env DEBIAN_FRONTEND=noninteractive apt%-get [^\n]*install %-y %-%-no%-install%-recommends "
+      .. "ninja%-build libvips%-dev\napt%-get noninteractive [^\n]*install [^\n]*\ncmake %-%-preset release", calls)
+  end)
+
+  it("fetches package lists when they are missing or old", function()
+    stub_apt("gcc", 1)
+    local status, _, _, calls = with_stub(dir .. "/foodrt")
+    assert.equal(3, status)
+    assert.matches("install [^\n]*gcc\n.-apt%-get noninteractive [^\n]*update\n.-install [^\n]*gcc\ncmake", calls)
+  end)
+
+  it("an installation that fails ends it with status 1 before anything is built", function()
+    stub_apt("gcc", 9)
+    local status, _, err, calls = with_stub(dir .. "/foodrt")
+    assert.equal(1, status)
+    assert.matches("packages%.log\n$", err)
+    assert.not_matches("cmake", calls)
+  end)
+
+  it("without root and sudo names the command for root", function()
+    stub_apt("gcc cmake", 0)
+    os.execute(("mkdir %s/tools && cd %s/tools && ln -s /bin/* . 2>/dev/null; rm -f sudo apt-get dpkg-query id cmake; "
+      .. "mv ../dpkg-query ../id ."):format(dir, dir))
+    local status, _, err = process.shell(dir .. "/foodrt", { env = { PATH = dir .. "/tools" } })
+    assert.equal(1, status)
+    assert.matches("not root and no sudo; as root, run: apt%-get install gcc cmake\n$", err)
+  end)
+
+  it("`test` also wants the test packages", function()
+    stub_apt("lua-busted clang-format", 0)
+    process.shell(('cd %s && dir=$(pwd -P) && echo "$dir" >build/.stamp'):format(dir))
+    local status, out, _, calls = with_stub(dir .. "/foodrt test")
+    assert.equal(3, status)
+    assert.matches("%[test%]", out)
+    assert.matches("install [^\n]*lua%-busted clang%-format\n$", calls)
+    assert.not_matches("cmake", calls)
+  end)
+
   it("a build that fails shows the log's end, exits 1 and is tried again", function()
     os.execute(("sleep 0.02; touch %s/runtime/base/a.c"):format(dir))
     for _ = 1, 2 do

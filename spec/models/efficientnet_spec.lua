@@ -134,6 +134,32 @@ describe("gradients of one training step", function()
   end
 end)
 
+describe("initial values", function()
+  local function moments(t)
+    local buf, n = numbers(t)
+    local sum, square, largest = 0, 0, 0
+    for i = 0, n - 1 do
+      sum, square, largest = sum + buf[i], square + buf[i] * buf[i], math.max(largest, math.abs(buf[i]))
+    end
+    return sum / n, math.sqrt(square / n), largest
+  end
+  it("are timm's: convolutions N(0, 2/fan_out), the classifier U(-1/sqrt(classes)), norms 1 and 0", function()
+    local m = frt.models.efficientnet_b0 { classes = 100 }:build { seed = 17 }
+    local mean, deviation = moments(m.conv_head.weight)
+    assert.near(0, mean, 2e-4)
+    assert.near(math.sqrt(2 / 1280), deviation, 2e-4)
+    local _, depthwise = moments(m.blocks[7][1].conv_dw.weight)
+    assert.near(math.sqrt(2 / 9), depthwise, 0.01)
+    local _, spread, largest = moments(m.classifier.weight)
+    assert.near(0.1 / math.sqrt(3), spread, 1e-3)
+    assert.is_true(largest <= 0.1)
+    assert.equal(0, select(3, moments(m.classifier.bias)))
+    assert.equal(1, (moments(m.bn1.weight)))
+    assert.equal(0, (moments(m.bn1.running_mean)))
+    assert.equal(1, (moments(m.bn1.running_var)))
+  end)
+end)
+
 describe("frt.models", function()
   local function message(fn)
     local ok, why = pcall(fn)

@@ -124,6 +124,49 @@ describe("nn.Module", function()
   end)
 end)
 
+describe("errors inside a model", function()
+  it("name the line of the recipe's forward, and the layer", function()
+    local m = nn.Module { backbone = nn.Chain { nn.Conv2d { 4, 3 } },
+      forward = function(self, x)
+        local map = self.backbone(x)
+        local rows = map:reshape { -1, 7 }
+        return rows
+      end }
+    local line = debug.getinfo(1, "l").currentline - 4
+    local _, why = pcall(m.build, m, { input = { 1, 3, 8, 8 } })
+    assert.truthy(why:find(("module_spec.lua:%d: reshape: "):format(line + 1), 1, true), why)
+    _, why = pcall(m, frt.ones { 3, 8 })
+    assert.truthy(why:find(("module_spec.lua:%d: nn.Conv2d 'backbone.0': expected [N, C, H, W], got [3, 8]"):format(line), 1, true),
+      why)
+  end)
+  it("name the line of a tail call, too", function()
+    local m = nn.Module { fc = nn.Linear { 2 },
+      forward = function(self, x)
+        local y = x * 2
+        return self.fc(y)
+      end }
+    m:build { input = { 1, 3 } }
+    local line = debug.getinfo(1, "l").currentline - 3
+    local _, why = pcall(m, frt.ones { 1, 4 })
+    assert.truthy(why:find(("module_spec.lua:%d: nn.Linear 'fc': expected 3 features, got 4"):format(line), 1, true), why)
+    local steps = require "foodrt.tensor".plan(m(frt.ones { 1, 3 }))
+    for _, step in ipairs(steps) do
+      if step.op == "matmul" then assert.truthy(step.line:find("module_spec.lua:" .. line, 1, true), step.line) end
+    end
+  end)
+  it("leave nothing behind: live bytes are back after a model is dropped", function()
+    local collect = require "foodrt.tensor".collect
+    collect()
+    local before = frt.memory().live
+    local m = frt.models.efficientnet_lite0 {}:build {}
+    assert.is_true(frt.memory().live > before + 4 * m:count())
+    m = nil -- luacheck: ignore
+    collect()
+    collect()
+    assert.equal(before, frt.memory().live)
+  end)
+end)
+
 describe("freezing", function()
   it("stops gradients and batch statistics of what the glob covers", function()
     local m = built()

@@ -18,6 +18,7 @@ describe("making tensors", function()
       local t = frt.tensor({ 0, 1, 2, 96 }, { dtype = dtype })
       assert.are.equal(dtype, t.dtype)
       assert.are.same({ 0, 1, 2, 96 }, t:totable())
+      assert.are.equal(96, frt.tensor({ 96 }, { dtype = dtype }):item())
     end
     assert.are.equal(0.1, frt.tensor({ 0.1 }, { dtype = "f64" }):totable()[1])
   end)

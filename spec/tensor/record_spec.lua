@@ -165,9 +165,8 @@ describe("the recipe's line", function()
     local x = frt.tensor { 1, 0 }
     local at = debug.getinfo(1, "l").currentline + 1
     local y = x:log()
-    local z = y * 2
     C.frt_check_finite(1)
-    local message = V.message(function() frt.realize(z) end)
+    local message = V.message(function() frt.realize(y) end)
     C.frt_check_finite(0)
     T.forget()
     assert.are.equal("record_spec.lua:" .. at, message:match "^[^:]+:%d+")

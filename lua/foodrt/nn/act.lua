@@ -2,8 +2,11 @@
 local class = require "foodrt.nn.module".class
 local nn = {}
 
--- activations without options: class name -> tensor method
-local PLAIN = {
+--- nn.SiLU, nn.ReLU and the others without options: f(x) of each element.
+---   nn.Chain { nn.Linear { 64 }, nn.ReLU {}, nn.Linear { "classes" } }
+--- in   x  f32, any shape
+--- out  y  f32, the same shape
+local PLAIN = {  -- class, tensor method, formula
   { "SiLU", "silu", "x * sigmoid(x)" },
   { "ReLU", "relu", "max(x, 0)" },
   { "ReLU6", "relu6", "min(max(x, 0), 6)" },

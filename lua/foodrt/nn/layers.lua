@@ -38,9 +38,7 @@ end
 local Linear
 Linear, nn.Linear = class({ "Linear", "out_features", "bias", out_features = "integer|string", bias = { "boolean", true },
   init = { "table|string|number", nil, "initial values of the weight; \"goog\": EfficientNet's" } }, function(self)
-  if type(self.out_features) == "number" and self.out_features < 1 then
-    err.user("Linear: 'out_features' must be at least 1, got %d", self.out_features)
-  end
+  module.check_sized(self, "out_features")
   self._params = self.bias and { "weight", "bias" } or { "weight" }
   self._biased, self.bias = self.bias, nil
   self._init, self.init = self.init, nil
@@ -173,6 +171,7 @@ local Embedding
 Embedding, nn.Embedding = class({ "Embedding", "num_embeddings", "embedding_dim", num_embeddings = { "integer|string", nil, min = 1 },
   embedding_dim = "integer", init = { "table|number", nil } }, function(self)
   if not self.num_embeddings then err.user "Embedding: missing option 'num_embeddings'" end
+  module.check_sized(self, "num_embeddings")
   self._params = { "weight" }
   self._init, self.init = self.init, nil
 end)

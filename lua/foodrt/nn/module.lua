@@ -177,6 +177,7 @@ end
 -- an error must not leave its module behind as the running one
 local function finish(depth, ok, ...)
   if ok then return ... end
+  line.reset()
   current, line.depth = nil, depth
   frt_scope ""
   error((...), 0)
@@ -335,6 +336,14 @@ function Module:buffer(key, shape, value)
   fill.constant(t, shape, value)
   rawset(self, key, t)
   return t
+end
+
+--- refuses a size that is neither a number from 1 nor "classes".
+function M.check_sized(self, key)
+  local v = self[key]
+  if v ~= "classes" and (type(v) ~= "number" or v < 1) then
+    err.user("%s: '%s' must be a number from 1, or \"classes\" for as many as the data has, got %s", self.kind, key, opt.show(v))
+  end
 end
 
 --- the number of outputs when it was given by name: nn.Linear { "classes" } takes as many as the data has.

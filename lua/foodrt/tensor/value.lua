@@ -74,13 +74,6 @@ end
 
 local number = ffi.new "double[1]"
 
---- t:item(): the value of a tensor with one element, as a number.
-function methods.item(t)
-  ready(t)
-  lib.check_late(tonumber(C.frt_item(t.ref, number)))
-  return number[0]
-end
-
 local word = ffi.new "union { float f; uint32_t u; }"
 
 local READ = {
@@ -111,6 +104,17 @@ function R.read(t)
   local buf = ffi.new(R.CTYPE[dtype] .. "[?]", n)
   lib.check_late(tonumber(R.retry(C.frt_read, t.ref, buf, n * R.SIZE[dtype])))
   return buf, READ[dtype] or plain, n
+end
+
+--- t:item(): the value of a tensor with one element, as a number.
+function methods.item(t)
+  if READ[t.dtype] and t:numel() == 1 then  -- what C does not turn into a number
+    local buf, get = R.read(t)
+    return get(buf, 0)
+  end
+  ready(t)
+  lib.check_late(tonumber(C.frt_item(t.ref, number)))
+  return number[0]
 end
 
 --- t:totable(): nested tables of numbers; a number for a scalar.
