@@ -1,9 +1,9 @@
 -- The CPU's convolutions beyond the small cases the op declares: every way conv.c chooses (matrix product, own
 -- depthwise, oneDNN) at sizes with full and ragged vectors, against the plain-C reference.
 local O = require "spec.support.op_case"
+local agree = require "spec.support.agree"
 local frt = require "foodrt"
 local C = require("foodrt.ffi").C
-local ops = O.ops()
 
 -- name, N, C, H, W, K, kernel, stride, padding, dilation, groups
 local SHAPES = {
@@ -24,18 +24,6 @@ local SHAPES = {
 
 local function dims(...)
   return { dims = { ... }, fill = "n" }
-end
-
--- 1e-5 of the largest number: sums of up to a thousand products in float, in another order.
-local function agree(op, inputs, attr)
-  local filled = O.fill({ inputs = inputs }, O.F32)
-  local got, want = O.run(ops[op], filled, attr, "cpu")[1], O.run(ops[op], filled, attr, "reference")[1]
-  assert.same(want.dims, got.dims)
-  local largest, off = 0, 0
-  for k, v in ipairs(want.data) do
-    largest, off = math.max(largest, math.abs(v)), math.max(off, math.abs(v - got.data[k]))
-  end
-  assert.is_true(off <= 1e-5 * largest, ("%s: off by %g of %g"):format(op, off, largest))
 end
 
 describe("convolution on the CPU", function()
