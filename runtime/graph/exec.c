@@ -368,6 +368,8 @@ frt_status frt_read(frt_ref t, void *dst, size_t bytes)
     frt_var *v = &G.var[n->var];
     FRT_CHECK(v->version == n->version, FRT_ESTATE, "read: variable '%s' has changed since",
               v->name ? v->name : "?");
+    FRT_CHECK(!v->torn, FRT_ESTATE, "read: variable '%s' was torn by an interrupted write",
+              v->name ? v->name : "?");
     FRT_TRY(frt__var_touch(v));
     if (v->channels_last) {
       from_channels_last(&v->shape, v->data, dst, frt__dtype_size(v->shape.dtype));

@@ -204,7 +204,7 @@ frt_status frt_var_write(frt_ref var, const void *src, size_t bytes)
 void *frt_var_data(frt_ref var)
 {
   int32_t at;
-  if (frt__var(var, &at) != FRT_OK || G.var[at].channels_last ||
+  if (frt__var(var, &at) != FRT_OK || G.var[at].channels_last || G.var[at].torn ||
       frt__var_touch(&G.var[at]) != FRT_OK) {
     return NULL;
   }
