@@ -214,6 +214,7 @@ static frt_status run_steps(frt_plan_t *p, const frt_binding *b, bool *writing)
   bool setup = p->n_setup > 0 && (!p->setup_done || wanted != p->setup_key);
   if (setup) {
     p->setup_version = ++G.clock;
+    p->setup_done = false; // until every step has run: a failure leaves mixed data behind
   }
   for (int32_t i = 0; i < p->n_args; i++) {
     int32_t v = p->arg_value[i];
