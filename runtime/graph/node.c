@@ -415,7 +415,11 @@ frt_status frt__walk_needed(int32_t n, const frt_link *from, bool with_pending, 
     mark_link(from[i], &open, stop_at_values);
   }
   for (int32_t i = 0; with_pending && i < G.n_pending; i++) {
-    mark_link(G.var[G.pending[i]].current, &open, stop_at_values);
+    frt_link value = G.var[G.pending[i]].current;
+    if (stop_at_values) {
+      FRT_TRY(check_fresh(G.node[value.node], value));
+    }
+    mark_link(value, &open, stop_at_values);
   }
   FRT_TRY(frt__grow(&order, &cap_order, G.live, sizeof *order));
   for (int32_t at = G.newest; at >= 0 && open > 0; at = G.node[at]->older) {
