@@ -98,6 +98,9 @@ static frt_status bind_slot(frt_plan_t *p, int32_t v, const frt_binding *b)
   const frt_slot *s = &p->slot[p->value[v].index];
   if (s->kind == FRT_NODE_VAR) {
     frt_var *var = &G.var[b->var];
+    FRT_CHECK(!var->torn || !s->read, FRT_ESTATE,
+              "variable '%s' was torn by an interrupted write: load or write it again",
+              var->name ? var->name : "?");
     FRT_TRY(frt__var_touch(var));
     p->at[v] = var->data;
   } else if (s->kind == FRT_NODE_SCALAR) {
@@ -239,7 +242,7 @@ static void committed(bool torn)
     v->version = ++G.clock;
     v->leaf = -1;
     v->current.node = -1;
-    v->torn |= torn;
+    v->torn = torn;
   }
   G.n_pending = 0;
 }

@@ -46,6 +46,7 @@ typedef struct frt_slot {
   uint8_t kind; // frt_node_kind; FRT_NODE_OP: a realized output
   uint8_t layout, var_kind;
   bool assigned;
+  bool read; // by a step
   int32_t value;
 } frt_slot;
 
