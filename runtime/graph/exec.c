@@ -9,7 +9,7 @@
 
 frt_plan_t *frt__addressed;
 static frt_plan_t *last_run;
-static int32_t profiling;
+static int32_t profiling, poison;
 // The process's one arena: as large as the largest plan that ran.
 static void *arena;
 static size_t arena_bytes;
@@ -17,6 +17,11 @@ static size_t arena_bytes;
 void frt_profile(int32_t on)
 {
   profiling = on;
+}
+
+void frt_poison(int32_t on)
+{
+  poison = on;
 }
 
 void frt_check_finite(int32_t on)
@@ -213,6 +218,9 @@ static frt_status run_step(frt_plan_t *p, int32_t i, bool *writing)
 
 static frt_status run_steps(frt_plan_t *p, const frt_binding *b, bool *writing)
 {
+  if (poison && arena) {
+    memset(arena, 0xff, arena_bytes);
+  }
   uint64_t wanted = p->n_setup > 0 ? setup_key(p, b) : 0;
   bool setup = p->n_setup > 0 && (!p->setup_done || wanted != p->setup_key);
   if (setup) {
