@@ -294,6 +294,7 @@ function recipe.from_text(path, text, o)
   local sampled = o.sample
   if sampled == nil then sampled = lacks_data(r, source.overrides) end
   if sampled then source.sample = take_sample(r, source) end
+  if r.save == nil then r.save = { every = recipe.SPEC.save[2].every } end
   override.apply(r, source.overrides, recipe.SPEC)
   recipe.check(r, source)
   r.source = source

@@ -87,8 +87,8 @@ end
 
 -- --- a new run --------------------------------------------------------------------------------------------------
 local function options_of(o, r)
-  return { recipe = r.source.path, overrides = require("foodrt.json").list(r.source.overrides), sample = r.source.sample ~= nil, threads = r.threads,
-    workers = o.workers, backend = o.backend, time = o.time_s }
+  return { recipe = r.source.path, overrides = require("foodrt.json").list(r.source.overrides),
+    sample = r.source.sample ~= nil, threads = r.threads, workers = o.workers, backend = o.backend, time = o.time_s }
 end
 
 local function begin(o)
