@@ -28,4 +28,5 @@ return {
             sched = one_cycle { pct_start = 0.3, div_factor = 10, final_div_factor = 100 } },
   },
   metrics = { "top1", "top5", "f1" },
+  sample = { ["data.size"] = 96, ["data.batch"] = 16, ["phases.head.epochs"] = 1, ["phases.all.epochs"] = 12 },
 }

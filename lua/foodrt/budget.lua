@@ -87,13 +87,12 @@ function budget.parts(r, step, evaluation)
   return parts
 end
 
---- parts of every phase, and the number of the largest. Moments of earlier phases stay.
+--- parts of every phase, the number of the largest, and the evaluation plan of the first phase.
 function budget.need(r, steps)
-  local out, worst, kept, evaluations = {}, 1, {}, {}
+  local out, worst, evaluations = {}, 1, {}
   for i, step in ipairs(steps) do
     evaluations[step.batch] = evaluations[step.batch] or dry.evaluation(r, step.batch)
     out[i] = budget.parts(r, step, evaluations[step.batch])
-    for _, e in ipairs(step.rates) do kept[e.name] = true end
     if out[i].total > out[worst].total then worst = i end
   end
   return out, worst, evaluations[steps[1].batch]

@@ -72,24 +72,30 @@ local function split_columns(steps)
   return out
 end
 
--- a curve as values in 0 .. 1 of its peak, and lowest and highest rate
+local POINTS = 1024  -- at which a schedule is looked at
+
+-- a curve as values in 0 .. 1 of its peak (the highest of each column), and lowest and highest rate
 local function sampled(found, row, columns)
   local values, peak, low = {}, 0, math.huge
   for p, step in ipairs(found.steps) do
     if p > 1 then values[#values + 1] = "|" end
-    for c = 1, columns[p] do
-      local at = math.floor((c - 1) / math.max(1, columns[p] - 1) * (step.updates - 1) + 0.5)
-      local v = row.lr[p] and row.lr[p] * factor(step, at)
-      values[#values + 1] = v
-      if v then peak, low = math.max(peak, v), math.min(low, v) end
+    local n, first = math.min(step.updates, POINTS), #values
+    for c = 1, columns[p] do values[first + c] = false end
+    for i = 1, row.lr[p] and n or 0 do
+      local at = n > 1 and math.floor((i - 1) / (n - 1) * (step.updates - 1) + 0.5) or 0
+      local v = row.lr[p] * factor(step, at)
+      local c = first + 1 + math.floor((i - 1) / n * columns[p])
+      values[c] = math.max(values[c] or 0, v)
+      peak, low = math.max(peak, v), math.min(low, v)
+    end
+    for c = first + 2, first + columns[p] do  -- fewer steps than columns
+      if not values[c] then values[c] = values[c - 1] end
     end
   end
-  local scaled = {}
   for i, v in ipairs(values) do
-    if type(v) == "number" then v = peak > 0 and v / peak or 0 end
-    scaled[i] = v
+    if type(v) == "number" then values[i] = peak > 0 and v / peak or 0 end
   end
-  return scaled, low, peak
+  return values, low, peak
 end
 
 local function plots(found, add)
@@ -166,18 +172,29 @@ local function data_lines(found, add)
   add("loss", named .. (r.step and "; the recipe's own step" or ""))
 end
 
+-- "adamw 1e-3 on 43.0 k, 1e-5 on 17.5 M; decay 1e-4 on 17.4 M"
 local function rates(step)
-  local kind = step.phase.optim.kind
-  local parts = {}
-  for i, g in ipairs(step.groups) do
-    if i > 3 then
-      parts[i] = ("… %d groups"):format(#step.groups)
-      break
+  local function by(key)
+    local count, order = {}, {}
+    for _, g in ipairs(step.groups) do
+      local v = g[key]
+      if not count[v] then
+        count[v], order[#order + 1] = 0, v
+      end
+      count[v] = count[v] + g.count
     end
-    parts[i] = ("%s on %s%s"):format(text.rate(g.lr), text.count(g.count), g.weight_decay > 0
-      and " decay " .. text.rate(g.weight_decay) or "")
+    table.sort(order, function(a, b) return a > b end)
+    local parts = {}
+    for _, v in ipairs(order) do
+      if key == "lr" or v > 0 then
+        parts[#parts + 1] = text.rate(v) .. ((#order > 1 or key ~= "lr") and " on " .. text.count(count[v]) or "")
+      end
+    end
+    if #parts > 3 then parts = { parts[1], ("… %d rates …"):format(#parts - 2), parts[#parts] } end
+    return table.concat(parts, ", ")
   end
-  return kind .. " " .. table.concat(parts, ", ")
+  local decay = by "weight_decay"
+  return step.phase.optim.kind .. " " .. by "lr" .. (decay ~= "" and "; decay " .. decay or "")
 end
 
 local function phase_lines(found, add)
