@@ -2,7 +2,7 @@
 --- process is in; what a step needs: its plan. Where it does not fit, which batch times accumulation does.
 ---   local free, where = budget.available();  budget.check(recipe)   -- an error that names what fits
 local lib = require "foodrt.ffi"
-local dry, err, text = require "foodrt.dry", require "foodrt.err", require "foodrt.text"
+local dry, text = require "foodrt.dry", require "foodrt.text"
 local C = lib.C
 
 local budget = {}
@@ -63,23 +63,23 @@ end
 
 -- --- what a run needs --------------------------------------------------------------------------------------------
 --- bytes of the loader's ring for a batch of n photos, and of its threads.
-function budget.loader(r, n)
+function budget.loader(r, n, workers)
   local size = r.data.size
-  return (r.data.prefetch + 1) * n * size * size * 3 * 4, (r.data.workers or C.frt_threads()) * WORKER
+  return (r.data.prefetch + 1) * n * size * size * 3 * 4, (workers or r.data.workers or C.frt_threads()) * WORKER
 end
 
 --- bytes a phase needs while it trains, by part; `total` is their sum.
 --- in   step        what dry.phase returned
 ---      evaluation  a plan of dry.evaluation with the same batch
-function budget.parts(r, step, evaluation)
+function budget.parts(r, step, evaluation, workers)
   local parameters, buffers = dry.weights(r.model)
   local p, u = step.step, step.update
-  local ring, workers = budget.loader(r, step.batch)
+  local ring, threads = budget.loader(r, step.batch, workers)
   local parts = {
     arena = math.max(p.arena + p.scratch, u and u.arena + u.scratch or 0, evaluation.arena + evaluation.scratch),
     weights = parameters + buffers, moments = step.moments, sums = step.sums,
     derived = p.derived + (u and u.derived or 0) + evaluation.derived,
-    ring = ring + workers, outputs = p.outputs + evaluation.outputs, process = PROCESS,
+    ring = ring + threads, outputs = p.outputs + evaluation.outputs, process = PROCESS,
   }
   local total = 0
   for _, v in pairs(parts) do total = total + v end
@@ -88,11 +88,11 @@ function budget.parts(r, step, evaluation)
 end
 
 --- parts of every phase, the number of the largest, and the evaluation plan of the first phase.
-function budget.need(r, steps)
+function budget.need(r, steps, workers)
   local out, worst, evaluations = {}, 1, {}
   for i, step in ipairs(steps) do
     evaluations[step.batch] = evaluations[step.batch] or dry.evaluation(r, step.batch)
-    out[i] = budget.parts(r, step, evaluations[step.batch])
+    out[i] = budget.parts(r, step, evaluations[step.batch], workers)
     if out[i].total > out[worst].total then worst = i end
   end
   return out, worst, evaluations[steps[1].batch]
@@ -127,7 +127,7 @@ function budget.fitting(r, step, need, free, columns)
 end
 
 --- the options that make a phase take batch x accumulate: "-o data.batch=8 -o accumulate=4".
-function budget.options(r, phase, fit)
+function budget.options(phase, fit)
   local function option(key, own, value)
     return ("-o %s=%d"):format(own ~= nil and ("phases.%s.%s"):format(phase.name, key) or key == "batch" and "data.batch" or key,
       value)
@@ -147,19 +147,23 @@ function budget.verdict(r, steps, needs, worst, columns)
   if not fit then
     return message .. "not even one photo fits; take smaller photos (-o data.size) or another model", nil
   end
-  return message .. ("%s needs %s"):format(budget.options(r, step.phase, fit), text.bytes(fit.total)), fit
+  return message .. ("%s needs %s"):format(budget.options(step.phase, fit), text.bytes(fit.total)), fit
 end
 
---- refuses a run that would not fit this machine's memory. Called once the model is built and before photos are
---- read; nothing is computed.
---- in   columns  names of the label columns
-function budget.check(r, columns)
+--- refuses a run that would not fit this machine's memory: an error that names what does. Called once the data is
+--- listed and the model is built, before photos are read; nothing is computed. Optimizers and frozen parts are as
+--- after phase:apply and attach of the first phase, without steps.
+--- in   o.workers  loader threads, instead of the recipe's
+function budget.check(r, o)
+  local columns
+  if r.data.columns then
+    columns = {}
+    for i, c in ipairs(r.data.columns) do columns[i] = c.name end
+  end
   local steps = dry.phases(r, { columns = columns })
-  local needs, worst = budget.need(r, steps)
+  local needs, worst = budget.need(r, steps, o and o.workers)
   local message = budget.verdict(r, steps, needs, worst, columns)
-  r.phases[1]:apply(r.model)
-  r.model:train()
-  if message then err.at("", "%s", message) end
+  if message then error(("%s: %s"):format(r.source and r.source.path or r.name, message), 0) end
 end
 
 return budget

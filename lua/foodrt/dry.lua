@@ -13,18 +13,22 @@ function dry.build(r, classes)
   r.model:build { input = { 1, 3, r.data.size, r.data.size }, classes = classes, seed = r.seed, values = false }
 end
 
---- batch, accumulate and clip_norm of a phase: its own, else the recipe's.
+--- batch, accumulate and clip_norm of a phase: its own, else the recipe's. A batch never has more photos than
+--- there are to train on.
 function dry.settings(r, phase)
-  return phase.batch or r.data.batch, phase.accumulate or r.accumulate or 1, phase.clip_norm or r.clip_norm
+  local batch = phase.batch or r.data.batch
+  if r.data:has "train" then batch = math.min(batch, r.data:count "train") end
+  return batch, phase.accumulate or r.accumulate, phase.clip_norm or r.clip_norm
 end
 
--- a batch that is never read
+local nothing = lib.ffi.new "float[4]"  -- what a batch that is never read points to
+
 local function batch_of(r, n, columns)
   local size = r.data.size
-  local b = { n = n, ids = {}, paths = {}, labels = {}, x = T.var { shape = { n, 3, size, size }, dtype = "f32",
-    kind = "input", name = "photos" } }
+  local b = { n = n, index = 1, n_bad = 0, ids = {}, paths = {}, labels = {},
+    x = T.wrap_data({ n, 3, size, size }, "f32", nothing, true) }
   for _, name in ipairs(columns or { "class" }) do
-    b.labels[name] = T.var { shape = { n }, dtype = "i32", kind = "input", name = name }
+    b.labels[name] = T.wrap_data({ n }, "i32", nothing)
     b.y = b.y or b.labels[name]
   end
   return b
@@ -52,9 +56,9 @@ local function accumulated(r, phase, batch, params, clip)
   local sums = {}
   for i, p in ipairs(params) do
     sums[i] = T.var { shape = p.shape, dtype = p.dtype, name = "sum" }
-    sums[i]:assign(sums[i] + grads[i])
+    sums[i]:assign(sums[i] + grads[i] * 1)
   end
-  local micro = plan(loss, logits)
+  local micro = plan(loss, logits or loss)
   local gscale, norm = optim.clip(sums, clip)
   phase.optim:update(params, sums, { gscale = gscale })
   return micro, plan(norm)
@@ -65,7 +69,7 @@ local function whole(r, phase, batch, params, clip)
   local grads = T.api.grad(loss, params)
   local gscale, norm = optim.clip(grads, clip)
   phase.optim:update(params, grads, { gscale = gscale })
-  return plan(loss, logits, norm)
+  return plan(loss, logits or norm, norm)
 end
 
 local function forget()
@@ -127,7 +131,7 @@ end
 
 local function evaluating(model, size, batch)
   model:eval()
-  local x = T.var { shape = { batch, 3, size, size }, dtype = "f32", kind = "input", name = "photos" }
+  local x = T.wrap_data({ batch, 3, size, size }, "f32", nothing, true)
   return plan(model(x))
 end
 

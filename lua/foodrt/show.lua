@@ -9,6 +9,7 @@ local PLOT = 60  -- columns of the learning-rate curve
 -- --- learning rates ------------------------------------------------------------------------------------------
 -- the parts of a model whose parameters a list of names covers: as few dotted paths as do it
 local function cover(names, all)
+  if #names == #all then return { "everything" } end
   local chosen = {}
   for _, n in ipairs(names) do chosen[n] = true end
   local total, hit = {}, {}
@@ -118,11 +119,11 @@ local function plots(found, add)
       break
     end
     local values, low, peak = sampled(found, row, columns)
-    local lines = text.plot(values, height)
+    local lines = text.plot(values, low == peak and 1 or height)
     for l, line in ipairs(lines) do
       local label = l == 1 and text.rate(peak) or l == #lines and (low == peak and "" or text.rate(low)) or ""
       line = text.pad(line, PLOT + #found.steps + 1) .. "  " .. label
-      if l == #lines then line = text.pad(line, PLOT + #found.steps + 13) .. text.some(row.parts, 3) end
+      if l == #lines then line = text.pad(line, PLOT + #found.steps + 12) .. text.some(row.parts, 3) end
       add("", (line:gsub("%s+$", "")))
     end
   end
@@ -135,7 +136,7 @@ local function model_lines(found, add)
     local name, m = child[1], child[2]
     local n = m:count()
     if n > 0 then
-      local kind = rawget(m, "name") and (m.name ~= name and " " .. m.name or "") or ""
+      local kind = rawget(m, "name") and (m.name ~= name and " " .. m.name or "") or tonumber(name) and " " .. m.kind or ""
       parts[#parts + 1] = ("%s%s %s"):format(name, kind, text.count(n))
     end
   end
@@ -151,10 +152,10 @@ local function data_lines(found, add)
     add("data", ("%s: %d classes, %s"):format(r.data.file or r.data.root, p.classes, counts))
   elseif p.source == "sample" then
     local taken = {}
-    for i, o in ipairs(r.source.sample) do taken[i] = o[1] .. "=" .. require("foodrt.opt").show(o[2]) end
+    for i, o in ipairs(r.source.sample) do taken[i] = ("%s = %s"):format(o[1], type(o[2]) == "table" and "…" or tostring(o[2])) end
     add("data", ("no photos in data/train: the sample set, %d classes, %s"):format(p.classes, counts))
-    for i = 1, #taken, 4 do
-      add("", (i == 1 and "with " or "     ") .. table.concat(taken, "  ", i, math.min(i + 3, #taken)))
+    for i = 1, #taken, 3 do
+      add("", (i == 1 and "with " or "     ") .. table.concat(taken, ", ", i, math.min(i + 2, #taken)))
     end
   else
     add("data", ("%s is not there; %d classes and %s are assumed"):format(r.data.file or r.data.root, p.classes, counts))

@@ -1,46 +1,17 @@
 --- foodrt explain: what a recipe would do on this machine, without photos and without computing: parameters,
 --- phases, learning rates, FLOPs, memory, kernels, and what is probably not meant. --json for programs.
-local cli = require "foodrt.cli"
+local cli, args = require "foodrt.cli", require "foodrt.args"
 local explain = {}
 
 explain.usage = [[
 usage: foodrt explain RECIPE.lua [-o key.path=value ...] [--threads N] [--json]
   what the recipe would do on this machine: parameters, phases, learning rates, FLOPs, memory, kernels]]
 
--- --- arguments -----------------------------------------------------------------------------------------------
-local OPTIONS = { ["-o"] = true, ["--json"] = true, ["--threads"] = true, ["--backend"] = true }
-
-local function parse(args)
-  local o, i = { overrides = {} }, 1
-  while args[i] do
-    local a = args[i]
-    if a == "--json" then
-      o.json = true
-    elseif a == "-o" or a == "--threads" or a == "--backend" then
-      i = i + 1
-      if not args[i] then cli.usage_error("explain: %s needs a value", a) end
-      if a == "-o" then
-        local one, why = require("foodrt.override").parse(args[i])
-        if not one then cli.usage_error("%s", why) end
-        table.insert(o.overrides, one)
-      elseif a == "--threads" then
-        o.threads = tonumber(args[i])
-        if not o.threads or o.threads % 1 ~= 0 or o.threads < 1 or o.threads > 1024 then
-          cli.usage_error("explain: --threads must be 1 to 1024, got '%s'", args[i])
-        end
-      else
-        o.backend = args[i]
-      end
-    elseif a:sub(1, 1) == "-" then
-      cli.usage_error("explain: unknown option '%s'%s", a, require("foodrt.err").hint(a, OPTIONS))
-    elseif o.path then
-      cli.usage_error("explain: one recipe at a time, got '%s' and '%s'", o.path, a)
-    else
-      o.path = a
-    end
-    i = i + 1
-  end
-  if not o.path then cli.usage_error "explain: which recipe? foodrt explain RECIPE.lua" end
+local function parse(given)
+  local o = args.parse("explain", given, { ["-o"] = args.override, ["--json"] = true, ["--threads"] = args.whole(1, 1024),
+    ["--backend"] = args.one_of { "cpu", "reference" } })
+  if not o[1] then cli.usage_error "explain: which recipe? foodrt explain RECIPE.lua" end
+  if o[2] then cli.usage_error("explain: one recipe at a time, got '%s' and '%s'", o[1], o[2]) end
   return o
 end
 
@@ -92,14 +63,14 @@ end
 local function lengths(steps, photos)
   for _, s in ipairs(steps) do
     local batches = math.max(1, math.floor(photos.train / s.batch))
-    s.epoch = math.max(1, math.ceil(batches / s.accumulate))
-    s.updates = s.phase.steps or math.max(1, math.floor(s.phase.epochs * s.epoch + 0.5))
+    s.epoch = math.ceil(batches / s.accumulate)
+    s.updates = s.phase.steps or math.max(1, math.ceil(s.phase.epochs * s.epoch - 1e-9))
     s.epochs = s.updates / s.epoch
   end
 end
 
 local function gather(o)
-  local r = require("foodrt.recipe").load(o.path, o.overrides)
+  local r = require("foodrt.recipe").load(o[1], o.o)
   local dry, budget = require "foodrt.dry", require "foodrt.budget"
   local api = require("foodrt.tensor").api
   if o.threads or r.threads then api.set_threads(o.threads or r.threads) end
@@ -119,8 +90,8 @@ local function gather(o)
 end
 
 --- in arguments after "explain"; out exit status
-function explain.run(args)
-  local o = parse(args)
+function explain.run(given)
+  local o = parse(given)
   local found = gather(o)
   for _, s in ipairs(found.steps) do s.kernels = kernels_of(s) end
   local show = require "foodrt.show"
