@@ -75,6 +75,7 @@ function pretrained.attach(model, what)
     err.user("%s: 'pretrained' must be true, a tag or a path, got %s", model.name, opt.show(what))
   end
   local at = err.where():gsub(": $", "")
+  rawset(model, "_weights", what ~= "auto" and what or nil)
   rawset(model, "_load", function()
     if what == "auto" then
       pretrained.say(("%s: no pretrained weights here, starts from random ones (pretrained = \"path.safetensors\" loads a file)")
