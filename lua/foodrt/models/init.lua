@@ -3,7 +3,7 @@
 local err = require "foodrt.err"
 local glob = require "foodrt.nn.glob"
 
-local FAMILIES = { "efficientnet" }
+local FAMILIES = { "efficientnet", "mobilenetv2", "resnet" }
 
 local models, known = {}, {}
 for _, family in ipairs(FAMILIES) do

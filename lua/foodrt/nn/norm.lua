@@ -8,7 +8,7 @@ local C, check = lib.C, lib.check
 local nn = {}
 
 --- nn.BatchNorm2d: normalises each channel over batch, height and width.
----   nn.BatchNorm2d {}    nn.BatchNorm2d { eps = 1e-3, momentum = 0.01 }
+---   nn.BatchNorm2d {}    nn.BatchNorm2d { eps = 1e-3, momentum = 0.01, init = 0 }
 ---
 ---     training    y = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias, and the running statistics move:
 ---                 r = (1 - momentum) r + momentum * (mean, unbiased variance)
@@ -20,8 +20,9 @@ local nn = {}
 --- from Ioffe and Szegedy 2015 (arXiv:1502.03167)
 local BatchNorm2d
 BatchNorm2d, nn.BatchNorm2d = class({ "BatchNorm2d", eps = { "number", 1e-5, min = 0 },
-  momentum = { "number", 0.1, min = 0, max = 1 } }, function(self)
+  momentum = { "number", 0.1, min = 0, max = 1 }, init = { "number", 1, "initial value of the weight" } }, function(self)
   self._params = { "weight", "bias" }
+  self._init, self.init = self.init, nil
   self._buffers = { "running_mean", "running_var" }
 end)
 
@@ -33,7 +34,7 @@ function BatchNorm2d:forward(x)
   if s.ndim ~= 4 then want(self, x, 4, "[N, C, H, W]") end
   local c = tonumber(s.dim[1])
   if not rawget(self, "weight") then
-    self:param("weight", { c }, 1)
+    self:param("weight", { c }, self._init)
     self:param("bias", { c }, 0)
     self:buffer("running_mean", { c }, 0)
     self:buffer("running_var", { c }, 1)
