@@ -3,7 +3,7 @@
 local err = require "foodrt.err"
 local glob = require "foodrt.nn.glob"
 
-local FAMILIES = { "efficientnet", "mobilenetv2", "resnet" }
+local FAMILIES = { "efficientnet", "mobilenetv2", "resnet", "convnext", "vit" }
 
 local models, known = {}, {}
 for _, family in ipairs(FAMILIES) do
