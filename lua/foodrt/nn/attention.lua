@@ -1,8 +1,8 @@
---- attention: layers that let positions or channels look at each other: MultiheadAttention.
+--- attention: layers that weigh tokens, channels and positions: MultiheadAttention, ChannelAttention, SpatialAttention, CBAM.
 local R = require "foodrt.tensor.record"
 local err = require "foodrt.err"
 local class = require "foodrt.nn.module".class
-local layers = require "foodrt.nn.layers"
+local layers, norm = require "foodrt.nn.layers", require "foodrt.nn.norm"
 local nn = {}
 
 local matmul = R.index "matmul"
@@ -45,6 +45,71 @@ function MultiheadAttention:forward(x)
   local q, k, v = parts:select(1, 1), parts:select(1, 2), parts:select(1, 3)
   local weights = times_transposed(q * (1 / math.sqrt(d)), k):softmax(-1)
   return (self.proj(weights:matmul(v):transpose(2, 3):reshape { n, l, f }))
+end
+
+--- nn.ChannelAttention: weighs channels by the mean and the maximum of each map.
+---   nn.ChannelAttention { reduction = 16 }
+---
+---     y = x * sigmoid( mlp(mean over h,w of x) + mlp(max over h,w of x) ),  mlp = fc2( relu( fc1 ))
+---
+--- in   x  f32 [N, C, H, W]
+--- out  y  f32 [N, C, H, W]
+--- own  fc1 [max(1, C / reduction), C], fc2 [C, ...] with bias
+--- from Woo et al. 2018 (arXiv:1807.06521), section 3.1, as in its authors' code
+local ChannelAttention
+ChannelAttention, nn.ChannelAttention = class({ "ChannelAttention", "reduction", reduction = { "integer", 16, min = 1 } },
+  function(self)
+    self.fc1, self.fc2 = layers.Linear { 1 }, layers.Linear { 1 }
+  end)
+
+function ChannelAttention:forward(x)
+  layers._want(self, x, 4, "[N, C, H, W]")
+  local n, c = unpack(x.shape)
+  if not self._built_for then
+    self.fc1.out_features, self.fc2.out_features = math.max(1, math.floor(c / self.reduction)), c
+    self._built_for = c
+  end
+  local mean, max = self.fc2(self.fc1(x:avg_pool2d()):relu()), self.fc2(self.fc1(x:max_pool2d()):relu())
+  return x * (mean + max):sigmoid():reshape { n, c, 1, 1 }
+end
+
+--- nn.SpatialAttention: weighs positions by the maximum and the mean over channels.
+---   nn.SpatialAttention { 7 }
+---
+---     y = x * sigmoid( bn( conv( [max over c of x, mean over c of x] )))
+---
+--- in   x  f32 [N, C, H, W]
+--- out  y  f32 [N, C, H, W]
+--- own  conv [1, 2, k, k] without bias, bn of one channel with momentum 0.01
+--- from Woo et al. 2018 (arXiv:1807.06521), section 3.2, as in its authors' code
+local SpatialAttention
+SpatialAttention, nn.SpatialAttention = class({ "SpatialAttention", "kernel_size", kernel_size = { "integer", 7, min = 1 } },
+  function(self)
+    self.conv = layers.Conv2d { 1, self.kernel_size, padding = "symmetric", bias = false }
+    self.bn = norm.BatchNorm2d { momentum = 0.01 }
+  end)
+
+function SpatialAttention:forward(x)
+  layers._want(self, x, 4, "[N, C, H, W]")
+  local seen = layers.cat { x:max({ 2 }, { keepdim = true }), x:mean({ 2 }, { keepdim = true }) }
+  return x * self.bn(self.conv(seen)):sigmoid()
+end
+
+--- nn.CBAM: weighs channels, then positions.
+---   nn.CBAM {}    frt.models.resnet50 { attention = nn.CBAM { reduction = 8 } }
+--- in   x  f32 [N, C, H, W]
+--- out  y  f32 [N, C, H, W]
+--- own  channel: nn.ChannelAttention, spatial: nn.SpatialAttention
+--- from Woo et al. 2018 (arXiv:1807.06521)
+local CBAM
+CBAM, nn.CBAM = class({ "CBAM", "reduction", reduction = { "integer", 16, min = 1 }, kernel_size = { "integer", 7, min = 1 } },
+  function(self)
+    self.channel = nn.ChannelAttention { self.reduction }
+    self.spatial = nn.SpatialAttention { self.kernel_size }
+  end)
+
+function CBAM:forward(x)
+  return (self.spatial(self.channel(x)))
 end
 
 return nn
