@@ -118,7 +118,8 @@ FRT_API const char *frt_error_line(void);
 // Gradient of the scalar `loss` by each of `wrt` (variables or recorded values); 0 where it does
 // not depend on it.
 FRT_API frt_status frt_grad(frt_ref loss, int32_t n, const frt_ref *wrt, frt_ref *out);
-// The variables with requires_grad that `t` depends on; *n: capacity in, count out.
+// The variables with requires_grad that `t` depends on; *n: capacity in, how many there are out (where
+// that is more than the capacity, the rest is left out).
 FRT_API frt_status frt_grad_leaves(frt_ref t, int32_t *n, frt_ref *out);
 
 // --- tensors: variables -----------------------------------------------------------------------

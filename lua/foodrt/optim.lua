@@ -353,7 +353,7 @@ local function make(kind, spec, rule, check)
   spec.no_decay = { "string|table", nil }
   optim[kind] = function(given)
     local self = opt.check(spec, given)
-    self.kind, self.rule = kind, rule
+    self.kind, self.rule, self.spec = kind, rule, spec
     check_rates(self, "lr", self.lr)
     check_rates(self, "weight_decay", self.weight_decay)
     if check then check(self) end

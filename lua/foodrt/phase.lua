@@ -36,7 +36,9 @@ function mt:apply(model)
   return model
 end
 
-return function(given)
+mt.spec = SPEC
+
+local function new(given)
   local self = opt.check(SPEC, given)
   if (self.epochs == nil) == (self.steps == nil) then
     err.user("phase '%s': needs either 'epochs' or 'steps'", self.name)
@@ -52,3 +54,7 @@ return function(given)
   self.at = err.where()
   return setmetatable(self, mt)
 end
+
+--- frt.phase { … }; phase.is(v): whether v is one.
+return setmetatable({ is = function(v) return getmetatable(v) == mt end, spec = SPEC },
+  { __call = function(_, given) local self = new(given) return self end })

@@ -5,7 +5,7 @@ local lib = require "foodrt.ffi"
 local T = require "foodrt.tensor"
 local ffi = lib.ffi
 
-local pretrained = {}
+local pretrained = { n_read = 0 }  -- n_read: files read so far
 
 local function is_path(s)
   return s:find "/" ~= nil or s:find "%.safetensors$" ~= nil
@@ -58,6 +58,7 @@ local function read(model, path, at)
     dict[weight], dict[bias] = ours, own[bias]
   end
   model:load_state_dict(dict, { from = path })
+  pretrained.n_read = pretrained.n_read + 1
   if note then pretrained.say(note) end
 end
 
@@ -74,6 +75,7 @@ function pretrained.attach(model, what)
     err.user("%s: 'pretrained' must be true, a tag or a path, got %s", model.name, opt.show(what))
   end
   local at = err.where():gsub(": $", "")
+  rawset(model, "_weights", what ~= "auto" and what or nil)
   rawset(model, "_load", function()
     if what == "auto" then
       pretrained.say(("%s: no pretrained weights here, starts from random ones (pretrained = \"path.safetensors\" loads a file)")

@@ -267,7 +267,7 @@ static void block_row(const dw_gather *d, const float *ring, const float *packed
   bool part = lanes < FRT_VL;
   float *o = part ? spare : y;
   int64_t ow = part ? FRT_VL : g->c;
-  dw_taps t;  // a thousand bytes: not cleared
+  dw_taps t; // a thousand bytes: not cleared
   t.n_row = n_row;
   t.bias = bias;
   for (int32_t q = 0; q < d->n_phase; q++) {
@@ -318,7 +318,7 @@ static void item(const dw_gather *d, int64_t index, const float *x, const float 
       }
     }
     for (int32_t k = 0; k < n_row; k++) {
-      source[k] = source[k] % d->ring.slots * d->ring.row;  // from here on where it lies in the ring
+      source[k] = source[k] % d->ring.slots * d->ring.row; // from here on where it lies in the ring
     }
     float *row = y + (n * d->th + t) * d->tw * g->c + c0;
     for (int32_t b = 0; b < blocks; b++) {
