@@ -52,17 +52,18 @@ function golden.check_logits(y, want, l2, tolerance)
   return worst / largest
 end
 
--- a training pass with batch-norm momentum 1, then evaluation with the statistics it left
+-- a training pass with batch-norm momentum 1, then evaluation of other photos with the statistics it left; without batch norm
+-- evaluation alone
 function golden.check_modes(name, g, tolerance, options)
   local m = golden.filled(name, options)
   if g.train then
     m:apply(function(part)
       if part.kind == "BatchNorm2d" then part.momentum = 1 end
     end)
-    golden.check_logits(m(fill.photos("input", 3, g.size)), g.train, g.train_l2, tolerance)
+    golden.check_logits(m(fill.photos("input", 3, g.size, g.channels)), g.train, g.train_l2, tolerance)
   end
   m:eval()
-  golden.check_logits(m(fill.photos("input2", 2, g.size)), g.eval, g.eval_l2, tolerance)
+  golden.check_logits(m(fill.photos(g.train and "input2" or "input", 2, g.size, g.channels)), g.eval, g.eval_l2, tolerance)
 end
 
 -- one training step on four photos: loss, each gradient's norm within `tolerance` of its own or 1e-4 of the whole (a bias

@@ -102,7 +102,7 @@ function cards.line(name)
   local photo = ("%d px, crop %g%s, %s, mean %g"):format(p.size, p.crop_pct, p.crop_mode ~= "center" and " " .. p.crop_mode or "",
     p.interpolation, p.mean[1])
   local weights = c.tag and ("%s (%s)"):format(c.tag, c.license) or "no weights"
-  return ("%-24s %7.1f M %7.2f GMAC  %-31s %-42s %s"):format(name, c.parameters / 1e6, c.gmacs, weights, photo, c.paper)
+  return ("%-24s %7.1f M %7.2f GMAC  %-34s %-42s %s"):format(name, c.parameters / 1e6, c.gmacs, weights, photo, c.paper)
 end
 
 return cards

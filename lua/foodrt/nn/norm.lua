@@ -1,4 +1,4 @@
---- norm: BatchNorm2d, LayerNorm, GroupNorm. Batch statistics move once per training forward pass.
+--- norm: BatchNorm2d, LayerNorm, LayerNorm2d, GroupNorm. Batch statistics move once per training forward pass.
 local T, R = require "foodrt.tensor", require "foodrt.tensor.record"
 local lib, err = require "foodrt.ffi", require "foodrt.err"
 local module = require "foodrt.nn.module"
@@ -82,6 +82,27 @@ function LayerNorm:forward(x)
   end
   if not self.affine then return (x:layer_norm { eps = self.eps, n_dims = self.n_dims }) end
   return (x:layer_norm(self.weight, self.bias, { eps = self.eps, n_dims = self.n_dims }))
+end
+
+--- nn.LayerNorm2d: normalises over the channels at each position of a map.
+---   nn.LayerNorm2d { eps = 1e-6 }
+--- in   x  f32 [N, C, H, W]
+--- out  y  f32 [N, C, H, W]
+--- own  weight, bias [C]
+--- from Liu et al. 2022 (arXiv:2201.03545)
+local LayerNorm2d
+LayerNorm2d, nn.LayerNorm2d = class({ "LayerNorm2d", eps = { "number", 1e-5, min = 0 } }, function(self)
+  self._params = { "weight", "bias" }
+end)
+
+function LayerNorm2d:forward(x)
+  want(self, x, 4, "[N, C, H, W]")
+  if not rawget(self, "weight") then
+    local c = x.shape[2]
+    self:param("weight", { c }, 1)
+    self:param("bias", { c }, 0)
+  end
+  return (x:permute(1, 3, 4, 2):layer_norm(self.weight, self.bias, { eps = self.eps }):permute(1, 4, 2, 3))
 end
 
 --- nn.GroupNorm: normalises over groups of channels and all positions.
