@@ -135,6 +135,7 @@ void frt_host_interrupts(lua_State *L)
 {
   state = L;
   main_thread = pthread_self();
+  signal(SIGXFSZ, SIG_IGN); // a file that must not grow is a failed write, not the end
   watch_compiled_code(L, 1);
   arm(L);
 }
