@@ -172,6 +172,9 @@ typedef struct frt_plan_info {
   double flops;
   int64_t arena, scratch, derived, outputs, variables; // bytes
   int64_t unshared; // what the intermediates would take without sharing
+  int64_t compiled; // plans compiled since the process began
+  int32_t n_plans;  // in the cache
+  int64_t cache;    // bytes the cache counts for them
 } frt_plan_info;
 // Plans what frt_realize would run, without running it or touching memory for it. The plan is
 // addressed until the next frt_plan.
@@ -179,6 +182,10 @@ FRT_API frt_status frt_plan(int32_t n, const frt_ref *outs, int32_t with_pending
 FRT_API void frt_plan_get(frt_plan_info *out);
 FRT_API frt_status frt_plan_step(int32_t i, frt_step_info *out);
 FRT_API void frt_plan_last(void); // address the plan that ran last, instead
+// For tests: proves that the addressed plan's steps find in memory what they are to read; NaN in
+// every byte of the arena before each run.
+FRT_API frt_status frt_plan_verify(void);
+FRT_API void frt_poison(int32_t on);
 FRT_API void frt_profile(int32_t on);
 FRT_API void frt_check_finite(int32_t on);        // after every step; names op and recipe line
 FRT_API frt_status frt_backend(const char *name); // "cpu", "reference"

@@ -36,7 +36,8 @@ local function under(name, path)
   return path == "" or name == path or name:sub(1, #path + 1) == path .. "."
 end
 
--- a frozen part with random weights learns nothing for as long as it is frozen
+-- a frozen part with random weights learns nothing for as long as it is frozen; in evaluation mode its batch norms
+-- have never seen a photo either, so that the head learns from a scale that is gone once everything is trained
 local function random_frozen(r, what, add)
   local m, path = known_model(r.model)
   if not m or has_weights(m) then return end
@@ -44,8 +45,9 @@ local function random_frozen(r, what, add)
     local trained = false
     for _, e in ipairs(step.rates) do trained = trained or under(e.name, path) end
     if not trained then
-      add("phase '%s' freezes %s, which starts from random weights: it trains a head on random features; the "
-        .. "backbone learns in the phases that train it", step.name, path ~= "" and "'" .. path .. "'" or m.name)
+      add("phase '%s' freezes %s, which starts from random weights: %s. -o phases.%s.epochs=0 leaves it out", step.name,
+        path ~= "" and "'" .. path .. "'" or m.name, step.phase.bn == "train" and "its head learns from random features"
+        or "its head learns from random features through batch norms that have seen no photo", step.name)
     end
   end
 end
@@ -54,29 +56,33 @@ local function top(name)
   return name:match "^[^%.]+"
 end
 
--- a part that a later phase trains far more slowly than the one before
+-- parts that a later phase trains far more slowly than the one before
 local function rate_drops(_, what, add)
   local before = {}
   for _, step in ipairs(what.steps) do
-    local said = {}
+    local parts, now, last = {}, nil, nil
     for _, e in ipairs(step.rates) do
-      local last = before[e.name]
-      if last and e.lr * 10 <= last.lr and not said[top(e.name)] then
-        said[top(e.name)] = true
-        add("phase '%s' trains '%s' at %s, phase '%s' did at %s: lr = { %s = …, [\"*\"] = … } gives it a rate of its own",
-          step.name, top(e.name), text.rate(e.lr), last.phase, text.rate(last.lr), top(e.name))
+      local was = before[e.name]
+      if was and e.lr * 10 <= was.lr then
+        local part = "'" .. top(e.name) .. "'"
+        if parts[#parts] ~= part then parts[#parts + 1] = part end
+        now, last = now or e.lr, last or was
       end
+    end
+    if now then
+      add("phase '%s' trains %s at %s, phase '%s' did at %s: lr = { %s = …, [\"*\"] = … } gives a part a rate of its own", step.name,
+        text.some(parts, 3), text.rate(now), last.phase, text.rate(last.lr), parts[1]:sub(2, -2))
     end
     for _, e in ipairs(step.rates) do before[e.name] = { lr = e.lr, phase = step.name } end
   end
 end
 
 local function statistics(r, what, add)
-  local has = false
+  local has, known = false, known_model(r.model)
   for _, m in r.model:modules() do has = has or m.kind == "BatchNorm2d" end
   if not has then return end
   for _, step in ipairs(what.steps) do
-    if step.phase.freeze and step.phase.bn == "train" then
+    if step.phase.freeze and step.phase.bn == "train" and known and has_weights(known) then
       add("phase '%s': bn = \"train\" moves the batch-norm statistics of what it freezes", step.name)
     end
     local moving = false

@@ -86,6 +86,9 @@ static void measure(frt_plan_t *p)
         continue;
       }
       frt_pvalue *v = &p->value[frt__root(p, id)];
+      if (v->place == FRT_AT_SLOT && k < s->s.n_in) {
+        p->slot[v->index].read = true;
+      }
       v->first = v->first < 0 ? i : v->first;
       v->last = i;
     }

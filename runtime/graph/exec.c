@@ -9,7 +9,7 @@
 
 frt_plan_t *frt__addressed;
 static frt_plan_t *last_run;
-static int32_t profiling;
+static int32_t profiling, poison;
 // The process's one arena: as large as the largest plan that ran.
 static void *arena;
 static size_t arena_bytes;
@@ -17,6 +17,11 @@ static size_t arena_bytes;
 void frt_profile(int32_t on)
 {
   profiling = on;
+}
+
+void frt_poison(int32_t on)
+{
+  poison = on;
 }
 
 void frt_check_finite(int32_t on)
@@ -96,6 +101,9 @@ static frt_status bind_slot(frt_plan_t *p, int32_t v, const frt_binding *b)
   const frt_slot *s = &p->slot[p->value[v].index];
   if (s->kind == FRT_NODE_VAR) {
     frt_var *var = &G.var[b->var];
+    FRT_CHECK(!var->torn || !s->read, FRT_ESTATE,
+              "variable '%s' was torn by an interrupted write: load or write it again",
+              var->name ? var->name : "?");
     FRT_TRY(frt__var_touch(var));
     p->at[v] = var->data;
   } else if (s->kind == FRT_NODE_SCALAR) {
@@ -208,10 +216,14 @@ static frt_status run_step(frt_plan_t *p, int32_t i, bool *writing)
 
 static frt_status run_steps(frt_plan_t *p, const frt_binding *b, bool *writing)
 {
+  if (poison && arena) {
+    memset(arena, 0xff, arena_bytes);
+  }
   uint64_t wanted = p->n_setup > 0 ? setup_key(p, b) : 0;
   bool setup = p->n_setup > 0 && (!p->setup_done || wanted != p->setup_key);
   if (setup) {
     p->setup_version = ++G.clock;
+    p->setup_done = false; // until every step has run: a failure leaves mixed data behind
   }
   for (int32_t i = 0; i < p->n_args; i++) {
     int32_t v = p->arg_value[i];
@@ -236,7 +248,7 @@ static void committed(bool torn)
     v->version = ++G.clock;
     v->leaf = -1;
     v->current.node = -1;
-    v->torn |= torn;
+    v->torn = torn;
   }
   G.n_pending = 0;
 }

@@ -7,11 +7,13 @@ void frt_plan_get(frt_plan_info *out)
 {
   const frt_plan_t *p = frt__addressed;
   memset(out, 0, sizeof *out);
+  frt__cache_info(out);
   if (!p) {
     return;
   }
   out->n_steps = p->n_step;
   out->runs = p->runs;
+  out->cached = p->cached;
   out->flops = p->flops;
   out->arena = (int64_t)p->arena;
   out->scratch = (int64_t)p->scratch;

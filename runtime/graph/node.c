@@ -224,6 +224,8 @@ frt_status frt__record_links(const frt_op *op, int32_t n_in, const frt_link *in,
   FRT_TRY(check_attrs(op, n_attr, attr));
   int32_t full = FRT_MAX(n_in, op->n_in);
   int32_t made = op->n_out >= 0 ? op->n_out : n_out;
+  FRT_CHECK(made >= 0 && made < FRT_OUT_VAR, FRT_EARG, "%s: at most %d outputs, got %d", op->name,
+            FRT_OUT_VAR - 1, made);
   FRT_TRY(node_new(op, full, made, n_attr, node));
   frt_node *n = G.node[*node];
   const frt_shape *few[16], **xs = few;
@@ -314,6 +316,8 @@ frt_status frt__node(const frt_op *op, int32_t n_in, const frt_ref *in, const do
 frt_status frt_scalar(double value, int32_t dtype, frt_ref *out)
 {
   int32_t node = -1;
+  FRT_CHECK(dtype == FRT_F32 || dtype == FRT_F64 || dtype == FRT_I32, FRT_EARG,
+            "scalar: must be f32, f64 or i32, got dtype %d", dtype);
   FRT_TRY(node_new(NULL, 0, 1, 0, &node));
   frt_node *n = G.node[node];
   n->kind = FRT_NODE_SCALAR;
@@ -415,7 +419,11 @@ frt_status frt__walk_needed(int32_t n, const frt_link *from, bool with_pending, 
     mark_link(from[i], &open, stop_at_values);
   }
   for (int32_t i = 0; with_pending && i < G.n_pending; i++) {
-    mark_link(G.var[G.pending[i]].current, &open, stop_at_values);
+    frt_link value = G.var[G.pending[i]].current;
+    if (stop_at_values) {
+      FRT_TRY(check_fresh(G.node[value.node], value));
+    }
+    mark_link(value, &open, stop_at_values);
   }
   FRT_TRY(frt__grow(&order, &cap_order, G.live, sizeof *order));
   for (int32_t at = G.newest; at >= 0 && open > 0; at = G.node[at]->older) {

@@ -403,12 +403,21 @@ frt_origin frt__origin_now(frt_origin o)
 // --- the cache
 // --------------------------------------------------------------------------------------
 static frt_plan_t *plans;
-static int64_t cache_limit = (int64_t)512 << 20;
+static int64_t cache_limit = (int64_t)512 << 20, compiled;
 
 static int64_t plan_weight(const frt_plan_t *p)
 {
   return (int64_t)(p->derived_bytes + p->key_bytes + sizeof *p + (size_t)p->n_step * 600 +
                    (size_t)p->n_value * sizeof *p->value);
+}
+
+void frt__cache_info(frt_plan_info *out)
+{
+  out->compiled = compiled;
+  for (const frt_plan_t *p = plans; p; p = p->next) {
+    out->n_plans++;
+    out->cache += plan_weight(p);
+  }
 }
 
 void frt_plans_limit(int64_t bytes)
@@ -479,6 +488,7 @@ frt_status frt__plan_compile(int32_t n, const frt_link *outs, bool with_pending,
   frt__n_walk = n_order;
   uint64_t hash = frt__hash(1, key, sizeof *key * (size_t)n_key);
   if ((*plan = lookup(hash))) {
+    (*plan)->cached = true;
     return FRT_OK;
   }
   frt_plan_t *p = frt__zalloc(sizeof *p);
@@ -499,6 +509,7 @@ frt_status frt__plan_compile(int32_t n, const frt_link *outs, bool with_pending,
   }
   p->next = plans;
   plans = *plan = p;
+  compiled++;
   trim();
   return FRT_OK;
 }

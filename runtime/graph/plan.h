@@ -46,6 +46,7 @@ typedef struct frt_slot {
   uint8_t kind; // frt_node_kind; FRT_NODE_OP: a realized output
   uint8_t layout, var_kind;
   bool assigned;
+  bool read; // by a step
   int32_t value;
 } frt_slot;
 
@@ -97,6 +98,7 @@ typedef struct frt_plan_t {
   uint64_t setup_key, setup_version;
   int32_t runs;
   bool ready, setup_done;
+  bool cached;  // it was found, not made, when it was last asked for
   char *blocks; // one list of all small arrays, freed together
 } frt_plan_t;
 
@@ -132,6 +134,7 @@ static inline bool frt__same_bytes(const frt_shape *s)
   return s->ndim != 4 || s->dim[1] == 1 || s->dim[2] * s->dim[3] == 1;
 }
 void frt__plan_free(frt_plan_t *p);
+void frt__cache_info(frt_plan_info *out);
 // The nodes of the recording that was compiled or found last, and a step's origin in it.
 extern const int32_t *frt__walk;
 extern int32_t frt__n_walk;

@@ -115,7 +115,9 @@ static frt_status emit(folder *f, const frt_op *op, int32_t a, int32_t b, const 
 
 static frt_status fold(frt_plan_t *p, int32_t bn, int32_t conv)
 {
-  folder f = {p, p->node[conv].rank - 1, p->node[bn].origin};
+  // The convolution moves to where batch norm stood: its parameters may be made in between.
+  p->node[conv].rank = p->node[bn].rank;
+  folder f = {p, p->node[bn].rank - 1, p->node[bn].origin};
   const int32_t *in = p->node[bn].in;
   int32_t gamma = in[1], beta = in[2], mean = in[3], var = in[4];
   int32_t w = p->node[conv].in[1], bias = p->node[conv].in[2];

@@ -18,6 +18,8 @@ static frt_status var_new(const frt_shape *shape, int32_t kind, const char *name
 {
   FRT_CHECK(shape->ndim >= 0 && shape->ndim <= FRT_MAX_DIM, FRT_ESHAPE,
             "tensor: must have at most %d dimensions, got %d", FRT_MAX_DIM, shape->ndim);
+  FRT_CHECK(shape->dtype >= FRT_F32 && shape->dtype <= FRT_F16, FRT_EARG, "tensor: no dtype %d",
+            shape->dtype);
   double total = 1;
   for (int32_t i = 0; i < shape->ndim; i++) {
     FRT_CHECK(shape->dim[i] > 0, FRT_ESHAPE, "tensor: dimensions must be positive, got %s",
