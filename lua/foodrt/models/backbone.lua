@@ -17,13 +17,16 @@ function backbone.options(name, more)
   return spec
 end
 
---- one new attention layer for a block with `channels`, from what the user gave once.
+--- one new attention layer for a block with `channels`, from what the user gave once. Weights may lack it.
 function backbone.attention(o, channels)
   local what = o.attention
   if not what then return nil end
-  if type(what) == "function" then return (what(channels)) end
-  if not nn.is(what) then err.user("%s: 'attention' must be a layer or a function of the channels", o[1] or "model") end
-  return (what:clone())
+  if type(what) ~= "function" and not nn.is(what) then
+    err.user("'attention' must be a layer or a function of the channels, got %s", opt.show(what))
+  end
+  local m = type(what) == "function" and what(channels) or what:clone()
+  rawset(m, "_added", true)
+  return m
 end
 
 --- the rate of drop_path at block i (from 0) of n: grows from 0 to rate * (n - 1) / of.
