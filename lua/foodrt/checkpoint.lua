@@ -1,5 +1,6 @@
 --- checkpoint: everything a run needs to go on, in one safetensors file: parameters and buffers under their
---- names, the optimizer's moments under "optim.", and in the metadata what is not a tensor.
+--- names, the optimizer's moments under "optim.", sums of a half-finished update under "accum.", and in the
+--- metadata what is not a tensor.
 ---   checkpoint.save("runs/b4/last.safetensors", { model = model, optimizer = opt, state = { epoch = 3, … } })
 ---   local c = checkpoint.load "runs/b4/last.safetensors"    -- { path, tensors, optim, meta }
 ---
@@ -33,6 +34,7 @@ end
 --- writes a checkpoint in one piece: the file is the old one or the new one, never half of one.
 --- in   what.model      its parameters and buffers
 ---      what.optimizer  nil: without moments, such as the best checkpoint
+---      what.accumulated  sums of a half-finished update by name, or nil
 ---      what.state      table of numbers, strings, booleans and tables of them
 function checkpoint.save(path, what)
   local tensors = what.model:state_dict()
@@ -43,6 +45,7 @@ function checkpoint.save(path, what)
     for name, t in pairs(moments) do tensors["optim." .. name] = t end
     state.optim = info
   end
+  for name, t in pairs(what.accumulated or {}) do tensors["accum." .. name] = t end
   io_().save(path, tensors, metadata_of(state))
 end
 
@@ -66,21 +69,24 @@ local function meta_of(path, metadata)
   return meta
 end
 
---- reads a checkpoint: { path, tensors = { name = tensor }, optim = { tensors, info }, meta }. optim is nil where
---- the file has none. Damage is an error that names the file.
+--- reads a checkpoint: { path, tensors = { name = tensor }, optim = { tensors, info }, accumulated, meta }. optim is nil
+--- where the file has none. Damage is an error that names the file.
 function checkpoint.load(path)
   local all, metadata = io_().load(path)
   local meta = meta_of(path, metadata)
-  local tensors, moments = {}, {}
+  local tensors, moments, accumulated = {}, {}, {}
   for name, t in pairs(all) do
     local inner = meta.optim and name:match "^optim%.(.*)"
     if inner then
       moments[inner] = t
+    elseif meta.accumulated and name:match "^accum%." then
+      accumulated[name:sub(7)] = t
     else
       tensors[name] = t
     end
   end
-  return { path = path, tensors = tensors, meta = meta, optim = meta.optim and { tensors = moments, info = meta.optim } }
+  return { path = path, tensors = tensors, meta = meta, accumulated = accumulated,
+    optim = meta.optim and { tensors = moments, info = meta.optim } }
 end
 
 --- what is not a tensor, without reading the rest.

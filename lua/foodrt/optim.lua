@@ -5,8 +5,8 @@
 ---
 --- lr and weight_decay are a number, or a table of globs over parameter names: lr = { backbone = 1e-5, fc = 1e-3 }.
 --- Of several globs that cover a name the more particular one counts ("*" is the least).
---- no_decay = "1d" spares one-dimensional parameters (norms, biases) from weight decay: adamw's default for a
---- model, as timm's; sgd and adam decay everything, as PyTorch's; so do groups given as { params = … }.
+--- no_decay = "1d" spares one-dimensional parameters (norms, biases) and ViT's cls_token and pos_embed from weight decay:
+--- adamw's default for a model, as timm's; sgd and adam decay everything, as PyTorch's; so do groups given as { params = … }.
 local lib = require "foodrt.ffi"
 local T, R, rng = require "foodrt.tensor", require "foodrt.tensor.record", require "foodrt.rng"
 local err, opt = require "foodrt.err", require "foodrt.opt"
@@ -54,7 +54,8 @@ end
 
 local function spared(no_decay, name, tensor)
   if no_decay == "none" then return false end
-  if no_decay == "1d" then return tensor:dim() <= 1 or name:find "%.bias$" ~= nil or name == "bias" end
+  local leaf = name:match "[^.]*$"
+  if no_decay == "1d" then return tensor:dim() <= 1 or leaf == "bias" or leaf == "cls_token" or leaf == "pos_embed" end
   for _, g in ipairs(no_decay) do
     if glob.match(g, name) then return true end
   end

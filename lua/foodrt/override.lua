@@ -109,6 +109,7 @@ local function set_plain(o, object, keys)
   if old == nil then
     fail(o, "unknown option '%s'%s%s", key, inside(keys, #keys - 1), err.hint(key, names_in(object)))
   end
+  if type(old) == "string" and type(o[2]) == "string" and value ~= nil then value = tostring(value) end
   if value ~= nil and type(old) ~= type(value) then
     fail(o, "'%s' must be %s, got %s", key, type(old), opt.show(value))
   end

@@ -85,15 +85,20 @@ local function strict(path, files)
   })
 end
 
+-- A first line that begins with # is for the shell.
+local function without_shebang(text)
+  return (text:gsub("^#[^\n]*", ""))
+end
+
 --- runs a recipe's text strictly and returns what it returns. A required recipe gets the same rules.
-function recipe.run(path, text, files)
-  local chunk, why = loadstring(text, "@" .. path)
+function recipe.run(path, text, files, ...)
+  local chunk, why = loadstring(without_shebang(text), "@" .. path)
   if not chunk then error(why, 0) end
   files = files or {}
   files.values = files.values or {}
   setfenv(chunk, strict(path, files))
   line.reset()
-  local value = chunk()
+  local value = chunk(...)
   return value
 end
 
@@ -112,7 +117,7 @@ end
 
 --- whether a file's text returns something at its top level: a recipe, else a script.
 function recipe.is_recipe(text, path)
-  local chunk, why = loadstring(text, "@" .. (path or "recipe"))
+  local chunk, why = loadstring(without_shebang(text), "@" .. (path or "recipe"))
   if not chunk then error(why, 0) end
   if not returning then learn() end
   local bit, util = require "bit", require "jit.util"
@@ -269,7 +274,9 @@ end
 --- loads a recipe file. Its second argument is a list of overrides { path, value text }, with further options:
 ---   sample  true or false: whether to take the sample set; nil: where the default root has no photos
 ---   files   { { name, path, text } }: what it requires, before the disk is asked (from a checkpoint)
---- out  r  the checked table; r.source = { path, text, files, overrides, sample = settings taken, or nil }
+---   args    what `...` is in it
+--- out  r  the checked table; r.source = { path, text, files, overrides, sample = settings taken, or nil };
+---         nil where the file returned nothing
 function recipe.load(path, o)
   return recipe.from_text(path, read_file(path), o)
 end
@@ -280,12 +287,14 @@ function recipe.from_text(path, text, o)
   local files = { stored = o.files, values = {} }
   local source = { path = path, text = text, files = files, overrides = {} }
   for i, given in ipairs(o) do source.overrides[i] = { given[1], given[2] } end
-  local r = recipe.run(path, text, files)
+  local r = recipe.run(path, text, files, unpack(o.args or {}))
   files.values, files.stored = nil, nil
-  if type(r) ~= "table" or getmetatable(r) then return recipe.check(r, source) end
+  if r == nil then return nil end
+  if type(r) ~= "table" or getmetatable(r) then recipe.check(r, source) end
   local sampled = o.sample
   if sampled == nil then sampled = lacks_data(r, source.overrides) end
   if sampled then source.sample = take_sample(r, source) end
+  if r.save == nil then r.save = { every = recipe.SPEC.save[2].every } end
   override.apply(r, source.overrides, recipe.SPEC)
   recipe.check(r, source)
   r.source = source

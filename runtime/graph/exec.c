@@ -48,11 +48,9 @@ static frt_status hold_arena(size_t bytes)
   if (bytes <= arena_bytes) {
     return FRT_OK;
   }
-  frt__block_free(arena, arena_bytes);
-  arena_bytes = 0;
-  FRT_TRY(frt__block_new(&arena, bytes, "the intermediates of a step"));
-  arena_bytes = bytes;
-  return FRT_OK;
+  frt_status status = frt__block_grow(&arena, arena_bytes, bytes, "the intermediates of a step");
+  arena_bytes = status == FRT_OK ? bytes : 0;
+  return status;
 }
 
 // --- before the first run

@@ -226,9 +226,33 @@ typedef struct chain {
   int32_t member[MAX_INSTR], n, n_in;
 } chain;
 
+// Asks the chain kernel about a chain of this one op.
+static bool chain_knows(const frt_op *op)
+{
+  static const frt_value number; // f32 []
+  const frt_value *in[3] = {&number, &number, &number}, *out[1] = {&number};
+  const frt_kernel *k = frt__kernel_named("fused_chain");
+  struct {
+    frt_program p;
+    frt_instr one;
+  } program = {
+    .p = {.n_instr = 1, .n_reg = 4}
+  };
+  program.p.instr[0] = (frt_instr){.op = op, .a = 0, .b = 1, .c = 2, .dst = 3, .store = 0};
+  frt_step s = {.op = &frt_fused_chain,
+                .kernel = k,
+                .n_in = 3,
+                .n_out = 1,
+                .in = in,
+                .out = out,
+                .program = &program.p};
+  return op->n_in <= 3 && k->can(&s);
+}
+
 static bool chainable(const frt_plan_t *p, const frt_pnode *n)
 {
-  if (n->dead || !(n->op->flags & FRT_ELEMENTWISE) || n->op == &frt_op_cast || n->n_out != 1) {
+  if (n->dead || !(n->op->flags & FRT_ELEMENTWISE) || n->op == &frt_op_cast || n->n_out != 1 ||
+      !chain_knows(n->op)) {
     return false;
   }
   for (int32_t k = 0; k < n->n_in; k++) {

@@ -11,6 +11,7 @@ local SHAPES = {
   { "1x1, few weights and many pixels", 1, 16, 80, 60, 24, 1, 1, 0, 1, 1 },
   { "1x1, more outputs than inputs and many pixels", 2, 16, 40, 33, 40, 1, 1, 0, 1, 1 },
   { "1x1, 256 channels to fewer", 2, 256, 24, 23, 40, 1, 1, 0, 1, 1 },
+  { "1x1, many tiles of pixels", 3, 24, 40, 33, 40, 1, 1, 0, 1, 1 },
   { "1x1 on a 1x1 map", 8, 96, 1, 1, 4, 1, 1, 0, 1, 1 },
   { "1x1, stride 2", 2, 24, 13, 11, 40, 1, 2, 0, 1, 1 },
   { "3x3, channels that fill no vector", 2, 17, 13, 11, 23, 3, 1, 1, 1, 1 },
@@ -86,6 +87,20 @@ describe("convolution in a plan", function()
     it("takes bias and " .. act .. " into its pass", function()
       both(function()
         local y = x:conv2d(w, b, { padding = 1 })
+        return (y[act](y))
+      end)
+    end)
+  end
+
+  local photo, point, shift = var({ 2, 16, 40, 31 }, 4), var({ 24, 16, 1, 1 }, 5), var({ 24 }, 6)
+  for _, act in ipairs { "silu", "relu", "relu6", "sigmoid" } do
+    it("applies bias and " .. act .. " to a matrix product's tiles", function()
+      both(function()
+        local y = photo:conv2d(point, shift)
+        return (y[act](y))
+      end)
+      both(function()
+        local y = photo:mean({ 3, 4 }, { keepdim = true }):conv2d(point, shift)
         return (y[act](y))
       end)
     end)

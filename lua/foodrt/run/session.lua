@@ -1,0 +1,245 @@
+--- run.session: a run from its first line to its last: watches a trainer, shows progress, keeps metrics and
+--- checkpoints, tests the best one.
+local checkpoint, progress = require "foodrt.checkpoint", require "foodrt.progress"
+local folder = require "foodrt.run.folder"
+local recipe = require "foodrt.recipe"
+local lib = require "foodrt.ffi"
+local C = lib.C
+
+local session = {}
+local Session = {}
+Session.__index = Session
+
+--- in   o.recipe, o.dir     what runs, and where it is kept
+---      o.trainer           open
+---      o.settings          what every checkpoint repeats: threads, isa, backend, time_s …
+---      o.progress          default: a new one
+function session.new(o)
+  local self = setmetatable({ recipe = o.recipe, dir = o.dir, trainer = o.trainer, settings = o.settings,
+    progress = o.progress or progress.new(), every_s = recipe.seconds(o.recipe.save.every), told = {} }, Session)
+  self.trainer.watch = self
+  return self
+end
+
+function Session:say(fmt, ...)
+  self.progress:say(fmt, ...)
+end
+
+-- --- checkpoints ------------------------------------------------------------------------------------------------
+--- metadata of a checkpoint: the trainer's state and what does not change.
+function Session:state()
+  local r, data = self.recipe, self.recipe.data
+  local json = require "foodrt.json"
+  local out = self.trainer:state()
+  local files = json.list {}
+  for i, f in ipairs(r.source.files) do files[i] = { name = f.name, path = f.path, text = f.text } end
+  local overrides = json.list {}
+  for i, o in ipairs(r.source.overrides) do overrides[i] = { o[1], o[2] } end
+  out.recipe_path, out.recipe_text, out.files, out.overrides = r.source.path, r.source.text, files, overrides
+  out.sample, out.name, out.seed = r.source.sample ~= nil, r.name, r.seed
+  out.classes, out.preprocessing, out.size = data.classes, data:settings(), data.size
+  out.metrics_lines = self.folder.lines
+  for key, value in pairs(self.settings) do out[key] = value end
+  return out
+end
+
+--- writes the run's newest checkpoint.
+function Session:save()
+  checkpoint.save_last(self.dir, { model = self.trainer.model, optimizer = self.trainer.optimizer, state = self:state(),
+    accumulated = self.trainer:accumulated() })
+  self.saved_at = C.frt_now()
+end
+
+function Session:save_best()
+  checkpoint.save(self.dir .. "/best.safetensors", { model = self.trainer.model, state = self:state() })
+end
+
+-- --- what the trainer tells -----------------------------------------------------------------------------------
+local function round(v, digits)
+  return v and tonumber(("%." .. (digits or 6) .. "g"):format(v)) or nil
+end
+
+local function rounded(values)
+  local out = {}
+  for key, v in pairs(values or {}) do out[key] = type(v) == "number" and round(v) or v end
+  return out
+end
+
+local function label(t)
+  local epochs = math.max(1, math.ceil(t.length.total / t.length.updates - 1e-9))
+  return ("%s %d/%d"):format(t.config.name, math.min(t.epoch + 1, epochs), epochs)
+end
+
+-- Updates of the epoch that are done, and how many it has: the last one may be cut short.
+local function epoch_progress(t)
+  local length = t.length
+  local done = math.ceil(t.batch / length.accumulate)
+  return done, math.min(length.updates, done + length.total - t.phase_step)
+end
+
+local function lr_text(t)
+  return ("lr %.2g"):format(t:lr())
+end
+
+local function fields(t, v)
+  local out = {}
+  if v.loss then out[#out + 1] = ("loss %.3f"):format(v.loss) end
+  if v.n > 0 then out[#out + 1] = ("top1 %.3f"):format(v.top1) end
+  out[#out + 1] = lr_text(t)
+  if t.norm then out[#out + 1] = ("grad %.2g"):format(t.norm) end
+  if v.seconds > 0 and v.wait_s / v.seconds > 0.1 then
+    out[#out + 1] = ("photos %d%%"):format(v.wait_s / v.seconds * 100)
+  end
+  return out
+end
+
+function Session:log_step(t, v, done, total)
+  if done % math.max(1, math.floor(total / 10)) ~= 0 then return end
+  self.folder:log { event = "step", phase = t.config.name, epoch = t.epoch + 1, step = t.step, loss = round(v.loss),
+    top1 = round(v.top1), lr = round(t:lr()), grad_norm = round(t.norm), progress = round(t.progress),
+    step_s = round(v.seconds / math.max(done, 1), 4), wait_s = round(v.wait_s, 4), elapsed_s = round(t.clock:used(), 6) }
+end
+
+--- a batch is done.
+function Session:step(t, updated)
+  local v = t:train_values()
+  if updated then
+    local done, total = epoch_progress(t)
+    self:log_step(t, v, done, total)
+    self.progress:update { label = label(t), done = done, total = total, seconds = v.seconds,
+      rate = v.seconds > 0 and done / v.seconds or nil, fields = fields(t, v) }
+  end
+  if C.frt_now() - self.saved_at >= self.every_s then self:save() end
+end
+
+function Session:evaluated(_, split, done, total)
+  if self.progress.live then
+    self.progress:update { label = split, done = done, total = total, seconds = 0, left_s = 0, fields = {} }
+  end
+end
+
+--- a photo could not be read; each is named once.
+function Session:bad_photo(_, bad)
+  if self.told[bad.path] then return end
+  self.told[bad.path] = true
+  self:say("%s", bad.why)
+end
+
+local ORDER = { "top1", "top5", "f1" }
+
+local function measures(values, names)
+  local parts = {}
+  for _, name in ipairs(names or ORDER) do
+    if values[name] and name ~= "loss" then parts[#parts + 1] = ("%s %.3f"):format(name, values[name]) end
+  end
+  if values.loss then parts[#parts + 1] = ("loss %.2f"):format(values.loss) end
+  return table.concat(parts, " ")
+end
+
+--- an epoch is trained and validated.
+function Session:epoch(t, e)
+  local train, val = e.train, e.val
+  local epochs = math.max(1, math.ceil(t.length.total / t.length.updates - 1e-9))
+  local text = ("%s %d/%d: train loss %.3f"):format(t.config.name, t.epoch, math.max(epochs, t.epoch), train.loss or 0 / 0)
+  if train.n > 0 then text = text .. (" top1 %.3f"):format(train.top1) end
+  if val then text = text .. ", val " .. measures(val, self.recipe.metrics) end
+  text = text .. ", " .. progress.clock(train.seconds)
+  if train.seconds > 0 and train.wait_s / train.seconds > 0.1 then
+    text = text .. (", %d%% of it waiting for photos"):format(train.wait_s / train.seconds * 100)
+  end
+  if train.bad > 0 then text = text .. (", %d photos could not be read"):format(train.bad) end
+  self:say("%s", text .. (e.best and val and ", best so far" or ""))
+  self.folder:log { event = "epoch", phase = t.config.name, epoch = t.epoch, step = t.step, train = rounded(train),
+    val = val and rounded(val), best = e.best, elapsed_s = round(t.clock:used()) }
+  if e.best then self:save_best() end
+  self:save()
+end
+
+--- how errors say that nothing is lost.
+function Session:kept()
+  return ("nothing was updated, %s/last.safetensors is as it was"):format(self.dir)
+end
+
+local function frozen_on_random(self, t)
+  return self.settings.random and t.model:count_trainable() < t.model:count()
+end
+
+function Session:phase_start(t)
+  local p, length = t.config, t.length
+  if t.phase_step > 0 then return end
+  self:say("phase '%s': %d of %d parameters, %d steps of %d photos, %s%s", p.name, t.model:count_trainable(),
+    t.model:count(), length.total, length.batch * length.accumulate, tostring(p.optim),
+    p.sched and ", " .. tostring(p.sched) or "")
+  if frozen_on_random(self, t) then
+    self:say("phase '%s': what is frozen has random weights, so only a rough first head can be learnt", p.name)
+  end
+end
+
+-- --- the end ------------------------------------------------------------------------------------------------------
+-- The best checkpoint's values, or those of now where no epoch could be the best.
+local function take_best(self)
+  local path = self.dir .. "/best.safetensors"
+  if not require("foodrt.io").kind(path) then
+    self:save_best()
+    return
+  end
+  local best = checkpoint.load(path)
+  self.trainer.model:load_state_dict(best.tensors, { from = path })
+end
+
+-- Tests the best checkpoint and says how good it is.
+local function test(self)
+  local t = self.trainer
+  local split = t:test_split()
+  take_best(self)
+  if not split then
+    self.closing = ("test: none, '%s' has neither test nor val photos %s"):format(self.recipe.data.root or "data", self.dir)
+    return true
+  end
+  if split ~= "test" then self:say "no test photos: the best checkpoint is measured on val, which chose it" end
+  local values = t:evaluate(split)
+  if not values then return false end
+  self.folder:log { event = "test", split = split, step = t.step, values = rounded(values), elapsed_s = round(t.clock:used()) }
+  if values.bad > 0 then self:say("%s: %d photos could not be read and are left out", split, values.bad) end
+  self.result = values
+  self.closing = ("%s: %s (%d photos) %s"):format(split, measures(values, self.recipe.metrics), values.n, self.dir)
+  return true
+end
+
+local function stop(self, where)
+  self:say("interrupted %s; saved %s/last.safetensors, --resume goes on from there", where, self.dir)
+  return 130
+end
+
+local function work(self, resumed)
+  local t = self.trainer
+  self.saved_at = C.frt_now()
+  if not resumed then self:save() end
+  if t:run() then
+    self:save()
+    return stop(self, ("in phase '%s', epoch %d, step %d"):format(t.config.name, t.epoch + 1, t.phase_step))
+  end
+  if not test(self) then return stop(self, "before the test was done") end
+  local run_end = self.recipe.on and self.recipe.on.run_end
+  if run_end then run_end(t) end
+  self:say("%s", self.closing)
+  return 0
+end
+
+--- trains, tests, says the closing line.
+--- in   resumed  whether the trainer stands where a checkpoint left it
+---      lines    of metrics.jsonl that count, when resumed
+--- out  exit status: 0, or 130 when a signal stopped it (everything is saved)
+function Session:run(resumed, lines)
+  local host = package.loaded["foodrt.host"]
+  self.folder = resumed and folder.open(self.dir, lines or 0) or folder.create(self.dir, self.recipe, self.options or {})
+  if host then host.graceful(true) end
+  local ok, status = pcall(work, self, resumed)
+  if host then host.graceful(false) end
+  self.progress:clear()
+  self.folder:close()
+  if not ok then error(status, 0) end
+  return status
+end
+
+return session

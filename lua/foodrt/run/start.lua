@@ -1,0 +1,229 @@
+--- run.start: from a recipe file and the command's options to a run: a new one, or one that goes on where its
+--- newest checkpoint left it.
+local recipe, override = require "foodrt.recipe", require "foodrt.override"
+local checkpoint, folder = require "foodrt.checkpoint", require "foodrt.run.folder"
+local progress, session = require "foodrt.progress", require "foodrt.run.session"
+local start = {}
+
+local function lib()
+  return require "foodrt.ffi"
+end
+
+-- --- what a run is made of -------------------------------------------------------------------------------------
+-- Decides on the bits of every step: kept in the checkpoint.
+local function set_machine(o, r, meta)
+  local C, ffi = lib().C, lib().ffi
+  local stored = meta or {}
+  local backend = o.backend or stored.backend or "cpu"
+  if C.frt_backend(backend) ~= 0 then error("foodrt: " .. ffi.string(C.frt_error_last()), 0) end
+  local threads = o.threads or stored.threads or r.threads or 0
+  C.frt_set_threads(threads)
+  r.threads = C.frt_threads()
+  local isa = ffi.string(C.frt_isa())
+  if stored.isa and stored.isa ~= isa then
+    if C.frt_set_isa(stored.isa) == 0 then
+      isa = stored.isa
+    else
+      o.progress:say("this run began with %s, this machine has %s: it goes on, but its numbers differ in the last digits",
+        stored.isa, isa)
+    end
+  end
+  return { backend = backend, threads = r.threads, isa = isa, version = ffi.string(C.frt_version()) }
+end
+
+--- which photos a split has: their number and 16 digits that follow from their names and labels, wherever the
+--- folder lies.
+function start.signature(data, split)
+  if not data:has(split) then return nil end
+  local C, ffi = lib().C, lib().ffi
+  local m, a, b = data.splits[split].manifest, 5381, 7919
+  local prefix = #data.root + 1
+  local n = C.frt_manifest_count(m)
+  for i = 0, n - 1 do
+    local path = ffi.string(C.frt_manifest_path(m, i))
+    for k = path:sub(1, prefix - 1) == data.root and prefix or 1, #path do
+      local c = path:byte(k)
+      a, b = (a * 33 + c) % 4294967291, (b * 37 + c) % 4294967279
+    end
+    local label = C.frt_manifest_label(m, i, 0) + 1
+    a, b = (a * 33 + label) % 4294967291, (b * 37 + label) % 4294967279
+  end
+  return { n = n, hash = ("%08x%08x"):format(a, b) }
+end
+
+local function signatures(data)
+  return { root = data.file or data.root, train = start.signature(data, "train"), val = start.signature(data, "val"),
+    test = start.signature(data, "test") }
+end
+
+-- A step must fit the machine before anything is begun.
+local function check_memory(r, o)
+  if not package.searchpath("foodrt.budget", package.path) then return end
+  local budget = require "foodrt.budget"
+  budget.check(r, { classes = #r.data.classes, workers = o.workers })
+end
+
+local function open(r, o, settings, used_s)
+  local trainer, pretrained = require "foodrt.trainer", require "foodrt.models.pretrained"
+  pretrained.say = function(text) o.progress:say("%s", text) end
+  local before = pretrained.n_read
+  local t = trainer(r, { workers = o.workers, time_s = settings.time_s, used_s = used_s })
+  t:open()
+  check_memory(r, o)
+  settings.data = signatures(r.data)
+  settings.random = pretrained.n_read == before
+  return t
+end
+
+local function introduce(o, r, dir)
+  local data = r.data
+  local counts = {}
+  for _, split in ipairs { "train", "val", "test" } do
+    if data:has(split) then counts[#counts + 1] = ("%d %s"):format(data:count(split), split) end
+  end
+  o.progress:say("%s: %d parameters, %d classes, %s photos of %d x %d, seed %d, %s, into %s", r.name, r.model:count(),
+    #data.classes, table.concat(counts, ", "), data.size, data.size, r.seed, require("foodrt").device(), dir)
+end
+
+-- --- a new run --------------------------------------------------------------------------------------------------
+local function options_of(o, r)
+  return { recipe = r.source.path, overrides = require("foodrt.json").list(r.source.overrides),
+    sample = r.source.sample ~= nil, threads = r.threads, workers = o.workers, backend = o.backend, time = o.time_s }
+end
+
+local function begin(o)
+  local given = { args = o.args, unpack(o.overrides) }
+  local r = recipe.load(o.path, given)
+  if not r then return 0 end
+  local dir = folder.choose(r.name, o.run)
+  local settings = set_machine(o, r)
+  settings.time_s = o.time_s
+  if r.source.sample then require("foodrt.run.sample").ensure(r, o.progress) end
+  local t = open(r, o, settings, lib().C.frt_now() - o.began)
+  introduce(o, r, dir)
+  local s = session.new { recipe = r, dir = dir, trainer = t, settings = settings, progress = o.progress }
+  s.options = options_of(o, r)
+  return s:run()
+end
+
+-- --- one that goes on ---------------------------------------------------------------------------------------------
+local MAY_CHANGE = { "^data%.root$", "^data%.file$", "^data%.workers$", "^data%.prefetch$", "^save%.every$",
+  "^phases%.[^.]+%.epochs$", "^phases%.[^.]+%.steps$" }
+local MAY = "what may: epochs and steps of phases, data.root (of the same photos), data.workers, data.prefetch, "
+  .. "save.every, --workers, --device, --time"
+
+local function may_change(path)
+  for _, pattern in ipairs(MAY_CHANGE) do
+    if path:find(pattern) then return true end
+  end
+  return false
+end
+
+local function shown(v)
+  if type(v) == "number" or type(v) == "string" or type(v) == "boolean" or v == nil then return tostring(v) end
+  local ok, text = pcall(require("foodrt.json").encode, v)
+  return ok and text or tostring(v)
+end
+
+local function from_meta(meta, overrides)
+  return recipe.from_text(meta.recipe_path, meta.recipe_text, { files = meta.files, sample = meta.sample, unpack(overrides) })
+end
+
+-- The stored overrides with the new ones in place; refuses what would make another run of it.
+local function merge(o, meta)
+  local list, at = {}, {}
+  for i, given in ipairs(meta.overrides) do
+    list[i] = given
+    at[given[1]] = i
+  end
+  for _, given in ipairs(o.overrides) do
+    local i = at[given[1]] or #list + 1
+    list[i], at[given[1]] = given, i
+  end
+  local r = from_meta(meta, list)
+  if #o.overrides == 0 then return r end
+  local before = from_meta(meta, meta.overrides)
+  for _, given in ipairs(o.overrides) do
+    local was, is = shown(override.get(before, given[1])), shown(override.get(r, given[1]))
+    if was ~= is then
+      if not may_change(given[1]) then
+        error(("foodrt: --resume: this run has %s = %s and keeps it, got %s; %s"):format(given[1], was, is, MAY), 0)
+      end
+      o.progress:say("%s: %s -> %s from here on", given[1], was, is)
+    end
+  end
+  return r
+end
+
+-- The photos must be those the run began with: the order of training follows from them.
+local function check_photos(dir, stored, data)
+  local is = signatures(data)
+  for _, split in ipairs { "train", "val" } do
+    local a, b = stored and stored[split], is[split]
+    if stored and (a and a.hash) ~= (b and b.hash) then
+      error(("foodrt: --resume: the %s photos of '%s' are not those that %s began with (%d then, %d now)"):format(split,
+        is.root, dir, a and a.n or 0, b and b.n or 0), 0)
+    end
+  end
+end
+
+local function check_threads(o, meta)
+  if o.threads and o.threads ~= meta.threads then
+    error(("foodrt: --resume: this run computes with %d threads and keeps them, got --threads %d; %s"):format(meta.threads,
+      o.threads, MAY), 0)
+  end
+end
+
+-- The name of a recipe's runs, without keeping anything of it.
+local function find_run(o)
+  if o.run then return folder.newest(nil, o.run) end
+  local r = recipe.load(o.path, { args = o.args, unpack(o.overrides) })
+  if not r then error(("foodrt: %s is a script, not a recipe: nothing to resume"):format(o.path), 0) end
+  return folder.newest(r.name)
+end
+
+local function read_text(path)
+  local file = io.open(path, "rb")
+  local text = file and file:read "*a"
+  if file then file:close() end
+  return text
+end
+
+local function resume(o)
+  local dir, why = find_run(o)
+  if not dir then error("foodrt: " .. why, 0) end
+  local c
+  c, why = checkpoint.load_last(dir, function(text) o.progress:say("%s", text) end)
+  if not c then error("foodrt: --resume: " .. why, 0) end
+  local meta = c.meta
+  check_threads(o, meta)
+  if read_text(o.path) ~= meta.recipe_text then
+    o.progress:say("%s has changed since this run began: it goes on with its own copy, %s/recipe.lua", o.path, dir)
+  end
+  local r = merge(o, meta)
+  local settings = set_machine(o, r, meta)
+  settings.time_s = o.time_s and meta.elapsed_s + o.time_s or meta.time_s
+  settings.random = meta.random
+  if r.source.sample then require("foodrt.run.sample").ensure(r, o.progress) end
+  local t = open(r, o, settings, meta.elapsed_s)
+  check_photos(dir, meta.data, r.data)
+  t:restore(c)
+  o.progress:say("resuming %s: phase '%s', epoch %d, batch %d, step %d", dir, meta.phase_name, meta.epoch + 1, meta.batch,
+    meta.step)
+  local s = session.new { recipe = r, dir = dir, trainer = t, settings = settings, progress = o.progress }
+  return s:run(true, meta.metrics_lines)
+end
+
+--- trains what a recipe file says. out: exit status
+--- in   o.path, o.args   the file and what `...` is in it
+---      o.overrides     { { path, value text }, … }
+---      o.resume, o.run, o.threads, o.workers, o.time_s, o.backend   as on the command line
+function start.run(o)
+  o.began = lib().C.frt_now()
+  o.progress = o.progress or progress.new()
+  o.overrides = o.overrides or {}
+  if o.resume then return resume(o) end
+  return begin(o)
+end
+
+return start
