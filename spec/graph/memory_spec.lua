@@ -136,8 +136,7 @@ describe("out of memory", function()
 
   local function live()
     C.frt_plans_clear()
-    T.collect()
-    T.collect()
+    for _ = 1, 4 do T.collect() end  -- finalizers of finalizers
     return frt.memory().live
   end
 
@@ -151,7 +150,8 @@ describe("out of memory", function()
       failed = failed + (lost and 1 or 0)
       n = n + stride
     end
-    assert.are.equal(start, live())
+    local rest = live()
+    assert.is_true(rest <= start, ("%d bytes leak"):format(rest - start))
     return n, failed
   end
 
