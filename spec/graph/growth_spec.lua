@@ -35,7 +35,7 @@ describe("memory", function()
     local opt = frt.optim.adamw { lr = 1e-3 }:attach(m)
     local x = T.var { shape = { 4, 3, 8, 8 }, kind = "input" }
     local total = 0
-    R.limits(nil, 10000)  -- sweep more often, so that 500 steps show all there is
+    R.limits(nil, 10000)  -- sweep more often, so that 1,000 steps show all there is
     local function train(n)
       m:train()
       for i = 1, n do
@@ -51,8 +51,8 @@ describe("memory", function()
       m:eval()
       for _ = 1, n do total = total + m(x):sum():item() end
     end
-    train(500)
-    evaluate(50)
+    train(1000)
+    evaluate(100)
     local start, live = settled(), frt.memory().live
     local compiled = tonumber(require("spec.support.plans").info().compiled)
     for _ = 1, 10 do
