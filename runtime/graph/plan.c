@@ -413,8 +413,8 @@ static int64_t cache_limit = (int64_t)512 << 20, compiled;
 
 static int64_t plan_weight(const frt_plan_t *p)
 {
-  return (int64_t)(p->derived_bytes + p->key_bytes + sizeof *p + (size_t)p->n_step * 600 +
-                   (size_t)p->n_value * sizeof *p->value);
+  return (int64_t)(p->derived_bytes + p->packed_bytes + p->key_bytes + sizeof *p +
+                   (size_t)p->n_step * 600 + (size_t)p->n_value * sizeof *p->value);
 }
 
 void frt__cache_info(frt_plan_info *out)
