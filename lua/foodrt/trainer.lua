@@ -154,7 +154,8 @@ function Trainer:lr()
 end
 
 local function phase_over(self)
-  return self.phase_step >= self.length.total or self.progress >= 1 - 1e-9
+  if self.clock.limit_s then return self.progress >= 1 - 1e-9 end
+  return self.phase_step >= self.length.total
 end
 
 local function advance(self)
