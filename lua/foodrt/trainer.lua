@@ -311,6 +311,7 @@ local function train_epoch(self)
     end
   end)
   loader:stop()
+  T.collect()  -- every epoch begins with an empty graph
   if not ok then error(why, 0) end
   return why
 end
@@ -354,6 +355,7 @@ function trainer.evaluate(model, data, split, given)
   local ok, m, reason = pcall(evaluate_batches, model, data, loader, o)
   local bad = loader:bad()
   loader:stop()
+  T.collect()
   if was then model:train() end
   if not ok then
     T.forget()

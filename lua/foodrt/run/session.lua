@@ -148,7 +148,7 @@ function Session:epoch(t, e)
   if train.seconds > 0 and train.wait_s / train.seconds > 0.1 then
     text = text .. (", %d%% of it waiting for photos"):format(train.wait_s / train.seconds * 100)
   end
-  if train.bad > 0 then text = text .. (", %d photos could not be read"):format(train.bad) end
+  if train.bad > 0 then text = text .. (", %d unreadable"):format(train.bad) end
   self:say("%s", text .. (e.best and val and ", best so far" or ""))
   self.folder:log { event = "epoch", phase = t.config.name, epoch = t.epoch, step = t.step, train = rounded(train),
     val = val and rounded(val), best = e.best, elapsed_s = round(t.clock:used()) }
@@ -201,7 +201,10 @@ local function test(self)
   local values = t:evaluate(split)
   if not values then return false end
   self.folder:log { event = "test", split = split, step = t.step, values = rounded(values), elapsed_s = round(t.clock:used()) }
-  if values.bad > 0 then self:say("%s: %d photos could not be read and are left out", split, values.bad) end
+  if values.bad > 0 then
+    self:say(values.bad == 1 and "%s: %d photo could not be read and is left out" or "%s: %d photos could not be read and are left out",
+      split, values.bad)
+  end
   self.result = values
   self.closing = ("%s: %s (%d photos) %s"):format(split, measures(values, self.recipe.metrics), values.n, self.dir)
   return true
