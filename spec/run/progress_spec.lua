@@ -19,7 +19,7 @@ describe("progress", function()
   it("draws one line with a bar, rate, time and numbers", function()
     local err = sink()
     progress.new({ live = true, out = sink(), err = err, columns = 120 }):update(STEP)
-    assert.equal("\r head 2/3 █████████            44% 112/250 [00:31<00:38, 3.6 step/s, loss 1.231, top1 0.430, "
+    assert.equal("\r head 2/3 █████████             44% 112/250 [00:31<00:38, 3.6 step/s, loss 1.231, top1 0.430, "
       .. "lr 0.00032, grad 1.8]", err.text)
   end)
   it("stays within a narrow terminal", function()
