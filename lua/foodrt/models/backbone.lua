@@ -34,6 +34,15 @@ function backbone.drop_path(rate, i, of)
   return rate > 0 and i > 0 and nn.DropPath { rate * i / of } or nil
 end
 
+local function mlp_forward(self, x)
+  return (self.fc2(self.fc1(x):gelu()))
+end
+
+--- two layers of kind `dense` (nn.Linear, nn.Conv2d), four times wider in between.
+function backbone.mlp(dense, width)
+  return (nn.Module { fc1 = dense { 4 * width, init = "trunc" }, fc2 = dense { width, init = "trunc" }, forward = mlp_forward })
+end
+
 --- takes `key` out of `owner`, which holds it under the name `name`; weights may still contain it.
 function backbone.cut(m, owner, key, name)
   owner[key] = nil
