@@ -110,13 +110,21 @@ local function make_step(self, p, length)
     classes = #self.classes }
 end
 
+-- Globs and rates are checked against the model only now: their mistakes get the line of the phase.
+local function at_line(p, fn, ...)
+  local ok, why = pcall(fn, ...)
+  if ok then return end
+  if type(why) == "string" and p.at ~= "" and not why:find "^[^%s:]+:%d+: " then why = p.at .. why end
+  error(why, 0)
+end
+
 -- Freezes, attaches, carries moments over. The position is set by the caller.
 local function set_up(self, i)
   local p = self.recipe.phases[i]
   local before = moments_of(self.optimizer)
-  p:apply(self.model)
+  at_line(p, p.apply, p, self.model)
   self.model:train()
-  p.optim:attach(self.model)
+  at_line(p, p.optim.attach, p.optim, self.model)
   if before then optim.carry(before, p.optim) end
   self.optimizer, self.config, self.length = p.optim, p, lengths(self, i)
   self.stepper = make_step(self, p, self.length)
@@ -154,7 +162,8 @@ function Trainer:lr()
 end
 
 local function phase_over(self)
-  return self.phase_step >= self.length.total or self.progress >= 1 - 1e-9
+  if self.clock.limit_s then return self.progress >= 1 - 1e-9 end
+  return self.phase_step >= self.length.total
 end
 
 local function advance(self)
@@ -323,7 +332,7 @@ local function evaluate_batches(model, data, loader, o)
       loss, logits = o.forward(batch)
     else
       logits = model(batch.x)
-      step.check_logits(logits, batch.n, #data.classes)
+      step.check_logits(model, logits, batch.n, #data.classes)
       loss = o.loss and o.loss(logits, batch.y)
     end
     if loss then T.api.realize(loss, logits) else T.api.realize(logits) end
@@ -499,9 +508,9 @@ function trainer.plan_step(r, i, o)
   if not r.model._built then
     r.model:build { input = { 1, 3, size, size }, classes = classes, values = false }
   end
-  p:apply(r.model)
+  at_line(p, p.apply, p, r.model)
   r.model:train()
-  p.optim:attach(r.model)
+  at_line(p, p.optim.attach, p.optim, r.model)
   local n, accumulate = p.batch or r.data.batch, p.accumulate or r.accumulate
   if r.data.splits then n = math.min(n, r.data:count "train") end
   local y = T.wrap_data({ n }, "i32", nothing)

@@ -65,9 +65,11 @@ local function rounded(values)
   return out
 end
 
-local function label(t)
-  local epochs = math.max(1, math.ceil(t.length.total / t.length.updates - 1e-9))
-  return ("%s %d/%d"):format(t.config.name, math.min(t.epoch + 1, epochs), epochs)
+-- "head 2/3"; where time decides, the number of epochs is not known.
+local function label(t, epoch)
+  if t.clock.limit_s then return ("%s %d"):format(t.config.name, epoch) end
+  local epochs = math.max(epoch, math.ceil(t.length.total / t.length.updates - 1e-9))
+  return ("%s %d/%d"):format(t.config.name, epoch, epochs)
 end
 
 -- Updates of the epoch that are done, and how many it has: the last one may be cut short.
@@ -106,7 +108,7 @@ function Session:step(t, updated)
   if updated then
     local done, total = epoch_progress(t)
     self:log_step(t, v, done, total)
-    self.progress:update { label = label(t), done = done, total = total, seconds = v.seconds,
+    self.progress:update { label = label(t, t.epoch + 1), done = done, total = total, seconds = v.seconds,
       rate = v.seconds > 0 and done / v.seconds or nil, fields = fields(t, v) }
   end
   if C.frt_now() - self.saved_at >= self.every_s then self:save() end
@@ -139,8 +141,7 @@ end
 --- an epoch is trained and validated.
 function Session:epoch(t, e)
   local train, val = e.train, e.val
-  local epochs = math.max(1, math.ceil(t.length.total / t.length.updates - 1e-9))
-  local text = ("%s %d/%d: train loss %.3f"):format(t.config.name, t.epoch, math.max(epochs, t.epoch), train.loss or 0 / 0)
+  local text = ("%s: train loss %.3f"):format(label(t, t.epoch), train.loss or 0 / 0)
   if train.n > 0 then text = text .. (" top1 %.3f"):format(train.top1) end
   if val then text = text .. ", val " .. measures(val, self.recipe.metrics) end
   text = text .. ", " .. progress.clock(train.seconds)

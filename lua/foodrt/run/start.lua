@@ -91,11 +91,11 @@ local function options_of(o, r)
     sample = r.source.sample ~= nil, threads = r.threads, workers = o.workers, backend = o.backend, time = o.time_s }
 end
 
-local function begin(o)
+local function begin(o, dir)
   local given = { args = o.args, unpack(o.overrides) }
   local r = recipe.load(o.path, given)
   if not r then return 0 end
-  local dir = folder.choose(r.name, o.run)
+  dir = dir or folder.choose(r.name, o.run)
   local settings = set_machine(o, r)
   settings.time_s = o.time_s
   if r.source.sample then require("foodrt.run.sample").ensure(r, o.progress) end
@@ -192,8 +192,12 @@ end
 local function resume(o)
   local dir, why = find_run(o)
   if not dir then error("foodrt: " .. why, 0) end
-  local c
-  c, why = checkpoint.load_last(dir, function(text) o.progress:say("%s", text) end)
+  local c, none
+  c, why, none = checkpoint.load_last(dir, function(text) o.progress:say("%s", text) end)
+  if none then  -- stopped before its first step
+    o.progress:say("%s has no checkpoint yet: it starts from the beginning", dir)
+    return begin(o, dir)
+  end
   if not c then error("foodrt: --resume: " .. why, 0) end
   local meta = c.meta
   check_threads(o, meta)
