@@ -301,7 +301,7 @@ static void join(frt_plan_t *p, const readers *r, chain *all, int32_t *n_chain, 
 {
   frt_pnode *n = &p->node[at];
   int32_t mine = -1;
-  for (int32_t k = 0; k < n->n_in; k++) {
+  for (int32_t k = 0; k < n->n_in && !frt__graph.finite; k++) {
     const frt_pvalue *x = &p->value[n->in[k]];
     int32_t other = x->maker >= 0 && x->place == FRT_AT_ARENA ? p->node[x->maker].chain : -1;
     if (other < 0 || other == mine || p->node[x->maker].derived != n->derived ||
@@ -464,9 +464,14 @@ static frt_status fuse_chains(frt_plan_t *p)
   return status;
 }
 
+// While every step's output is checked each node stays a step of its own, so that the check names
+// the right one.
 frt_status frt__pass_fuse(frt_plan_t *p)
 {
   readers r;
+  if (frt__graph.finite) {
+    return fuse_chains(p);
+  }
   FRT_TRY(find_readers(p, &r));
   fuse_conv_act(p, &r);
   fuse_mul_sum(p, &r);
