@@ -1,6 +1,7 @@
 -- The sample set's door: draws a small set of food photos with labels into a folder.
 -- As a module: sample.draw{ root = "data/sample" }; as a program: luajit data/sample.lua ROOT [SEED]
-local here = debug.getinfo(1, "S").source:match("^@(.*/)") or "./"
+local source = debug.getinfo(1, "S").source
+local here = source:match("^@(.*/)") or "./"
 
 -- Loads data/draw/NAME.lua once, wherever this file lives; each gets this function as its argument.
 local loaded = {}
@@ -67,7 +68,7 @@ local function check(ok, message)
   return ok
 end
 
-local OPTIONS = { root = "string", seed = "number", per_class = "table", classes = "table", quiet = "boolean", progress = "function" }
+local OPTIONS = { root = "string", seed = "number", per_class = "table", classes = "table", progress = "function" }
 
 -- Names, numbers and folders as they were asked for, with the defaults filled in.
 local function plan(given)
@@ -100,14 +101,19 @@ local function plan(given)
   return p
 end
 
+-- The dish's attributes in the order of FIELDS, as text.
+local function attribute_row(dish)
+  local row = {}
+  for i, field in ipairs(FIELDS) do
+    row[i] = dish[field]
+  end
+  return table.concat(row, ",")
+end
+
 local function attribute_table(dishes)
   local lines = { "class,source,cuisine,region,main_ingredient,cooking_method,taste,course" }
   for _, dish in ipairs(dishes) do
-    local row = { dish.name, "sample" }
-    for _, field in ipairs(FIELDS) do
-      row[#row + 1] = dish[field]
-    end
-    lines[#lines + 1] = table.concat(row, ",")
+    lines[#lines + 1] = dish.name .. ",sample," .. attribute_row(dish)
   end
   return table.concat(lines, "\n") .. "\n"
 end
@@ -121,36 +127,40 @@ local function json(p)
   return form:format(VERSION, p.seed, p.count.train, p.count.val, p.count.test, table.concat(names, ", "))
 end
 
+-- Draws photo i of a dish, with its box label. out: its line of the manifest
+local function draw_photo(p, folder, split, class, dish, i, cv, bytes)
+  local r = rng.new(p.seed, split, dish.name, i)
+  local size = r:pick(SIZES)
+  local w, h = size[1], size[2]
+  local b = scene.draw(cv, r, dish, w, h, bytes)
+  local path = ("%s/%s/%04d.jpg"):format(split, dish.name, i)
+  local photo, why = jpeg.encode(bytes, w, h, r:int(85, 92))
+  check(photo, ("cannot encode %s: %s"):format(path, tostring(why)))
+  check(files.write(folder .. "/" .. path, photo))
+  local stem = ("%s/%s_%04d"):format(split, dish.name, i)
+  check(files.link(folder .. "/" .. path, folder .. "/boxes/images/" .. stem .. ".jpg", photo))
+  local label = ("%d %.5f %.5f %.5f %.5f\n"):format(class - 1, (b[1] + b[3] / 2) / w, (b[2] + b[4] / 2) / h,
+    b[3] / w, b[4] / h)
+  check(files.write(folder .. "/boxes/labels/" .. stem .. ".txt", label))
+  return ("%s,%s,%s,%s,%d,%d,%d,%d"):format(path, split, dish.name, attribute_row(dish), b[1], b[2], b[3], b[4])
+end
+
 -- Draws every photo of the plan into `folder`.
 local function draw_all(p, folder, progress)
   local cv, bytes = canvas.new(LARGEST, 1), scene.bytes(LARGEST * 3)
   local manifest = { "path,split,dish," .. table.concat(FIELDS, ",") .. ",x,y,w,h" }
   local done, total = 0, (p.count.train + p.count.val + p.count.test) * #p.dishes
   for _, split in ipairs(SPLITS) do
-    check(files.make_folder(folder .. "/boxes/images/" .. split))
-    check(files.make_folder(folder .. "/boxes/labels/" .. split))
+    if p.count[split] > 0 then
+      check(files.make_folder(folder .. "/boxes/images/" .. split))
+      check(files.make_folder(folder .. "/boxes/labels/" .. split))
+    end
     for class, dish in ipairs(p.dishes) do
-      local place = split .. "/" .. dish.name
-      check(files.make_folder(folder .. "/" .. place))
-      local attributes = {}
-      for i, field in ipairs(FIELDS) do
-        attributes[i] = dish[field]
+      if p.count[split] > 0 then
+        check(files.make_folder(("%s/%s/%s"):format(folder, split, dish.name)))
       end
       for i = 1, p.count[split] do
-        local r = rng.new(p.seed, split, dish.name, i)
-        local size = r:pick(SIZES)
-        local w, h = size[1], size[2]
-        local b = scene.draw(cv, r, dish, w, h, bytes)
-        local path = ("%s/%04d.jpg"):format(place, i)
-        local photo, why = jpeg.encode(bytes, w, h, r:int(85, 92))
-        check(photo, ("cannot encode %s: %s"):format(path, tostring(why)))
-        check(files.write(folder .. "/" .. path, photo))
-        local stem = ("%s/%s_%04d"):format(split, dish.name, i)
-        check(files.link(folder .. "/" .. path, folder .. "/boxes/images/" .. stem .. ".jpg", photo))
-        check(files.write(folder .. "/boxes/labels/" .. stem .. ".txt", ("%d %.5f %.5f %.5f %.5f\n"):format(class - 1,
-          (b[1] + b[3] / 2) / w, (b[2] + b[4] / 2) / h, b[3] / w, b[4] / h)))
-        manifest[#manifest + 1] = ("%s,%s,%s,%s,%d,%d,%d,%d"):format(path, split, dish.name,
-          table.concat(attributes, ","), b[1], b[2], b[3], b[4])
+        manifest[#manifest + 1] = draw_photo(p, folder, split, class, dish, i, cv, bytes)
         done = done + 1
         if progress then
           progress(done, total)
@@ -174,7 +184,8 @@ local function sweep(root)
   local above, name = root:match("^(.*/)([^/]+)$")
   above, name = above or "./", name or root
   for _, entry in ipairs(files.list(above)) do
-    local pid = entry:sub(1, #name + 1) == name .. "." and entry:sub(#name + 2):match("^(%d+)%.tmp$")
+    local rest = entry:sub(1, #name + 1) == name .. "." and entry:sub(#name + 2) or ""
+    local pid = rest:match("^(%d+)%.tmp$") or rest:match("^old%.(%d+)%.tmp$")
     if pid and files.is_gone(tonumber(pid)) then
       files.remove_tree(above .. entry)
     end
@@ -228,7 +239,7 @@ function sample.draw(given)
   return total
 end
 
-if arg and arg[0] and arg[0]:match("sample%.lua$") and not (...  == "sample") and debug.getinfo(3, "S") == nil then
+if arg and arg[0] and source == "@" .. arg[0] then
   local root, seed = arg[1], tonumber(arg[2] or 1)
   if not root or not seed then
     io.stderr:write("usage: luajit data/sample.lua ROOT [SEED]\n")

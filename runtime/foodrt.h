@@ -12,13 +12,13 @@
 /* ffi:begin */
 typedef enum frt_status {
   FRT_OK = 0,
-  FRT_ESHAPE = -1,   // shapes or dtypes do not fit
-  FRT_EARG = -2,     // an attribute or argument is out of range
-  FRT_ENOMEM = -3,   // out of memory
-  FRT_EDEVICE = -4,  // the backend has no kernel, a library is missing or failed
-  FRT_EIO = -5,      // a file cannot be read or written
-  FRT_ESTATE = -6,   // stale handle, value no longer available
-  FRT_EDATA = -7,    // damaged or impossible data: photo, header, non-finite number
+  FRT_ESHAPE = -1,  // shapes or dtypes do not fit
+  FRT_EARG = -2,    // an attribute or argument is out of range
+  FRT_ENOMEM = -3,  // out of memory
+  FRT_EDEVICE = -4, // the backend has no kernel, a library is missing or failed
+  FRT_EIO = -5,     // a file cannot be read or written
+  FRT_ESTATE = -6,  // stale handle, value no longer available
+  FRT_EDATA = -7,   // damaged or impossible data: photo, header, non-finite number
 } frt_status;
 
 typedef enum frt_dtype {
@@ -44,18 +44,18 @@ FRT_API const char *frt_version(void);
 
 // --- memory, threads, signals -----------------------------------------------------------------
 typedef struct frt_memory_info {
-  int64_t live, peak, mapped, since_gc;  // bytes: in use, high-water mark, mapped from the system,
-                                         // handed out since the last frt_memory_collected()
+  int64_t live, peak, mapped, since_gc; // bytes: in use, high-water mark, mapped from the system,
+                                        // handed out since the last frt_memory_collected()
 } frt_memory_info;
 FRT_API void frt_memory(frt_memory_info *out);
 FRT_API void frt_memory_collected(void);
-FRT_API void frt_memory_limit(int64_t bytes);  // 0: none
-FRT_API void frt_alloc_fail(int64_t n);        // the n-th allocation from now fails (0-based; -1: none)
+FRT_API void frt_memory_limit(int64_t bytes); // 0: none
+FRT_API void frt_alloc_fail(int64_t n); // the n-th allocation from now fails (0-based; -1: none)
 FRT_API int64_t frt_alloc_left(void);
-FRT_API void frt_set_threads(int32_t n);       // compute threads; 0: as many as the cgroup allows
+FRT_API void frt_set_threads(int32_t n); // compute threads; 0: as many as the cgroup allows
 FRT_API int32_t frt_threads(void);
-FRT_API double frt_now(void);                  // seconds, monotonic
-FRT_API int32_t frt_interrupted(void);         // signals asked to stop since the last clear
+FRT_API double frt_now(void);          // seconds, monotonic
+FRT_API int32_t frt_interrupted(void); // signals asked to stop since the last clear
 FRT_API void frt_interrupt_set(int32_t n);
 
 // --- initial values ---------------------------------------------------------------------------
@@ -76,22 +76,22 @@ typedef struct frt_attr {
   const char *doc;
 } frt_attr;
 
-// One case of an op for the generic spec: dims of each input (0 ends a shape; ndim 0 is a scalar when
-// `n_in` says the input exists), how to fill it, and all attributes.
+// One case of an op for the generic spec: dims of each input (0 ends a shape; ndim 0 is a scalar
+// when `n_in` says the input exists), how to fill it, and all attributes.
 typedef struct frt_case {
   const char *why;
   int32_t n_in;
   int64_t dim[6][6];
-  const char *fill;  // one letter per input: n normal, p positive (0.1 .. 2), u in (-0.9, 0.9), i class
-                     // number below the case's `classes`, k kink-free (|x| > 0.1), b 0 or 1;
-                     // NULL: all n
+  const char *fill; // one letter per input: n normal, p positive (0.1 .. 2), u in (-0.9, 0.9), i
+                    // class number below the case's `classes`, k kink-free (|x| > 0.1), b 0 or 1;
+                    // NULL: all n
   int32_t classes;
   double attr[24];
 } frt_case;
 
 typedef struct frt_op_info {
   const char *name, *doc;
-  int32_t n_in, n_out, n_attr, n_case;  // n_in, n_out: -1 as many as given
+  int32_t n_in, n_out, n_attr, n_case; // n_in, n_out: -1 as many as given
   int32_t flags;
   const frt_attr *attr;
   const frt_case *cases;
@@ -106,8 +106,8 @@ FRT_API void frt_op_at(int32_t i, frt_op_info *out);
 // moment is meant.
 typedef double frt_ref;
 
-FRT_API void frt_line(const char *source, int32_t line);  // of the recipe, for what is recorded next
-FRT_API void frt_scope(const char *path);                 // module path, likewise ("backbone.blocks.3.1")
+FRT_API void frt_line(const char *source, int32_t line); // of the recipe, for what is recorded next
+FRT_API void frt_scope(const char *path); // module path, likewise ("backbone.blocks.3.1")
 FRT_API frt_status frt_record(int32_t op, int32_t n_in, const frt_ref *in, int32_t n_attr,
                               const double *attr, int32_t n_out, frt_ref *out);
 FRT_API frt_status frt_scalar(double value, int32_t dtype, frt_ref *out);
@@ -115,24 +115,28 @@ FRT_API frt_status frt_info(frt_ref t, frt_shape *out);
 // "recipe.lua:17" (or "") of the node that last failed late, in planning or running.
 FRT_API const char *frt_error_line(void);
 
-// Gradient of the scalar `loss` by each of `wrt` (variables or recorded values); 0 where it does not
-// depend on it.
+// Gradient of the scalar `loss` by each of `wrt` (variables or recorded values); 0 where it does
+// not depend on it.
 FRT_API frt_status frt_grad(frt_ref loss, int32_t n, const frt_ref *wrt, frt_ref *out);
-// The variables with requires_grad that `t` depends on; *n: capacity in, count out.
+// The variables with requires_grad that `t` depends on; *n: capacity in, count out, of which no
+// more are given than there is room for. What is read after an assignment is a leaf: nothing flows
+// back into what was assigned.
 FRT_API frt_status frt_grad_leaves(frt_ref t, int32_t *n, frt_ref *out);
 
 // --- tensors: variables -----------------------------------------------------------------------
 // A variable owns its bytes (zeroed) and outlives every graph. kind: what the planner may assume.
 typedef enum frt_var_kind {
-  FRT_VAR_STATE = 0,  // parameters, statistics, moments: changes only by assignment or write
-  FRT_VAR_INPUT = 1,  // batches: new bytes each step, nothing is derived from it ahead of time
+  FRT_VAR_STATE = 0, // parameters, statistics, moments: changes only by assignment or write
+  FRT_VAR_INPUT = 1, // batches: new bytes each step, nothing is derived from it ahead of time
 } frt_var_kind;
-FRT_API frt_status frt_var_new(const frt_shape *shape, int32_t kind, const char *name, frt_ref *out);
+FRT_API frt_status frt_var_new(const frt_shape *shape, int32_t kind, const char *name,
+                               frt_ref *out);
 // Borrowed bytes (a loader's slot). channels_last: 4-D data lies as N H W C.
 FRT_API frt_status frt_var_wrap(const frt_shape *shape, void *data, int32_t channels_last,
                                 frt_ref *out);
-FRT_API frt_status frt_var_rebind(frt_ref var, void *data);  // a wrapped one to other bytes
-// Gives the variable up. Its bytes go at once, or when the last recorded node that reads it is swept.
+FRT_API frt_status frt_var_rebind(frt_ref var, void *data); // a wrapped one to other bytes
+// Gives the variable up. Its bytes go at once, or when the last recorded node that reads it is
+// swept.
 FRT_API void frt_var_free(frt_ref var);
 FRT_API frt_status frt_var_requires_grad(frt_ref var, int32_t on);
 FRT_API int32_t frt_is_var(frt_ref t);
@@ -141,44 +145,52 @@ FRT_API uint64_t frt_var_version(frt_ref var);
 FRT_API frt_status frt_assign(frt_ref var, frt_ref value);
 // Plain row-major bytes of the variable's dtype. Writing moves the version.
 FRT_API frt_status frt_var_write(frt_ref var, const void *src, size_t bytes);
-FRT_API void *frt_var_data(frt_ref var);  // plain row-major; NULL when stale or channels-last
+FRT_API void *frt_var_data(frt_ref var); // plain row-major; NULL when stale or channels-last
 
 // --- values -----------------------------------------------------------------------------------
 // Computes `outs` and every pending assignment in one plan.
 FRT_API frt_status frt_realize(int32_t n, const frt_ref *outs);
 FRT_API int32_t frt_has_value(frt_ref t);
-// Copies a realized value (or a variable) out, row-major; recomputes it where that is still possible.
+// Copies a realized value (or a variable) out, row-major; recomputes it where that is still
+// possible.
 FRT_API frt_status frt_read(frt_ref t, void *dst, size_t bytes);
 FRT_API frt_status frt_item(frt_ref t, double *out);
 // Frees every node that none of `roots`, no pending assignment and no variable needs.
 FRT_API frt_status frt_sweep(int32_t n, const frt_ref *roots);
 FRT_API int32_t frt_nodes(void);
-FRT_API int32_t frt_pending(void);      // assignments not yet realized
-FRT_API void frt_forget_pending(void);  // drops them (a failed step)
+FRT_API int32_t frt_pending(void);     // assignments not yet realized
+FRT_API void frt_forget_pending(void); // drops them (a failed step)
 
 // --- plans ------------------------------------------------------------------------------------
 typedef struct frt_step_info {
   const char *op, *kernel, *line, *scope, *note;
   char shapes[256];
-  double flops, bytes, seconds;  // seconds: mean of the timed runs
-  int32_t reference;             // 1 when the plain-C reference runs it
+  double flops, bytes, seconds; // seconds: mean of the timed runs
+  int32_t reference;            // 1 when the plain-C reference runs it
 } frt_step_info;
 typedef struct frt_plan_info {
-  int32_t n_steps, n_reference, runs, cached;
+  int32_t n_steps, n_reference, runs;
+  int32_t cached; // plans in the cache
   double flops;
-  int64_t arena, scratch, derived, outputs, variables;  // bytes
-  int64_t unshared;  // what the intermediates would take without sharing
+  int64_t arena, scratch, derived, outputs, variables; // bytes
+  int64_t unshared; // what the intermediates would take without sharing
+  int64_t compiled; // plans compiled since the process began
+  int64_t cache;    // bytes the cache counts for them
 } frt_plan_info;
 // Plans what frt_realize would run, without running it or touching memory for it. The plan is
 // addressed until the next frt_plan.
 FRT_API frt_status frt_plan(int32_t n, const frt_ref *outs, int32_t with_pending);
 FRT_API void frt_plan_get(frt_plan_info *out);
 FRT_API frt_status frt_plan_step(int32_t i, frt_step_info *out);
-FRT_API void frt_plan_last(void);  // address the plan that ran last, instead
+FRT_API void frt_plan_last(void); // address the plan that ran last, instead
+// For tests: proves that the addressed plan's steps find in memory what they are to read; NaN in
+// every byte of the arena before each run.
+FRT_API frt_status frt_plan_verify(void);
+FRT_API void frt_poison(int32_t on);
 FRT_API void frt_profile(int32_t on);
-FRT_API void frt_check_finite(int32_t on);   // after every step; names op and recipe line
-FRT_API frt_status frt_backend(const char *name);  // "cpu", "reference"
-FRT_API frt_status frt_set_isa(const char *name);  // "auto", "base", "avx2", "avx512"
+FRT_API void frt_check_finite(int32_t on);        // after every step; names op and recipe line
+FRT_API frt_status frt_backend(const char *name); // "cpu", "reference"
+FRT_API frt_status frt_set_isa(const char *name); // "auto", "base", "avx2", "avx512"
 FRT_API const char *frt_isa(void);
 FRT_API void frt_plans_clear(void);
 FRT_API void frt_plans_limit(int64_t bytes);
@@ -188,8 +200,8 @@ FRT_API void frt_plans_limit(int64_t bytes);
 // animation there is the first frame.
 typedef struct frt_photo {
   int32_t w, h;
-  int32_t orientation, bands, bits;  // as the file has them: EXIF 1..8, channels, bits a channel
-  const char *format;                // "JPEG", "PNG", ... by content, whatever the name says
+  int32_t orientation, bands, bits; // as the file has them: EXIF 1..8, channels, bits a channel
+  const char *format;               // "JPEG", "PNG", ... by content, whatever the name says
   uint8_t *rgb;
 } frt_photo;
 FRT_API frt_status frt_photo_read(const char *path, frt_photo *out);
@@ -199,17 +211,18 @@ FRT_API frt_status frt_photo_resize(const frt_photo *photo, int32_t w, int32_t h
                                     int32_t interpolation, uint8_t *rgb);
 
 typedef enum frt_augment_kind {
-  FRT_AUG_RESIZE = 0,   // size (0: the view's), edge: 0 shortest, 1 longest, 2 both
-  FRT_AUG_CENTER_CROP,  // size (0: the view's)
-  FRT_AUG_CROP,         // random: area lo, hi, ratio lo, hi; then resized to the view's size
-  FRT_AUG_FLIP,         // left to right with probability p
-  FRT_AUG_VFLIP,        // upside down with probability p
-  FRT_AUG_AFFINE,       // degrees lo, hi, translate x, y (fractions), scale lo, hi, shear x lo, hi, y lo, hi
-  FRT_AUG_JITTER,       // brightness lo, hi, contrast lo, hi, saturation lo, hi, hue lo, hi
-  FRT_AUG_GRAYSCALE,    // with probability p
+  FRT_AUG_RESIZE = 0,  // size (0: the view's), edge: 0 shortest, 1 longest, 2 both
+  FRT_AUG_CENTER_CROP, // size (0: the view's)
+  FRT_AUG_CROP,        // random: area lo, hi, ratio lo, hi; then resized to the view's size
+  FRT_AUG_FLIP,        // left to right with probability p
+  FRT_AUG_VFLIP,       // upside down with probability p
+  FRT_AUG_AFFINE, // degrees lo, hi, translate x, y (fractions), scale lo, hi, shear x lo, hi, y lo,
+                  // hi
+  FRT_AUG_JITTER, // brightness lo, hi, contrast lo, hi, saturation lo, hi, hue lo, hi
+  FRT_AUG_GRAYSCALE, // with probability p
 } frt_augment_kind;
 typedef struct frt_augment {
-  int32_t kind, interpolation;  // of what resamples: 0 bilinear, 1 bicubic
+  int32_t kind, interpolation; // of what resamples: 0 bilinear, 1 bicubic
   double param[10];
 } frt_augment;
 // What the network sees of a photo: size x size after the augments, then (v / 255 - mean) / std.
@@ -217,10 +230,12 @@ typedef struct frt_view {
   int32_t size, n_augment;
   const frt_augment *augment;
   float mean[3], std[3];
-  int32_t fill[3];  // 0..255, where the photo ends
-  int32_t shrink;   // 1: a JPEG may be decoded at 1/2, 1/4 or 1/8 where at least as many pixels remain
+  int32_t fill[3]; // 0..255, where the photo ends
+  int32_t
+    shrink; // 1: a JPEG may be decoded at 1/2, 1/4 or 1/8 where at least as many pixels remain
 } frt_view;
-// Random draws depend on (seed, epoch, sample) and the augment's place in the list, on nothing else.
+// Random draws depend on (seed, epoch, sample) and the augment's place in the list, on nothing
+// else.
 FRT_API frt_status frt_view_pixels(const frt_view *view, const frt_photo *photo, int64_t seed,
                                    int64_t epoch, int64_t sample, uint8_t *rgb);
 FRT_API frt_status frt_view_load(const frt_view *view, const char *path, int64_t seed,
@@ -245,54 +260,57 @@ FRT_API int32_t frt_is_folder(const char *path);
 typedef enum frt_on_bad { FRT_BAD_SUBSTITUTE = 0, FRT_BAD_SKIP = 1, FRT_BAD_ERROR = 2 } frt_on_bad;
 typedef struct frt_loader_options {
   int64_t seed, epoch;
-  int32_t batch, shuffle, drop_last;  // drop_last never drops the only batch
-  int32_t start;                      // first batch, from 0
-  int32_t threads, prefetch;          // 0: as many as there are cores; 2 batches ahead
-  int32_t on_bad, label_base;         // label_base is added to every label: 1 for Lua
+  int32_t batch, shuffle, drop_last; // drop_last never drops the only batch
+  int32_t start;                     // first batch, from 0
+  int32_t threads, prefetch;         // 0: as many as there are cores; 2 batches ahead
+  int32_t on_bad, label_base;        // label_base is added to every label: 1 for Lua
 } frt_loader_options;
 typedef struct frt_batch {
-  int32_t n, index, n_columns;  // photos in it, its number from 0
-  float *x;                     // [n, size, size, 3]
-  const int32_t *labels;        // [n_columns, capacity]: column c starts at labels + c * capacity
-  const int32_t *ids;           // [n] places in the manifest, from 0
-  int32_t capacity, n_bad;      // photos of this batch that could not be read
-  double wait_s;                // how long the caller waited for it
+  int32_t n, index, n_columns; // photos in it, its number from 0
+  float *x;                    // [n, size, size, 3]
+  const int32_t *labels;       // [n_columns, capacity]: column c starts at labels + c * capacity
+  const int32_t *ids;          // [n] places in the manifest, from 0
+  int32_t capacity, n_bad;     // photos of this batch that could not be read
+  double wait_s;               // how long the caller waited for it
 } frt_batch;
 typedef struct frt_bad_photo {
   int32_t id, batch;
-  const char *path, *why;  // why: the whole message, the path in it
+  const char *path, *why; // why: the whole message, the path in it
 } frt_bad_photo;
 typedef struct frt_loader frt_loader;
-// The manifest must outlive the loader; the view is copied.
-FRT_API frt_status frt_loader_new(frt_loader **out, const frt_manifest *m, const frt_view *view,
+// The loader keeps the manifest (nothing may be added to it meanwhile) and copies the view.
+FRT_API frt_status frt_loader_new(frt_loader **out, frt_manifest *m, const frt_view *view,
                                   const frt_loader_options *options);
 FRT_API void frt_loader_free(frt_loader *l);
-FRT_API int32_t frt_loader_batches(const frt_loader *l);  // of the whole epoch, from batch 0
+FRT_API int32_t frt_loader_batches(const frt_loader *l); // of the whole epoch, from batch 0
 // The next batch in order; n = 0 after the last. It is valid until the next call. A wait ends with
 // FRT_ESTATE when a signal asks to stop.
 FRT_API frt_status frt_loader_next(frt_loader *l, frt_batch *out);
 FRT_API double frt_loader_wait_s(const frt_loader *l);
-FRT_API int32_t frt_loader_bad_count(const frt_loader *l);  // of the batches handed out so far
+FRT_API int32_t frt_loader_bad_count(const frt_loader *l); // of the batches handed out so far
 FRT_API frt_status frt_loader_bad(const frt_loader *l, int32_t i, frt_bad_photo *out);
 
 // --- files ------------------------------------------------------------------------------------
-// A safetensors file, opened for reading: its header is read and checked, tensors are read on demand.
+// A safetensors file, opened for reading: its header is read and checked, tensors are read on
+// demand.
 typedef struct frt_file frt_file;
 typedef struct frt_file_tensor {
-  const char *name, *dtype;  // dtype as the file has it: "F16"
-  frt_shape shape;           // its dtype is what frt_file_read() gives: F16 and BF16 are read as f32
-  uint64_t offset, bytes;    // in the file's data section
+  const char *name, *dtype; // dtype as the file has it: "F16"
+  frt_shape shape;          // its dtype is what frt_file_read() gives: F16 and BF16 are read as f32
+  uint64_t offset, bytes;   // in the file's data section
 } frt_file_tensor;
 FRT_API frt_status frt_file_open(const char *path, frt_file **out);
 FRT_API void frt_file_close(frt_file *f);
 FRT_API int32_t frt_file_count(const frt_file *f);
-FRT_API frt_status frt_file_tensor_at(const frt_file *f, int32_t i, frt_file_tensor *out);  // by name
-FRT_API int32_t frt_file_find(const frt_file *f, const char *name);  // -1: not there
+FRT_API frt_status frt_file_tensor_at(const frt_file *f, int32_t i,
+                                      frt_file_tensor *out);        // by name
+FRT_API int32_t frt_file_find(const frt_file *f, const char *name); // -1: not there
 FRT_API int32_t frt_file_meta_count(const frt_file *f);
-FRT_API frt_status frt_file_meta(const frt_file *f, int32_t i, const char **key, const char **value);
+FRT_API frt_status frt_file_meta(const frt_file *f, int32_t i, const char **key,
+                                 const char **value);
 FRT_API frt_status frt_file_read(const frt_file *f, int32_t i, void *dst, size_t bytes);
-// Hashes of all tensors (names, types, shapes, bytes) and of the metadata; they do not depend on the order
-// in the file.
+// Hashes of all tensors (names, types, shapes, bytes) and of the metadata; they do not depend on
+// the order in the file.
 FRT_API frt_status frt_file_hash(const frt_file *f, uint64_t *tensors, uint64_t *metadata);
 // Compares with the hash that frt_file_write() stored; a file of other makers has none and passes.
 FRT_API frt_status frt_file_verify(const frt_file *f);
@@ -300,8 +318,9 @@ FRT_API frt_status frt_file_verify(const frt_file *f);
 FRT_API frt_status frt_file_write(const char *path, int32_t n, const char *const *names,
                                   const frt_shape *shapes, const void *const *data, int32_t n_meta,
                                   const char *const *keys, const char *const *values);
-FRT_API frt_status frt_file_replace(const char *path, const void *data, size_t bytes);  // any file, likewise
-FRT_API frt_status frt_make_folders(const char *path);  // with its parents
+FRT_API frt_status frt_file_replace(const char *path, const void *data,
+                                    size_t bytes);     // any file, likewise
+FRT_API frt_status frt_make_folders(const char *path); // with its parents
 // 0 nothing there, 1 file, 2 folder, 3 something else; bytes and changed (seconds) may be NULL.
 FRT_API int32_t frt_path_kind(const char *path, int64_t *bytes, double *changed);
 /* ffi:end */

@@ -182,7 +182,7 @@ local function sushi(cv, r)
 end
 
 -- One dumpling: a half moon lying along `a`, its pleated seam on the outer side.
-local function dumpling(cv, r, u, v, a, size, dough, brown)
+local function dumpling(cv, u, v, a, size, dough, brown)
   cv:shadow(u, v, size, size * 0.6, a, 0.45, 0.08)
   cv:place(u, v, a, size)
   local cut = { 0, 1, 0.25 }
@@ -215,17 +215,18 @@ local function dumplings(cv, r)
     n = r:int(4, 6)
     for i = 1, n do
       local a = i / n * 2 * pi
-      dumpling(cv, r, 0.46 * cos(a), 0.46 * sin(a), a + pi / 2 + r:range(-0.15, 0.15), size * 0.95, dough, brown)
+      dumpling(cv, 0.46 * cos(a), 0.46 * sin(a), a + pi / 2 + r:range(-0.15, 0.15), size * 0.95, dough, brown)
     end
   elseif k < 0.75 then -- a row, leaning on one another
     local columns = r:int(4, 6)
     for i = 1, columns do
-      dumpling(cv, r, (i - (columns + 1) / 2) * 0.25, r:range(-0.05, 0.05) + 0.15, pi / 2 + r:range(-0.12, 0.12), size, dough, brown)
+      local u = (i - (columns + 1) / 2) * 0.25
+      dumpling(cv, u, r:range(0.1, 0.2), pi / 2 + r:range(-0.12, 0.12), size, dough, brown)
     end
   else
     for _ = 1, n do
       local u, v = r:spot(0.5)
-      dumpling(cv, r, u, v, r:range(0, 2 * pi), size, dough, brown)
+      dumpling(cv, u, v, r:range(0, 2 * pi), size, dough, brown)
     end
   end
   if r:chance(0.5) then
@@ -268,7 +269,8 @@ local function curry_rice(cv, r)
   end
   if r:chance(0.3) then
     for _ = 1, 9 do
-      cv:rod(r:range(-0.6, -0.45), side + r:range(-0.1, 0.1), r:range(-0.5, -0.35), side + r:range(-0.1, 0.1), 0.04, ink({ 0.8, 0.2, 0.12 }))
+      local u, v = r:range(-0.6, -0.45), side + r:range(-0.1, 0.1)
+      cv:rod(u, v, u + r:range(0, 0.12), v + r:range(-0.1, 0.1), 0.04, ink({ 0.8, 0.2, 0.12 }))
     end
   end
   if r:chance(0.2) then

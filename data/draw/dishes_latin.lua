@@ -180,7 +180,8 @@ local function churros(cv, r)
     cv:disc(u, v, 0.25, 0.25, 0, ink(shade(cup, 0.6)))
     cv:raise(0.1)
     cv:disc(u, v, 0.26, 0.26, 0, ink(cup, { dome = 0.15 }))
-    cv:disc(u, v, 0.21, 0.21, 0, ink(r:pick { { 0.22, 0.11, 0.06 }, { 0.75, 0.5, 0.2 }, { 0.9, 0.86, 0.76 } }, { gloss = 0.5, dome = -0.2 }))
+    local dip_colour = r:pick { { 0.22, 0.11, 0.06 }, { 0.75, 0.5, 0.2 }, { 0.9, 0.86, 0.76 } }
+    cv:disc(u, v, 0.21, 0.21, 0, ink(dip_colour, { gloss = 0.5, dome = -0.2 }))
     cv:back()
   end
 end

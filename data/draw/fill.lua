@@ -4,8 +4,8 @@ local ffi, bit = require "ffi", require "bit"
 local band = bit.band
 local sqrt, floor, ceil, abs, min, max = math.sqrt, math.floor, math.ceil, math.abs, math.min, math.max
 
-ffi.cdef [[
-typedef struct {
+local shape = ffi.typeof [[
+struct {
   float *px;                        // the picture, RGB
   const float *grain, *patch, *rag; // noise tiles of 256 x 256
   int w, x0, y0, x1, y1;            // row length; the part of the picture to look at, both ends in
@@ -20,10 +20,10 @@ typedef struct {
   double ax, ay, ra, rb;            // rod: its vector and radii
   int n_corners;
   double edges[36];                 // polygon: normal x, normal y, offset
-} foodrt_sample_shape;
+}
 ]]
 
-local fill = { new = ffi.typeof "foodrt_sample_shape" }
+local fill = { new = shape }
 
 -- The part of lo <= t <= hi where k * t + c >= 0.
 local function span(lo, hi, k, c)

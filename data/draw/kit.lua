@@ -65,23 +65,23 @@ end
 --- A board, slate or tray: a rounded rectangle just large enough for radius-1 food.
 function kit.board(cv, r)
   local hu, hv, corner = r:range(0.95, 1.15), r:range(0.72, 0.95), r:range(0.02, 0.25)
-  local k, c = r:u()
-  local look = { noise = 0.05, grain = 2 }
-  if k < 0.5 then
+  local wooden = r:chance(0.5)
+  local c, look
+  if wooden then
     c = r:tint(r:pick { { 0.62, 0.42, 0.24 }, { 0.78, 0.6, 0.4 }, { 0.4, 0.25, 0.15 } }, 0.15)
-    look = { noise = 0.08, grain = 3 }
-  elseif k < 0.75 then
+    look = { noise = 0.08, grain = 3, dome = 0.08 }
+  elseif r:chance(0.5) then
     c = r:tint({ 0.22, 0.23, 0.25 }, 0.25)
-    look = { noise = 0.16, grain = 2 }
+    look = { noise = 0.16, grain = 2, dome = 0.08 }
   else
     c = r:colour(0, 0.7, 0.35, 0.9)
+    look = { noise = 0.05, grain = 2, dome = 0.08 }
   end
   cv:shadow(0, 0, hu, hv, 0, 0.5, 0.08)
   cv:box(0, 0, hu, hv, corner, 0, ink(shade(c, 0.6), {}))
   cv:raise(0.06)
-  look.dome = 0.08
   cv:box(0, 0, hu, hv, corner, 0, ink(c, look))
-  if k < 0.5 then
+  if wooden then
     for _ = 1, r:int(4, 9) do
       local v = r:range(-hv, hv) * 0.9
       cv:rod(-hu * 0.95, v, hu * 0.95, v + r:range(-0.05, 0.05), 0.012, ink(shade(c, 0.75), { alpha = 0.5 }))

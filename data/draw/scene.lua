@@ -96,11 +96,12 @@ end
 local table_names = { "wood", "wood", "plain", "stone", "cloth", "cloth", "tiles", "mat" }
 
 -- The camera's part: light from one side, shadows across, vignette, white balance, exposure,
--- contrast, blur and sensor noise, into bytes.
+-- contrast and sensor noise, into bytes.
 local function develop(cv, r, bytes)
   local w, h, px = cv.w, cv.h, cv.px
-  local warm = r:range(-0.22, 0.26)
-  local green = r:range(-0.05, 0.05)
+  local warm = r:range(-0.28, 0.3)
+  local green = r:range(-0.1, 0.1)
+  local vivid = r:range(0.5, 1.15)
   local exposure = r:range(0.72, 1.4)
   local gr, gg, gb = exposure * (1 + warm), exposure * (1 + green), exposure * (1 - warm)
   local slope = r:range(0, 0.3) / max(w, h)
@@ -124,9 +125,11 @@ local function develop(cv, r, bytes)
       local l = 1 + x * lx + y * ly - vignette * (x * x + y * y) * far
       l = l * (1 - dark * max(0, min(1, (i * nx + j * ny - off) * soft + 0.5)))
       local n = fog * grain[row + band(i + ox, 255)] + haze
-      local vr = ((px[k] * gr * l + n) - 0.45) * contrast + 0.45
-      local vg = ((px[k + 1] * gg * l + n) - 0.45) * contrast + 0.45
-      local vb = ((px[k + 2] * gb * l + n) - 0.45) * contrast + 0.45
+      local pr, pg, pb = px[k], px[k + 1], px[k + 2]
+      local grey = (0.3 * pr + 0.59 * pg + 0.11 * pb) * (1 - vivid)
+      local vr = (((grey + pr * vivid) * gr * l + n) - 0.45) * contrast + 0.45
+      local vg = (((grey + pg * vivid) * gg * l + n) - 0.45) * contrast + 0.45
+      local vb = (((grey + pb * vivid) * gb * l + n) - 0.45) * contrast + 0.45
       bytes[k] = max(0, min(255, vr * 255))
       bytes[k + 1] = max(0, min(255, vg * 255))
       bytes[k + 2] = max(0, min(255, vb * 255))

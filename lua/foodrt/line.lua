@@ -40,6 +40,18 @@ function line.is_user(fn)
   return source ~= false
 end
 
+-- User functions that line.user runs, the innermost last. A tail call in one (return self.fc(x)) erases its
+-- frame; its last line is then where the user was.
+local running, n_running = {}, 0
+
+local function end_line(fn)
+  local info, last = getinfo(fn, "SL"), 0
+  for at in pairs(info.activelines) do
+    if at > last and (at < info.lastlinedefined or info.linedefined == info.lastlinedefined) then last = at end
+  end
+  return source_of[fn], math.max(last, info.linedefined)
+end
+
 --- file and line of the nearest frame outside foodrt, from `level` up; nil when there is none.
 function line.find(level)
   level = level + 1
@@ -47,6 +59,9 @@ function line.find(level)
     local info = getinfo(level, "fl")
     if not info then return nil end
     local fn = info.func
+    if fn == line.user and running[n_running] and line.is_user(running[n_running]) then
+      return end_line(running[n_running])
+    end
     local source = fn and source_of[fn]
     if fn and source == nil then source = classify(fn) end
     if source and info.currentline > 0 then return source, info.currentline end
@@ -81,16 +96,21 @@ function line.call(fn, self, ...)
   return leave(depth, fn(self, ...))
 end
 
+local function leave_user(depth, n, ...)
+  line.depth, n_running = depth, n
+  return ...
+end
+
 --- runs user code from inside library code: its calls have lines of their own again.
 function line.user(fn, self, ...)
-  local depth = line.depth
-  if depth == 0 then return fn(self, ...) end
-  line.depth = 0
-  return leave(depth, fn(self, ...))
+  local depth, n = line.depth, n_running
+  line.depth, n_running = 0, n + 1
+  running[n + 1] = fn
+  return leave_user(depth, n, fn(self, ...))
 end
 
 function line.reset()
-  line.depth = 0
+  line.depth, n_running = 0, 0
 end
 
 return line

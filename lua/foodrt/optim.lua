@@ -5,8 +5,8 @@
 ---
 --- lr and weight_decay are a number, or a table of globs over parameter names: lr = { backbone = 1e-5, fc = 1e-3 }.
 --- Of several globs that cover a name the more particular one counts ("*" is the least).
---- no_decay = "1d" spares one-dimensional parameters (norms, biases) from weight decay: adamw's default for a
---- model, as timm's; sgd and adam decay everything, as PyTorch's; so do groups given as { params = … }.
+--- no_decay = "1d" spares one-dimensional parameters (norms, biases) and ViT's cls_token and pos_embed from weight decay:
+--- adamw's default for a model, as timm's; sgd and adam decay everything, as PyTorch's; so do groups given as { params = … }.
 local lib = require "foodrt.ffi"
 local T, R, rng = require "foodrt.tensor", require "foodrt.tensor.record", require "foodrt.rng"
 local err, opt = require "foodrt.err", require "foodrt.opt"
@@ -54,7 +54,8 @@ end
 
 local function spared(no_decay, name, tensor)
   if no_decay == "none" then return false end
-  if no_decay == "1d" then return tensor:dim() <= 1 or name:find "%.bias$" ~= nil or name == "bias" end
+  local leaf = name:match "[^.]*$"
+  if no_decay == "1d" then return tensor:dim() <= 1 or leaf == "bias" or leaf == "cls_token" or leaf == "pos_embed" end
   for _, g in ipairs(no_decay) do
     if glob.match(g, name) then return true end
   end
@@ -264,11 +265,14 @@ function Optimizer:step(o)
   if o.clip_norm then gscale, norm = optim.clip(given, o.clip_norm) end
   local before = {}
   for i, p in ipairs(params) do before[i] = self.by_tensor[p].t end
-  self:update(params, grads, { lr_scale = o.lr_scale, momentum = o.momentum, gscale = gscale })
-  if norm then norm:keep() end
-  local ok, why = pcall(T.api.realize)
-  if not ok then
+  local ok, why = pcall(function()
+    self:update(params, grads, { lr_scale = o.lr_scale, momentum = o.momentum, gscale = gscale })
+    if norm then norm:keep() end
+    T.api.realize()
+  end)
+  if not ok then  -- the whole step is undone, what of it was recorded too
     for i, p in ipairs(params) do self.by_tensor[p].t = before[i] end
+    T.forget()
     error(why, 0)
   end
   rng.begin(rng.step + 1)
@@ -277,12 +281,16 @@ end
 
 --- frt.optim.clip(grads, max_norm): the factor that brings the gradients' norm down to max_norm, and the norm.
 ---   local gscale, norm = frt.optim.clip(grads, 1.0)
---- in   grads     tensors; max_norm: nil leaves them as they are
+--- in   grads     tensors (false where there is none); max_norm: nil leaves them as they are
 --- out  gscale    f64 [], min(1, max_norm / (norm + 1e-6)); not a number when the norm is not finite, which
 ---                makes the update an error before anything is written
 ---      norm      f32 [], the square root of the sum of all squares
 function optim.clip(grads, max_norm)
-  local norm = T.op("grad_norm", grads, {})
+  local given = {}
+  for i = 1, #grads do
+    if grads[i] then given[#given + 1] = grads[i] end
+  end
+  local norm = T.op("grad_norm", given, {})
   local guard = norm * 0
   if not max_norm then return (guard + 1):to "f64", norm end
   return ((max_norm / (norm + 1e-6)):minimum(1) + guard):to "f64", norm

@@ -351,7 +351,8 @@ function trainer.evaluate(model, data, split, given)
   local o = opt.check(EVALUATE, given)
   local was = model.training
   model:eval()
-  local loader = data:loader(split, { batch = o.batch, threads = o.workers })
+  local loader = data:loader(split, { batch = o.batch, threads = o.workers, shuffle = false, augment = false, drop_last = false,
+    on_bad = data.on_bad == "error" and "error" or "skip" })  -- training photos are measured like others
   local ok, m, reason = pcall(evaluate_batches, model, data, loader, o)
   local bad = loader:bad()
   loader:stop()

@@ -15,7 +15,7 @@ const char *frt_error_last(void)
 
 frt_status frt_error_set(frt_status code, const char *fmt, ...)
 {
-  char text[sizeof last];  // the arguments may point into `last`
+  char text[sizeof last]; // the arguments may point into `last`
   va_list ap;
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
@@ -116,7 +116,15 @@ double frt__clock(void)
 static const struct {
   const char *name;
   size_t size;
-} dtypes[] = {{"f32", 4}, {"f64", 8}, {"i32", 4}, {"bf16", 2}, {"u8", 1}, {"i64", 8}, {"f16", 2}};
+} dtypes[] = {
+  {"f32",  4},
+  {"f64",  8},
+  {"i32",  4},
+  {"bf16", 2},
+  {"u8",   1},
+  {"i64",  8},
+  {"f16",  2}
+};
 
 size_t frt__dtype_size(int32_t dtype)
 {

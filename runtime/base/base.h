@@ -34,17 +34,20 @@ frt_status frt_error_set(frt_status code, const char *fmt, ...)
 // --- memory ---------------------------------------------------------------------------------
 // Small blocks. NULL on failure (no message). frt__alloc_fail(n) makes the n-th allocation from now
 // fail, which is how the specs test every path of "out of memory".
-void *frt__alloc(size_t bytes);                 // uninitialised
-void *frt__zalloc(size_t bytes);                // zeroed
+void *frt__alloc(size_t bytes);  // uninitialised
+void *frt__zalloc(size_t bytes); // zeroed
 void *frt__realloc(void *p, size_t bytes);
 char *frt__strdup(const char *s);
 void frt__free(void *p);
 // Grows *p (capacity *cap elements of `size` bytes) to hold at least n; FRT_ENOMEM with a message.
 frt_status frt__grow(void *p, int32_t *cap, int32_t n, size_t size);
 
-// Big blocks: 64-byte aligned, page backed above 64 KiB, kept in a pool and never returned while the
-// process lives (first-touch page faults are dear on virtual machines). Counted in frt_memory().
+// Big blocks: 64-byte aligned, page backed above 64 KiB, kept in a pool and never returned while
+// the process lives (first-touch page faults are dear on virtual machines). Counted in
+// frt_memory().
 frt_status frt__block_new(void **out, size_t bytes, const char *what);
+// A larger block in place of *p; nobody may count on what it holds. On failure *p is freed and NULL.
+frt_status frt__block_grow(void **p, size_t from, size_t to, const char *what);
 void frt__block_free(void *p, size_t bytes);
 
 // --- randomness -----------------------------------------------------------------------------
@@ -55,13 +58,14 @@ static inline float frt__unit(uint32_t bits)
 {
   return (float)(bits >> 8) * (1.0f / 16777216.0f);
 }
-// Numbers in [0, 1) that depend on the arguments alone, 4 per Philox call; n < 2^34. Number j is word
-// j mod 4 of counter {j / 4, step high, step low, sample} under key {seed low ^ key_lo, seed high ^ key_hi}.
+// Numbers in [0, 1) that depend on the arguments alone, 4 per Philox call; n < 2^34. Number j is
+// word j mod 4 of counter {j / 4, step high, step low, sample} under key {seed low ^ key_lo, seed
+// high ^ key_hi}.
 void frt__uniform(float *out, int64_t n, uint64_t seed, uint32_t key_hi, uint32_t key_lo,
                   uint64_t step, uint32_t sample);
-uint64_t frt__hash(uint64_t seed, const void *data, size_t bytes);  // FNV-1a, then mixed
+uint64_t frt__hash(uint64_t seed, const void *data, size_t bytes); // FNV-1a, then mixed
 
-double frt__clock(void);  // seconds, monotonic
+double frt__clock(void); // seconds, monotonic
 
 // --- shapes ---------------------------------------------------------------------------------
 static inline int64_t frt__numel(const frt_shape *s)

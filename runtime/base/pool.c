@@ -1,5 +1,6 @@
 // pool.c -- big blocks. Freed blocks stay mapped and are handed out again (best fit): on virtual
 // machines the first touch of a page costs more than the work done on it.
+#define _GNU_SOURCE // mremap
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -85,7 +86,8 @@ frt_status frt__block_new(void **out, size_t bytes, const char *what)
   pthread_mutex_lock(&lock);
   if (limit > 0 && live + (int64_t)n > limit) {
     pthread_mutex_unlock(&lock);
-    return frt_error_set(FRT_ENOMEM, "out of memory: %.1f MB for %s (%.1f MB in use, limit %.1f MB)",
+    return frt_error_set(FRT_ENOMEM,
+                         "out of memory: %.1f MB for %s (%.1f MB in use, limit %.1f MB)",
                          (double)bytes / 1e6, what, (double)live / 1e6, (double)limit / 1e6);
   }
   if (n < PAGED) {
@@ -113,6 +115,32 @@ frt_status frt__block_new(void **out, size_t bytes, const char *what)
   pthread_mutex_unlock(&lock);
   FRT_CHECK(p, FRT_ENOMEM, "out of memory: %.1f MB for %s", (double)bytes / 1e6, what);
   *out = p;
+  return FRT_OK;
+}
+
+// Paged blocks move with the pages they have; what they hold is kept or not.
+frt_status frt__block_grow(void **p, size_t from, size_t to, const char *what)
+{
+  size_t old = rounded(from), fresh = rounded(to);
+  if (!*p || old < PAGED || frt__alloc_refused()) {
+    frt__block_free(*p, from);
+    return frt__block_new(p, to, what);
+  }
+  pthread_mutex_lock(&lock);
+  bool fits = limit <= 0 || live - (int64_t)old + (int64_t)fresh <= limit;
+  void *moved = fits ? mremap(*p, old, fresh, MREMAP_MAYMOVE) : MAP_FAILED;
+  if (moved != MAP_FAILED) {
+    live += (int64_t)(fresh - old);
+    mapped += (int64_t)(fresh - old);
+    since_gc += (int64_t)(fresh - old);
+    peak = FRT_MAX(peak, live);
+  }
+  pthread_mutex_unlock(&lock);
+  if (moved == MAP_FAILED) {
+    frt__block_free(*p, from);
+    return frt__block_new(p, to, what);
+  }
+  *p = moved;
   return FRT_OK;
 }
 

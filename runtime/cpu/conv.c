@@ -4,6 +4,10 @@
 #include "cpu/kernels/kernels.h"
 #include "cpu/move.h"
 
+// Rows of a tile, columns a tiled result may have, numbers of a thread's part of bias and
+// activation.
+enum { TILE = 1024, NARROW = 384, PART = 16384 };
+
 typedef enum way { WAY_ONEDNN, WAY_GEMM, WAY_DEPTHWISE } way;
 
 typedef struct conv {
@@ -63,22 +67,22 @@ static frt_dn_conv numbers(const frt_step *s, frt_dn_kind kind)
 // over the layers of EfficientNet-B4 and ResNet-50: oneDNN's sgemm on plain weights is as fast as
 // its 1x1 convolutions on packed ones, within 3 %, where the map is 1 x 1 it is 4 to 10 times
 // faster, and for gradients by weights 10 to 30 %. It loses 8 to 15 % where many channels become
-// fewer, and it takes no activation into its pass.
+// fewer.
 static way choose(const frt_dn_conv *c)
 {
   const int64_t rows = c->n * c->oh * c->ow;
   if (c->groups > 1 && c->groups == c->c && c->groups == c->o) {
-    return c->act <= FRT_ACT_RELU6 ? WAY_DEPTHWISE : WAY_ONEDNN;
+    const bool own = c->act <= FRT_ACT_RELU6 && c->kh <= FRT_DW_MAX_KERNEL &&
+                     c->kw <= FRT_DW_MAX_KERNEL && c->stride[0] <= FRT_DW_MAX_STRIDE &&
+                     c->stride[1] <= FRT_DW_MAX_STRIDE;
+    return own ? WAY_DEPTHWISE : WAY_ONEDNN;
   }
   if (c->groups != 1 || c->kh != 1 || c->kw != 1 || c->stride[0] != 1 || c->stride[1] != 1 ||
       c->pad[0] != 0 || c->pad[1] != 0 || c->pad[2] != 0 || c->pad[3] != 0) {
     return WAY_ONEDNN;
   }
-  if (c->kind == FRT_DN_CONV &&
-      (c->act != FRT_ACT_NONE || (rows >= 1024 && (c->bias || (c->c >= 256 && c->o < c->c))))) {
-    return WAY_ONEDNN;
-  }
-  return WAY_GEMM;
+  const bool narrows = c->kind == FRT_DN_CONV && c->c >= 256 && c->o < c->c && rows >= 1024;
+  return narrows && c->act == FRT_ACT_NONE ? WAY_ONEDNN : WAY_GEMM;
 }
 
 // dw = dy^T x is made as (x^T dy)^T where O > C: sgemm wants the longer side in its inner loop,
@@ -169,36 +173,63 @@ static void run_depthwise(const conv *v, void *const *in, void *const *out, void
   }
 }
 
-// x [rows, C] y [rows, O] w [O, C]: y = x w^T, dx = dy w, dw = dy^T x.
+// y = act(x w^T + bias), x [rows, C], w [O, C]. Narrow results go in tiles, so that bias and
+// activation find them in the cache: each tile is one thread's product.
+static frt_status run_forward(const conv *v, const float *x, const float *w, const float *bias,
+                              float *y)
+{
+  const frt_dn_conv *c = &v->c;
+  const frt_kernels *k = frt__kernels();
+  const int64_t rows = c->n * c->oh * c->ow, n_in = c->c, n_out = c->o;
+  const bool plain = !bias && c->act == FRT_ACT_NONE, tiled = !plain && n_out <= NARROW;
+  const int64_t n_tile = (rows + TILE - 1) / TILE;
+  if (!tiled || n_tile < frt_threads()) {
+    FRT_TRY(frt__dn_sgemm(false, true, rows, n_out, n_in, x, n_in, w, n_in, 0.0f, y, n_out));
+    const int64_t part = FRT_MAX((int64_t)1, PART / n_out);
+#pragma omp parallel for schedule(static) if (rows > part)
+    for (int64_t r = 0; r < (plain ? 0 : rows); r += part) {
+      k->bias_act(y + r * n_out, FRT_MIN(part, rows - r), n_out, bias, (int32_t)c->act);
+    }
+    return FRT_OK;
+  }
+  int32_t failed = 0;
+#pragma omp parallel for schedule(static) reduction(+ : failed)
+  for (int64_t i = 0; i < n_tile; i++) {
+    const int64_t r = i * TILE, m = FRT_MIN(TILE, rows - r);
+    float *tile = y + r * n_out;
+    failed += frt__dn_sgemm(false, true, m, n_out, n_in, x + r * n_in, n_in, w, n_in, 0.0f, tile,
+                            n_out) != FRT_OK;
+    k->bias_act(tile, m, n_out, bias, (int32_t)c->act);
+  }
+  FRT_CHECK(failed == 0, FRT_EDEVICE, "conv2d: oneDNN's matrix product failed");
+  return FRT_OK;
+}
+
+// dx = dy w, dw = dy^T x.
 static frt_status run_gemm(const conv *v, void *const *in, void *const *out, float *scratch)
 {
   const frt_dn_conv *c = &v->c;
   const int64_t rows = c->n * c->oh * c->ow;
   float *y = out[0];
-  switch (c->kind) {
-  case FRT_DN_CONV:
-    for (int64_t i = 0; c->bias && i < rows; i++) {
-      memcpy(y + i * c->o, in[2], sizeof(float) * (size_t)c->o);
-    }
-    return frt__dn_sgemm(false, true, rows, c->o, c->c, in[0], c->c, in[1], c->c,
-                         c->bias ? 1.0f : 0.0f, y, c->o);
-  case FRT_DN_GRAD_INPUT:
-    return frt__dn_sgemm(false, false, rows, c->c, c->o, in[0], c->o, in[1], c->c, 0.0f, y, c->c);
-  default:
-    if (!turned(c)) {
-      return frt__dn_sgemm(true, false, c->o, c->c, rows, in[1], c->o, in[0], c->c, 0.0f, y, c->c);
-    }
-    FRT_TRY(
-      frt__dn_sgemm(true, false, c->c, c->o, rows, in[0], c->c, in[1], c->o, 0.0f, scratch, c->o));
-    frt__move(
-      (frt_move){
-        .ndim = 2, .dim = {c->o, c->c},
-             .from = {1,    c->o},
-             .to = {c->c, 1   }
-    },
-      sizeof(float), scratch, y);
-    return FRT_OK;
+  if (c->kind == FRT_DN_CONV) {
+    return run_forward(v, in[0], in[1], c->bias ? in[2] : NULL, y);
   }
+  if (c->kind == FRT_DN_GRAD_INPUT) {
+    return frt__dn_sgemm(false, false, rows, c->c, c->o, in[0], c->o, in[1], c->c, 0.0f, y, c->c);
+  }
+  if (!turned(c)) {
+    return frt__dn_sgemm(true, false, c->o, c->c, rows, in[1], c->o, in[0], c->c, 0.0f, y, c->c);
+  }
+  FRT_TRY(
+    frt__dn_sgemm(true, false, c->c, c->o, rows, in[0], c->c, in[1], c->o, 0.0f, scratch, c->o));
+  frt__move(
+    (frt_move){
+      .ndim = 2, .dim = {c->o, c->c},
+           .from = {1,    c->o},
+           .to = {c->c, 1   }
+  },
+    sizeof(float), scratch, y);
+  return FRT_OK;
 }
 
 // The packed copy of the weights, made again only when they may have changed.

@@ -13,7 +13,7 @@ static const struct {
   CODE(neg) CODE(exp) CODE(log) CODE(sqrt) CODE(rsqrt) CODE(abs) CODE(sign) CODE(sin) CODE(cos)
     CODE(erf) CODE(tanh) CODE(sigmoid) CODE(relu) CODE(relu6) CODE(silu) CODE(softplus) CODE(floor)
       CODE(expand) CODE(add) CODE(sub) CODE(mul) CODE(div) CODE(pow) CODE(maximum) CODE(minimum)
-        CODE(eq) CODE(lt) CODE(le) CODE(silu_grad) CODE(where)};
+        CODE(eq) CODE(lt) CODE(le) CODE(silu_grad) CODE(relu_grad) CODE(relu6_grad) CODE(where)};
 
 static int32_t code_of(const frt_op *op)
 {
@@ -155,20 +155,25 @@ static bool read_later(const frt_chain_instr *list, int32_t from, int32_t n, int
   }
   return false;
 }
-// mul whose result only the next add reads: one muladd.
+// mul whose result only the next add or sub reads: one instruction.
+static bool pairs_with(const frt_chain *c, const frt_chain_instr *mul, int32_t at)
+{
+  const frt_chain_instr *now = &c->instr[at];
+  bool sum = now->code == FRT_CHAIN_add && (now->a == mul->dst) != (now->b == mul->dst);
+  bool difference = now->code == FRT_CHAIN_sub && now->a == mul->dst && now->b != mul->dst;
+  return mul->code == FRT_CHAIN_mul && mul->store < 0 && (sum || difference) &&
+         (now->dst == mul->dst || !read_later(c->instr, at + 1, c->n_instr, mul->dst));
+}
 static void pair_products(frt_chain *c)
 {
   int32_t n = 0;
   for (int32_t i = 0; i < c->n_instr; i++) {
     frt_chain_instr now = c->instr[i];
-    frt_chain_instr *before = n > 0 ? &c->instr[n - 1] : NULL;
-    bool pairs = before != NULL && now.code == FRT_CHAIN_add && before->code == FRT_CHAIN_mul &&
-                 before->store < 0 && (now.a == before->dst) != (now.b == before->dst) &&
-                 (now.dst == before->dst || !read_later(c->instr, i + 1, c->n_instr, before->dst));
-    if (pairs) {
-      int16_t other = now.a == before->dst ? now.b : now.a;
-      now = (frt_chain_instr){FRT_CHAIN_muladd, before->a, before->b, other, now.dst, now.store};
-      n--;
+    if (n > 0 && pairs_with(c, &c->instr[n - 1], i)) {
+      const frt_chain_instr *mul = &c->instr[--n];
+      int16_t code = now.code == FRT_CHAIN_add ? FRT_CHAIN_muladd : FRT_CHAIN_mulsub;
+      int16_t other = now.a == mul->dst ? now.b : now.a;
+      now = (frt_chain_instr){code, mul->a, mul->b, other, now.dst, now.store};
     }
     c->instr[n++] = now;
   }

@@ -2,6 +2,19 @@
 // row-major order, found again from x.
 #include "cpu/planes.h"
 
+// Where a pixel beats what was the largest so far, for n channels.
+static void take_pixel(const float *restrict x, int64_t n, int32_t pixel, float *restrict top,
+                       int32_t *restrict at)
+{
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) {
+    const float v = x[i], t = top[i];
+    const int32_t more = (v > t) | ((v != v) & (t == t));
+    top[i] = more ? v : t;
+    at[i] = more ? pixel : at[i];
+  }
+}
+
 static void first_largest(const float *map, int64_t width, const frt_block *b, frt_window k,
                           int32_t *at)
 {
@@ -14,12 +27,7 @@ static void first_largest(const float *map, int64_t width, const frt_block *b, f
   for (int64_t py = k.y0; py < k.y1; py++) {
     for (int64_t px = k.x0; px < k.x1; px++) {
       const int32_t pixel = (int32_t)(py * width + px);
-      const float *x = map + pixel * b->step;
-      for (int64_t i = 0; i < b->n; i++) {
-        const bool more = x[i] > top[i] || (x[i] != x[i] && top[i] == top[i]);
-        top[i] = more ? x[i] : top[i];
-        at[i] = more ? pixel : at[i];
-      }
+      take_pixel(map + pixel * b->step, b->n, pixel, top, at);
     }
   }
 }

@@ -74,8 +74,17 @@ typedef struct bytes {
   char *dst;
 } bytes;
 
-static inline __attribute__((always_inline)) void rows(const frt_move *m, size_t size, bytes b,
-                                                       int64_t n_row)
+static inline __attribute__((always_inline)) void row(size_t size, const char *src, int64_t from,
+                                                      char *dst, int64_t to, int64_t n)
+{
+  for (int64_t k = 0; k < n; k++) {
+    memcpy(dst + k * to * (int64_t)size, src + k * from * (int64_t)size, size);
+  }
+}
+
+// The size of an element becomes a constant inside the loops only where it is written out: a
+// parallel region is a function of its own to the compiler.
+static void rows(const frt_move *m, size_t size, bytes b, int64_t n_row)
 {
   const int32_t last = m->ndim - 1;
   const int64_t n = m->dim[last], from = m->from[last], to = m->to[last];
@@ -87,38 +96,86 @@ static inline __attribute__((always_inline)) void rows(const frt_move *m, size_t
     char *dst = b.dst + d * (int64_t)size;
     if (from == 1 && to == 1) {
       memcpy(dst, src, (size_t)n * size);
-      continue;
+    } else if (size == 4) {
+      row(4, src, from, dst, to, n);
+    } else {
+      row(8, src, from, dst, to, n);
     }
-    for (int64_t k = 0; k < n; k++) {
-      memcpy(dst + k * to * (int64_t)size, src + k * from * (int64_t)size, size);
+  }
+}
+
+// Four rows of four numbers, turned. Steps in floats.
+typedef float v4 __attribute__((vector_size(16), aligned(4), may_alias));
+typedef int32_t i4 __attribute__((vector_size(16)));
+static inline void turn4(const float *src, int64_t from, float *dst, int64_t to)
+{
+  const v4 a = *(const v4 *)src, b = *(const v4 *)(src + from);
+  const v4 c = *(const v4 *)(src + 2 * from), d = *(const v4 *)(src + 3 * from);
+  const i4 low = {0, 4, 1, 5}, high = {2, 6, 3, 7}, left = {0, 1, 4, 5}, right = {2, 3, 6, 7};
+  const v4 ab = __builtin_shuffle(a, b, low), cd = __builtin_shuffle(c, d, low);
+  const v4 ef = __builtin_shuffle(a, b, high), gh = __builtin_shuffle(c, d, high);
+  *(v4 *)dst = __builtin_shuffle(ab, cd, left);
+  *(v4 *)(dst + to) = __builtin_shuffle(ab, cd, right);
+  *(v4 *)(dst + 2 * to) = __builtin_shuffle(ef, gh, left);
+  *(v4 *)(dst + 3 * to) = __builtin_shuffle(ef, gh, right);
+}
+
+// dst[r*to + c] = src[r + c*from] for nr rows and nc columns.
+static inline __attribute__((always_inline)) void
+turn(size_t size, const char *src, int64_t from, char *dst, int64_t to, int64_t nr, int64_t nc)
+{
+  int64_t r0 = 0;
+  for (; size == 4 && nc >= 4 && r0 + 4 <= nr; r0 += 4) {
+    int64_t c = 0;
+    for (; c + 4 <= nc; c += 4) {
+      turn4((const float *)src + r0 + c * from, from, (float *)dst + r0 * to + c, to);
+    }
+    for (; c < nc; c++) {
+      for (int64_t r = r0; r < r0 + 4; r++) {
+        ((float *)dst)[r * to + c] = ((const float *)src)[r + c * from];
+      }
+    }
+  }
+  if (nr - r0 < nc) {
+    for (int64_t r = r0; r < nr; r++) {
+      for (int64_t c = 0; c < nc; c++) {
+        memcpy(dst + (r * to + c) * (int64_t)size, src + (r + c * from) * (int64_t)size, size);
+      }
+    }
+    return;
+  }
+  for (int64_t c = 0; c < nc; c++) {
+    for (int64_t r = r0; r < nr; r++) {
+      memcpy(dst + (r * to + c) * (int64_t)size, src + (r + c * from) * (int64_t)size, size);
     }
   }
 }
 
 // Dimension p lies densely in the source, the last one in the destination.
-static inline __attribute__((always_inline)) void transpose(const frt_move *m, size_t size, bytes b,
-                                                            int32_t p, int64_t n_row)
+static void transpose(const frt_move *m, size_t size, bytes b, int32_t p, int64_t n_row)
 {
   const int32_t last = m->ndim - 1;
   const int64_t rows = m->dim[p], cols = m->dim[last], to = m->to[p], from = m->from[last];
-  const int64_t tile_r = (rows + TILE - 1) / TILE, tile_c = (cols + TILE - 1) / TILE;
+  const int64_t tall = cols < TILE ? TILE * TILE / cols : TILE;
+  const int64_t wide = rows < TILE ? TILE * TILE / rows : TILE;
+  const int64_t tile_r = (rows + tall - 1) / tall, tile_c = (cols + wide - 1) / wide;
   const int64_t n_tile = tile_r * tile_c;
 #pragma omp parallel for schedule(static) if (n_row * rows * cols >= SMALL)
   for (int64_t i = 0; i < n_row * n_tile; i++) {
-    int64_t s, d, r0 = i % n_tile / tile_c * TILE, c0 = i % tile_c * TILE;
+    int64_t s, d, r0 = i % n_tile / tile_c * tall, c0 = i % tile_c * wide;
     row_at(m, 1u << last | 1u << p, i / n_tile, &s, &d);
     const char *src = b.src + (s + r0 + c0 * from) * (int64_t)size;
     char *dst = b.dst + (d + r0 * to + c0) * (int64_t)size;
-    const int64_t nr = FRT_MIN(rows - r0, TILE), nc = FRT_MIN(cols - c0, TILE);
-    for (int64_t r = 0; r < nr; r++) {
-      for (int64_t c = 0; c < nc; c++) {
-        memcpy(dst + (r * to + c) * (int64_t)size, src + (r + c * from) * (int64_t)size, size);
-      }
+    const int64_t nr = FRT_MIN(rows - r0, tall), nc = FRT_MIN(cols - c0, wide);
+    if (size == 4) {
+      turn(4, src, from, dst, to, nr, nc);
+    } else {
+      turn(8, src, from, dst, to, nr, nc);
     }
   }
 }
 
-static inline __attribute__((always_inline)) void move(const frt_move *m, size_t size, bytes b)
+static void move(const frt_move *m, size_t size, bytes b)
 {
   const int32_t last = m->ndim - 1;
   int64_t n_row = 1;
@@ -146,10 +203,8 @@ void frt__move(frt_move m, size_t size, const void *src, void *dst)
   simplify(&m);
   if (m.ndim == 1 && m.from[0] == 1 && m.to[0] == 1) {
     frt__copy(src, dst, (size_t)m.dim[0] * size);
-  } else if (size == 4) {
-    move(&m, 4, (bytes){src, dst});
   } else {
-    move(&m, 8, (bytes){src, dst});
+    move(&m, size, (bytes){src, dst});
   }
 }
 

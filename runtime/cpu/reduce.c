@@ -184,28 +184,67 @@ static void one_run(const reduction *r, const float *x, float *y)
 
 // --- columns: the innermost dimension is kept
 // -----------------------------------------------------
+static void take_sums(const float *restrict x, int64_t n, double *restrict a)
+{
+#pragma omp simd
+  for (int64_t c = 0; c < n; c++) {
+    a[c] += (double)x[c];
+  }
+}
+
+static void take_products(const float *restrict x, int64_t n, double *restrict a)
+{
+#pragma omp simd
+  for (int64_t c = 0; c < n; c++) {
+    a[c] *= (double)x[c];
+  }
+}
+
+// Of x * sign: the largest, NaN once there was one.
+static void take_largest(const float *restrict x, int64_t n, float sign, float *restrict a)
+{
+#pragma omp simd
+  for (int64_t c = 0; c < n; c++) {
+    const float v = x[c] * sign, t = a[c];
+    a[c] = (v > t) | (v != v) ? v : t;
+  }
+}
+
+static void column_block(const reduction *r, const float *x, int64_t n, float *y, int64_t step)
+{
+  const bool extreme = r->kind == FRT_REDUCE_MAX || r->kind == FRT_REDUCE_MIN;
+  const float sign = r->kind == FRT_REDUCE_MIN ? -1.0f : 1.0f;
+  double sum[BLOCK];
+  float top[BLOCK];
+  for (int64_t c = 0; c < n; c++) {
+    sum[c] = first_of(r->kind);
+    top[c] = -INFINITY;
+  }
+  for (int64_t k = 0; k < r->n_gone; k++) {
+    int64_t from, none;
+    at(&r->gone, k, &from, &none);
+    if (extreme) {
+      take_largest(x + from, n, sign, top);
+    } else if (r->kind == FRT_REDUCE_PROD) {
+      take_products(x + from, n, sum);
+    } else {
+      take_sums(x + from, n, sum);
+    }
+  }
+  for (int64_t c = 0; c < n; c++) {
+    y[c * step] = extreme ? top[c] * sign : (float)finish(r, sum[c]);
+  }
+}
+
 static void columns(const reduction *r, const float *x, float *y, int64_t step)
 {
   const int64_t n_block = (r->n + BLOCK - 1) / BLOCK;
 #pragma omp parallel for schedule(static) if (r->n_kept * r->n_gone * r->n >= SMALL)
   for (int64_t i = 0; i < r->n_kept * n_block; i++) {
-    int64_t in, out, from, none;
-    double a[BLOCK];
-    const int64_t c0 = i % n_block * BLOCK, n = FRT_MIN(r->n - c0, BLOCK);
+    int64_t in, out;
+    const int64_t c0 = i % n_block * BLOCK;
     at(&r->kept, i / n_block, &in, &out);
-    for (int64_t c = 0; c < n; c++) {
-      a[c] = first_of(r->kind);
-    }
-    for (int64_t k = 0; k < r->n_gone; k++) {
-      at(&r->gone, k, &from, &none);
-      const float *row = x + in + from + c0;
-      for (int64_t c = 0; c < n; c++) {
-        a[c] = take(r->kind, a[c], (double)row[c]);
-      }
-    }
-    for (int64_t c = 0; c < n; c++) {
-      y[out + (c0 + c) * step] = (float)finish(r, a[c]);
-    }
+    column_block(r, x + in + c0, FRT_MIN(r->n - c0, BLOCK), y + out + c0 * step, step);
   }
 }
 
@@ -245,7 +284,7 @@ void frt__reduce_run(const frt_step *s, frt_reduction kind, const float *x, floa
   const bool sums = kind == FRT_REDUCE_SUM || kind == FRT_REDUCE_MEAN;
   if (sums && is_rows(&d, &outer, &rows, &c)) {
     float scale = kind == FRT_REDUCE_MEAN ? (float)(1.0 / (double)rows) : 1.0f;
-    frt__kernels()->reduce_rows(x, outer, rows, c, scale, y, scratch);
+    frt__kernels()->reduce_rows(x, NULL, outer, rows, c, scale, y, scratch);
     return;
   }
   reduction r = {.kind = kind, .n = last >= 0 ? d.dim[last] : 1};
@@ -262,5 +301,22 @@ void frt__reduce_run(const frt_step *s, frt_reduction kind, const float *x, floa
     one_run(&r, x, y);
   } else {
     runs(&r, x, y);
+  }
+}
+
+bool frt__reduce_is_rows(const frt_step *s)
+{
+  int64_t outer, rows, c;
+  dims all = in_memory_order(s), d = merged(&all);
+  return is_rows(&d, &outer, &rows, &c);
+}
+
+void frt__reduce_products(const frt_step *s, const float *a, const float *b, float *y,
+                          void *scratch)
+{
+  int64_t outer, rows, c;
+  dims all = in_memory_order(s), d = merged(&all);
+  if (is_rows(&d, &outer, &rows, &c)) {
+    frt__kernels()->reduce_rows(a, b, outer, rows, c, 1.0f, y, scratch);
   }
 }

@@ -14,3 +14,7 @@ bool frt__reduce_can(const frt_step *s);
 frt_status frt__reduce_plan(frt_step *s); // of sum and mean
 void frt__reduce_run(const frt_step *s, frt_reduction kind, const float *x, float *y,
                      void *scratch);
+// The sum of a * b, both like s->in[0]; frt__reduce_is_rows says whether that is possible.
+bool frt__reduce_is_rows(const frt_step *s);
+void frt__reduce_products(const frt_step *s, const float *a, const float *b, float *y,
+                          void *scratch);

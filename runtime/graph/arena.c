@@ -1,10 +1,11 @@
-// arena.c -- how long every value lives and where its bytes lie: assigned values over their variables,
-// results over operands that die with the step, the rest packed into one arena.
+// arena.c -- how long every value lives and where its bytes lie: assigned values over their
+// variables, results over operands that die with the step, the rest packed into one arena.
 #include <stdlib.h>
 
 #include "plan.h"
 
-// --- where assigned values are written ------------------------------------------------------------
+// --- where assigned values are written
+// ------------------------------------------------------------
 
 // An optimizer's result lies over the variable it updates when this step is that variable's last
 // reader and reads it as the operand the result belongs to.
@@ -66,14 +67,15 @@ frt_status frt__pass_commit(frt_plan_t *p)
       continue;
     }
     int32_t step, target = p->slot[a->slot].value;
-    FRT_TRY(frt__step_new(p, &frt_fused_copy, copy, 1, &a->value, 1, &target, NULL,
-                          (frt_origin){0}, &step));
+    FRT_TRY(frt__step_new(p, &frt_fused_copy, copy, 1, &a->value, 1, &target, NULL, (frt_origin){0},
+                          &step));
     p->step[step].writes = true;
   }
   return FRT_OK;
 }
 
-// --- liveness -----------------------------------------------------------------------------------------
+// --- liveness
+// -----------------------------------------------------------------------------------------
 static void measure(frt_plan_t *p)
 {
   for (int32_t i = 0; i < p->n_step; i++) {
@@ -84,6 +86,9 @@ static void measure(frt_plan_t *p)
         continue;
       }
       frt_pvalue *v = &p->value[frt__root(p, id)];
+      if (v->place == FRT_AT_SLOT && k < s->s.n_in) {
+        p->slot[v->index].read = true;
+      }
       v->first = v->first < 0 ? i : v->first;
       v->last = i;
     }
@@ -114,8 +119,7 @@ static void overlay(frt_plan_t *p)
         }
         int32_t root = frt__root(p, s->in[j]);
         frt_pvalue *x = &p->value[root];
-        if (x->place == FRT_AT_ARENA && x->last == i && root != s->out[k] &&
-            lies_alike(x, y)) {
+        if (x->place == FRT_AT_ARENA && x->last == i && root != s->out[k] && lies_alike(x, y)) {
           x->last = y->last;
           y->place = FRT_AT_ALIAS;
           y->index = root;
@@ -125,10 +129,11 @@ static void overlay(frt_plan_t *p)
   }
 }
 
-// --- offsets ------------------------------------------------------------------------------------------
+// --- offsets
+// ------------------------------------------------------------------------------------------
 typedef struct piece {
   size_t bytes, at;
-  int32_t first, last, value, step;  // a value's bytes, or a step's scratch
+  int32_t first, last, value, step; // a value's bytes, or a step's scratch
 } piece;
 
 static int larger(const void *a, const void *b)
@@ -180,7 +185,7 @@ static size_t pack(piece *pieces, int32_t n, piece **busy)
 
 static size_t line(size_t bytes)
 {
-  return (bytes + 127) / 64 * 64;  // at least one spare vector behind every value
+  return (bytes + 127) / 64 * 64; // at least one spare vector behind every value
 }
 
 frt_status frt__pass_arena(frt_plan_t *p)
@@ -195,8 +200,8 @@ frt_status frt__pass_arena(frt_plan_t *p)
   for (int32_t v = 0; v < p->n_value; v++) {
     const frt_pvalue *x = &p->value[v];
     if (x->place == FRT_AT_ARENA && x->first >= 0) {
-      pieces[n++] = (piece){.bytes = line(x->bytes), .first = x->first, .last = x->last, .value = v,
-                            .step = -1};
+      pieces[n++] = (piece){
+        .bytes = line(x->bytes), .first = x->first, .last = x->last, .value = v, .step = -1};
       p->unshared += line(x->bytes);
     } else if (x->place == FRT_AT_DERIVED) {
       p->derived_bytes += x->bytes;
@@ -204,8 +209,8 @@ frt_status frt__pass_arena(frt_plan_t *p)
   }
   for (int32_t i = 0; i < p->n_step; i++) {
     if (p->step[i].s.scratch > 0) {
-      pieces[n++] = (piece){.bytes = line(p->step[i].s.scratch), .first = i, .last = i, .value = -1,
-                            .step = i};
+      pieces[n++] =
+        (piece){.bytes = line(p->step[i].s.scratch), .first = i, .last = i, .value = -1, .step = i};
     }
   }
   // Two orders; the one with the lower peak is kept.

@@ -1,12 +1,13 @@
 // backend.h -- what the planner asks of a backend, and what a backend's kernels see of a plan.
-// runtime/cpu/x.c holds FRT_KERNEL(x): the CPU's kernel of op x (or of a fused op x of the planner).
+// runtime/cpu/x.c holds FRT_KERNEL(x): the CPU's kernel of op x (or of a fused op x of the
+// planner).
 #pragma once
 #include "graph/op.h"
 
 // How a value's bytes lie.
 typedef enum frt_layout {
-  FRT_PLAIN = 0,          // row-major in the logical order
-  FRT_CHANNELS_LAST = 1,  // 4-D only: row-major as N H W C
+  FRT_PLAIN = 0,         // row-major in the logical order
+  FRT_CHANNELS_LAST = 1, // 4-D only: row-major as N H W C
 } frt_layout;
 
 typedef struct frt_kernel frt_kernel;
@@ -16,32 +17,33 @@ typedef struct frt_step frt_step;
 typedef struct frt_value {
   frt_shape shape;
   uint8_t layout;
-  bool is_var;        // a variable's own bytes (weights): stable between runs but for its version
+  bool is_var; // a variable's own bytes (weights): stable between runs but for its version
 } frt_value;
 
 struct frt_step {
   const frt_op *op;
   const frt_kernel *kernel;
   int32_t n_in, n_out;
-  const frt_value *const *in;   // NULL where absent
+  const frt_value *const *in; // NULL where absent
   const frt_value *const *out;
   const double *attr;
-  const uint64_t *in_version;   // of each input's bytes; 0: may have changed since the last run
-  const void *program;          // elementwise chains: frt_program
-  void *state;                  // the kernel's own (primitives), freed by free()
-  size_t scratch;               // bytes of scratch the kernel wants while it runs
-  const char *note;             // for explain: "fused bias, silu"
+  const uint64_t *in_version; // of each input's bytes; 0: may have changed since the last run
+  const void *program;        // elementwise chains: frt_program
+  void *state;                // the kernel's own (primitives), freed by free()
+  size_t scratch;             // bytes of scratch the kernel wants while it runs
+  const char *note;           // for explain: "fused bias, silu"
 };
 
 struct frt_kernel {
-  const char *name;      // for explain: "onednn", "own"
-  bool channels_last;    // 4-D operands of full rank are wanted (and given) channels-last
-  bool any_layout;       // bytes may lie in any way as long as all 4-D operands agree
-  uint32_t plain_in, plain_out;  // channels_last: operands that stay plain (bit k: weights)
-  bool in_place;         // output 0 may lie over input 0
+  const char *name;             // for explain: "onednn", "own"
+  bool channels_last;           // 4-D operands of full rank are wanted (and given) channels-last
+  bool any_layout;              // bytes may lie in any way as long as all 4-D operands agree
+  uint32_t plain_in, plain_out; // channels_last: operands that stay plain (bit k: weights)
+  bool in_place;                // output 0 may lie over input 0
   // True when the kernel can run this step (shapes, dtypes, attributes).
   bool (*can)(const frt_step *s);
-  // Chooses scratch; may fail. Called once, when the plan is compiled; creates nothing large. Optional.
+  // Chooses scratch; may fail. Called once, when the plan is compiled; creates nothing large.
+  // Optional.
   frt_status (*plan)(frt_step *s);
   // Creates primitives (state). Called once, before the first run. Optional.
   frt_status (*ready)(frt_step *s);
@@ -51,11 +53,11 @@ struct frt_kernel {
 #define FRT_KERNEL(id) const frt_kernel frt_kernel_##id
 
 extern const frt_kernel *const frt_kernel_table[];
-extern const char *const frt_kernel_name[];  // the op each is for
+extern const char *const frt_kernel_name[]; // the op each is for
 extern const int32_t frt_kernel_table_len;
 // Fused ops the planner makes: not recordable, known by these records (graph/fused.c).
 extern const frt_op frt_fused_chain, frt_fused_bn_act, frt_fused_bn_act_grad, frt_fused_layout,
-  frt_fused_copy;
+  frt_fused_copy, frt_fused_mul_sum;
 
 // Post-processing a conv or matrix-product kernel can take into its own pass.
 typedef enum frt_act {
@@ -70,13 +72,13 @@ typedef enum frt_act {
 // An elementwise chain: instructions over registers; registers 0 .. n_in-1 are the step's inputs.
 typedef struct frt_instr {
   const frt_op *op;
-  int16_t a, b, c;   // operand registers, -1 none
-  int16_t dst;       // register; stored to out[store] when store >= 0
+  int16_t a, b, c; // operand registers, -1 none
+  int16_t dst;     // register; stored to out[store] when store >= 0
   int16_t store;
   double attr[2];
 } frt_instr;
 typedef struct frt_program {
   int32_t n_instr, n_reg;
-  frt_shape shape;   // of every result
+  frt_shape shape; // of every result
   frt_instr instr[];
 } frt_program;

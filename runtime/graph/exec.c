@@ -1,4 +1,5 @@
-// exec.c -- realize: find or make the plan, bind its slots, run its steps, hand out what was asked for.
+// exec.c -- realize: find or make the plan, bind its slots, run its steps, hand out what was asked
+// for.
 #include <math.h>
 #include <stdio.h>
 
@@ -8,7 +9,7 @@
 
 frt_plan_t *frt__addressed;
 static frt_plan_t *last_run;
-static int32_t profiling;
+static int32_t profiling, poison;
 // The process's one arena: as large as the largest plan that ran.
 static void *arena;
 static size_t arena_bytes;
@@ -16,6 +17,11 @@ static size_t arena_bytes;
 void frt_profile(int32_t on)
 {
   profiling = on;
+}
+
+void frt_poison(int32_t on)
+{
+  poison = on;
 }
 
 void frt_check_finite(int32_t on)
@@ -42,14 +48,13 @@ static frt_status hold_arena(size_t bytes)
   if (bytes <= arena_bytes) {
     return FRT_OK;
   }
-  frt__block_free(arena, arena_bytes);
-  arena_bytes = 0;
-  FRT_TRY(frt__block_new(&arena, bytes, "the intermediates of a step"));
-  arena_bytes = bytes;
-  return FRT_OK;
+  frt_status status = frt__block_grow(&arena, arena_bytes, bytes, "the intermediates of a step");
+  arena_bytes = status == FRT_OK ? bytes : 0;
+  return status;
 }
 
-// --- before the first run ---------------------------------------------------------------------------
+// --- before the first run
+// ---------------------------------------------------------------------------
 static frt_status make_ready(frt_plan_t *p)
 {
   if (p->ready) {
@@ -65,7 +70,7 @@ static frt_status make_ready(frt_plan_t *p)
     if (s->kernel->ready && !p->step[i].ready) {
       frt_status status = s->kernel->ready(s);
       if (status != FRT_OK) {
-        frt__blame(p->step[i].origin);
+        frt__blame(frt__origin_now(p->step[i].origin));
         return status;
       }
       p->step[i].ready = true;
@@ -89,12 +94,16 @@ static void put_number(void *at, int32_t dtype, double number)
   }
 }
 
-// --- binding ------------------------------------------------------------------------------------------
+// --- binding
+// ------------------------------------------------------------------------------------------
 static frt_status bind_slot(frt_plan_t *p, int32_t v, const frt_binding *b)
 {
   const frt_slot *s = &p->slot[p->value[v].index];
   if (s->kind == FRT_NODE_VAR) {
     frt_var *var = &G.var[b->var];
+    FRT_CHECK(!var->torn || !s->read, FRT_ESTATE,
+              "variable '%s' was torn by an interrupted write: load or write it again",
+              var->name ? var->name : "?");
     FRT_TRY(frt__var_touch(var));
     p->at[v] = var->data;
   } else if (s->kind == FRT_NODE_SCALAR) {
@@ -167,7 +176,8 @@ static uint64_t setup_key(const frt_plan_t *p, const frt_binding *b)
   return h;
 }
 
-// --- running --------------------------------------------------------------------------------------------
+// --- running
+// --------------------------------------------------------------------------------------------
 static frt_status check_finite(const frt_plan_t *p, const frt_pstep *s)
 {
   for (int32_t k = 0; k < s->s.n_out; k++) {
@@ -175,10 +185,11 @@ static frt_status check_finite(const frt_plan_t *p, const frt_pstep *s)
     const float *y = shape && shape->dtype == FRT_F32 ? p->at[s->out[k]] : NULL;
     for (int64_t i = 0, n = y ? frt__numel(shape) : 0; i < n; i++) {
       if (!isfinite(y[i])) {
-        frt__blame(s->origin);
-        return frt_error_set(FRT_EDATA, "%s: output %d %s holds %g%s%s", s->s.op->name, k + 1,
-                             frt__shape_text(shape), y[i], s->origin.scope ? " in " : "",
-                             frt__text(s->origin.scope));
+        frt_origin o = frt__origin_now(s->origin);
+        frt__blame(o);
+        return frt_error_set(
+          FRT_EDATA, "%s: output %d %s holds %g%s%s", s->s.program ? s->s.note : s->s.op->name,
+          k + 1, frt__shape_text(shape), (double)y[i], o.scope ? " in " : "", frt__text(o.scope));
       }
     }
   }
@@ -189,12 +200,12 @@ static frt_status run_step(frt_plan_t *p, int32_t i, bool *writing)
 {
   frt_pstep *s = &p->step[i];
   void **args = p->args + s->args;
-  *writing |= s->writes;
   double start = profiling ? frt__clock() : 0;
   frt_status status =
     s->s.kernel->run(&s->s, args, args + s->s.n_in, (char *)arena + s->scratch_at);
+  *writing |= s->writes && status != FRT_EDATA; // which updates return before they write
   if (status != FRT_OK) {
-    frt__blame(s->origin);
+    frt__blame(frt__origin_now(s->origin));
     return status;
   }
   if (profiling) {
@@ -206,10 +217,14 @@ static frt_status run_step(frt_plan_t *p, int32_t i, bool *writing)
 
 static frt_status run_steps(frt_plan_t *p, const frt_binding *b, bool *writing)
 {
+  if (poison && arena) {
+    memset(arena, 0xff, arena_bytes);
+  }
   uint64_t wanted = p->n_setup > 0 ? setup_key(p, b) : 0;
   bool setup = p->n_setup > 0 && (!p->setup_done || wanted != p->setup_key);
   if (setup) {
     p->setup_version = ++G.clock;
+    p->setup_done = false; // until every step has run: a failure leaves mixed data behind
   }
   for (int32_t i = 0; i < p->n_args; i++) {
     int32_t v = p->arg_value[i];
@@ -234,7 +249,7 @@ static void committed(bool torn)
     v->version = ++G.clock;
     v->leaf = -1;
     v->current.node = -1;
-    v->torn |= torn;
+    v->torn = torn;
   }
   G.n_pending = 0;
 }
@@ -248,11 +263,24 @@ static void take_back(const frt_link *outs, int32_t n)
   }
 }
 
+// A plan serves many recordings; explain speaks of the latest.
+static void relabel(frt_plan_t *p)
+{
+  for (int32_t i = 0; i < p->n_step; i++) {
+    int32_t walk = p->step[i].origin.walk;
+    p->step[i].origin = frt__origin_now(p->step[i].origin);
+    p->step[i].origin.walk = walk;
+  }
+}
+
 static frt_status run_plan(const frt_link *outs, int32_t n, bool *writing)
 {
   frt_plan_t *p;
   frt_binding *b;
   FRT_TRY(frt__plan_compile(n, outs, true, &p, &b));
+  if (profiling) {
+    relabel(p);
+  }
   FRT_TRY(make_ready(p));
   FRT_TRY(hold_arena(p->arena));
   for (int32_t i = 0; i < n; i++) {
@@ -304,6 +332,8 @@ frt_status frt_realize(int32_t n, const frt_ref *outs)
     status = run_plan(links, n_links, &writing);
     if (status == FRT_OK || writing) {
       committed(status != FRT_OK);
+    } else if (status == FRT_ESTATE) {
+      frt_forget_pending();  // what they need is gone for good
     }
   }
   frt__free(links);
@@ -320,6 +350,9 @@ frt_status frt_plan(int32_t n, const frt_ref *outs, int32_t with_pending)
   frt_status status = to_make(n, outs, links, &n_links);
   if (status == FRT_OK) {
     status = frt__plan_compile(n_links, links, with_pending != 0, &frt__addressed, &b);
+    if (status == FRT_OK) {
+      relabel(frt__addressed);
+    }
   }
   frt__free(links);
   return status;
@@ -336,7 +369,8 @@ void frt__plan_gone(const frt_plan_t *p)
   last_run = last_run == p ? NULL : last_run;
 }
 
-// --- reading ----------------------------------------------------------------------------------------------
+// --- reading
+// ----------------------------------------------------------------------------------------------
 static void from_channels_last(const frt_shape *s, const char *src, char *dst, size_t size)
 {
   int64_t n = s->dim[0], c = s->dim[1], hw = s->dim[2] * s->dim[3];
@@ -359,7 +393,7 @@ frt_status frt_read(frt_ref t, void *dst, size_t bytes)
             frt__dtype_name(s->dtype), frt__shape_text(s), frt__bytes(s), bytes);
   if (G.node[l.node]->kind == FRT_NODE_OP && !frt__link_has_value(l)) {
     FRT_TRY(frt_realize(1, &t));
-    FRT_TRY(frt__link(t, &l));  // an assignment may have been carried out
+    FRT_TRY(frt__link(t, &l)); // an assignment may have been carried out
   }
   const frt_node *n = G.node[l.node];
   if (n->kind == FRT_NODE_SCALAR) {

@@ -7,6 +7,7 @@ void frt_plan_get(frt_plan_info *out)
 {
   const frt_plan_t *p = frt__addressed;
   memset(out, 0, sizeof *out);
+  frt__cache_info(out);
   if (!p) {
     return;
   }

@@ -6,12 +6,13 @@
 
 static const struct {
   const frt_op *op, *grad;
+  bool grad_of_output; // grad reads the activation's output, not its input
   frt_act act;
 } acts[] = {
-  {&frt_op_silu,    &frt_op_silu_grad, FRT_ACT_SILU   },
-  {&frt_op_relu,    NULL,              FRT_ACT_RELU   },
-  {&frt_op_relu6,   NULL,              FRT_ACT_RELU6  },
-  {&frt_op_sigmoid, NULL,              FRT_ACT_SIGMOID},
+  {&frt_op_silu,    &frt_op_silu_grad,  false, FRT_ACT_SILU   },
+  {&frt_op_relu,    &frt_op_relu_grad,  true,  FRT_ACT_RELU   },
+  {&frt_op_relu6,   &frt_op_relu6_grad, true,  FRT_ACT_RELU6  },
+  {&frt_op_sigmoid, NULL,               false, FRT_ACT_SIGMOID},
 };
 
 // Readers of every value, as one array indexed by value.
@@ -74,7 +75,8 @@ static int32_t act_of(const frt_op *op)
   return -1;
 }
 
-// --- convolution + activation ---------------------------------------------------------------------
+// --- convolution + activation
+// ---------------------------------------------------------------------
 static void fuse_conv_act(frt_plan_t *p, const readers *r)
 {
   for (int32_t i = 0; i < p->n_node; i++) {
@@ -100,46 +102,42 @@ static void fuse_conv_act(frt_plan_t *p, const readers *r)
   }
 }
 
-// --- batch norm + activation ------------------------------------------------------------------------
-// y = act(bn(x)) with act'(bn(x)) computed again from x in the backward pass: bn(x) is never stored.
-// The gradient of act must be the one node `grad` whose result only batch_norm_grad reads.
+// --- batch norm + activation
+// ------------------------------------------------------------------------ y = act(bn(x)) with
+// act'(bn(x)) computed again from x in the backward pass: bn(x) is never stored. The gradient of
+// act must be the one node `grad` whose result only batch_norm_grad reads.
 static bool bn_pattern(const frt_plan_t *p, const readers *r, int32_t bn, int32_t *act,
                        int32_t *act_grad, int32_t *bn_grad)
 {
   int32_t y = p->node[bn].out[0];
-  if (p->value[y].pinned || p->value[y].uses < 1 || p->value[y].uses > 2 ||
-      p->value[y].v.shape.ndim != 4 || p->value[y].v.shape.dtype != FRT_F32) {
+  *act = *act_grad = *bn_grad = -1;
+  if (p->value[y].pinned || p->value[y].v.shape.ndim != 4 || p->value[y].v.shape.dtype != FRT_F32) {
     return false;
   }
-  *act = *act_grad = *bn_grad = -1;
   for (int32_t k = r->first[y]; k < r->first[y + 1]; k++) {
+    *act = act_of(p->node[r->list[k]].op) >= 0 ? r->list[k] : *act;
+  }
+  int32_t a = *act < 0 ? -1 : act_of(p->node[*act].op);
+  if (a < 0 || acts[a].act == FRT_ACT_SIGMOID) {
+    return false;
+  }
+  // Who else reads bn(x): only the gradient may, and only where it is that of the input.
+  int32_t seen = acts[a].grad_of_output ? p->node[*act].out[0] : y;
+  for (int32_t k = r->first[seen]; k < r->first[seen + 1]; k++) {
     const frt_pnode *n = &p->node[r->list[k]];
-    if (act_of(n->op) >= 0 && *act < 0) {
-      *act = r->list[k];
-    } else if (n->in[0] == y && n->n_in == 2 && *act_grad < 0) {
+    if (n->op != acts[a].grad || n->in[0] != seen || *act_grad >= 0) {
+      continue;
+    }
+    int32_t dy = n->out[0];
+    const frt_pnode *g = p->value[dy].uses == 1 ? &p->node[r->list[r->first[dy]]] : NULL;
+    if (g && !p->value[dy].pinned && g->op == &frt_op_batch_norm_grad && g->in[1] == dy &&
+        g->in[0] == p->node[bn].in[0]) {
       *act_grad = r->list[k];
-    } else {
-      return false;
+      *bn_grad = r->list[r->first[dy]];
     }
   }
-  if (*act < 0) {
-    return false;
-  }
-  int32_t a = act_of(p->node[*act].op);
-  if (*act_grad < 0) {
-    // Without a backward pass any of these will do; with one, somebody else would read bn's output.
-    return acts[a].act != FRT_ACT_SIGMOID;
-  }
-  if (p->node[*act_grad].op != acts[a].grad) {
-    return false;
-  }
-  int32_t dy = p->node[*act_grad].out[0];
-  if (p->value[dy].uses != 1 || p->value[dy].pinned) {
-    return false;
-  }
-  *bn_grad = r->list[r->first[dy]];
-  const frt_pnode *g = &p->node[*bn_grad];
-  return g->op == &frt_op_batch_norm_grad && g->in[1] == dy && g->in[0] == p->node[bn].in[0];
+  int32_t allowed = 1 + (*act_grad >= 0 && !acts[a].grad_of_output);
+  return p->value[y].uses == allowed;
 }
 
 static frt_status fuse_bn_act(frt_plan_t *p, const readers *r)
@@ -156,8 +154,8 @@ static frt_status fuse_bn_act(frt_plan_t *p, const readers *r)
     }
     int32_t kind = acts[act_of(p->node[act].op)].act;
     double attr[3] = {p->node[i].attr[0], p->node[i].attr[1], kind};
-    FRT_TRY(frt__pnode_new(p, &frt_fused_bn_act, 5, p->node[i].in, 5, 3, attr, p->node[i].origin,
-                           &made));
+    FRT_TRY(
+      frt__pnode_new(p, &frt_fused_bn_act, 5, p->node[i].in, 5, 3, attr, p->node[i].origin, &made));
     frt_pnode *f = &p->node[made], *bn = &p->node[i];
     memcpy(f->out, bn->out, sizeof *f->out * 5);
     f->out[0] = p->node[act].out[0];
@@ -180,18 +178,77 @@ static frt_status fuse_bn_act(frt_plan_t *p, const readers *r)
   return FRT_OK;
 }
 
-// --- elementwise chains -------------------------------------------------------------------------------
+// --- sum over the map of a product
+// ------------------------------------------------------------------ The product of two maps that
+// only a sum over height and width (and photos) reads is never stored.
+static void fuse_mul_sum(frt_plan_t *p, const readers *r)
+{
+  enum { MAP = 1 << 2 | 1 << 3, PHOTOS = 1 << 0 };
+  for (int32_t i = 0; i < p->n_node && frt__kernel_named("fused_mul_sum"); i++) {
+    const frt_pnode *m = &p->node[i];
+    if (m->dead || m->op != &frt_op_mul) {
+      continue;
+    }
+    const frt_pvalue *y = &p->value[m->out[0]];
+    const frt_shape *s = &y->v.shape;
+    if (y->uses != 1 || y->pinned || s->ndim != 4 || s->dtype != FRT_F32 || frt__same_bytes(s) ||
+        !frt__shape_equal(s, &p->value[m->in[0]].v.shape) ||
+        !frt__shape_equal(s, &p->value[m->in[1]].v.shape)) {
+      continue;
+    }
+    frt_pnode *sum = &p->node[r->list[r->first[m->out[0]]]];
+    int32_t mask = sum->op == &frt_op_sum ? (int32_t)sum->attr[0] : 0;
+    if (mask != MAP && mask != (MAP | PHOTOS)) {
+      continue;
+    }
+    int32_t made, at = r->list[r->first[m->out[0]]];
+    if (frt__pnode_new(p, &frt_fused_mul_sum, 2, m->in, 1, 2, sum->attr, sum->origin, &made) !=
+        FRT_OK) {
+      return; // the two nodes stay as they are
+    }
+    p->node[made].out[0] = p->node[at].out[0];
+    p->node[made].rank = p->node[at].rank;
+    p->node[at].dead = p->node[i].dead = true;
+  }
+}
+
+// --- elementwise chains
+// -------------------------------------------------------------------------------
 enum { MAX_INSTR = 24, MAX_IN = 12, MAX_OUT = 6 };
 
-// A node may join the chain of a producer when no reader outside the chain comes before it: the whole
-// chain then runs where its last node stood.
+// A node may join the chain of a producer when no reader outside the chain comes before it: the
+// whole chain then runs where its last node stood.
 typedef struct chain {
   int32_t member[MAX_INSTR], n, n_in;
 } chain;
 
+// Asks the chain kernel about a chain of this one op.
+static bool chain_knows(const frt_op *op)
+{
+  static const frt_value number; // f32 []
+  const frt_value *in[3] = {&number, &number, &number}, *out[1] = {&number};
+  const frt_kernel *k = frt__kernel_named("fused_chain");
+  struct {
+    frt_program p;
+    frt_instr one;
+  } program = {
+    .p = {.n_instr = 1, .n_reg = 4}
+  };
+  program.p.instr[0] = (frt_instr){.op = op, .a = 0, .b = 1, .c = 2, .dst = 3, .store = 0};
+  frt_step s = {.op = &frt_fused_chain,
+                .kernel = k,
+                .n_in = 3,
+                .n_out = 1,
+                .in = in,
+                .out = out,
+                .program = &program.p};
+  return op->n_in <= 3 && k->can(&s);
+}
+
 static bool chainable(const frt_plan_t *p, const frt_pnode *n)
 {
-  if (n->dead || !(n->op->flags & FRT_ELEMENTWISE) || n->op == &frt_op_cast || n->n_out != 1) {
+  if (n->dead || !(n->op->flags & FRT_ELEMENTWISE) || n->op == &frt_op_cast || n->n_out != 1 ||
+      !chain_knows(n->op)) {
     return false;
   }
   for (int32_t k = 0; k < n->n_in; k++) {
@@ -237,14 +294,14 @@ static int32_t count_inputs(const frt_plan_t *p, const chain *a, const chain *b,
       }
     }
   }
-  return n_seen;  // counts values made inside as well: a bound, which is what the limit needs
+  return n_seen; // counts values made inside as well: a bound, which is what the limit needs
 }
 
 static void join(frt_plan_t *p, const readers *r, chain *all, int32_t *n_chain, int32_t at)
 {
   frt_pnode *n = &p->node[at];
   int32_t mine = -1;
-  for (int32_t k = 0; k < n->n_in; k++) {
+  for (int32_t k = 0; k < n->n_in && !frt__graph.finite; k++) {
     const frt_pvalue *x = &p->value[n->in[k]];
     int32_t other = x->maker >= 0 && x->place == FRT_AT_ARENA ? p->node[x->maker].chain : -1;
     if (other < 0 || other == mine || p->node[x->maker].derived != n->derived ||
@@ -252,7 +309,8 @@ static void join(frt_plan_t *p, const readers *r, chain *all, int32_t *n_chain, 
       continue;
     }
     chain *o = &all[other], *m = mine >= 0 ? &all[mine] : NULL;
-    if (o->n + (m ? m->n : 1) > MAX_INSTR || count_inputs(p, o, m, at) > MAX_IN + o->n + (m ? m->n : 0) ||
+    if (o->n + (m ? m->n : 1) > MAX_INSTR ||
+        count_inputs(p, o, m, at) > MAX_IN + o->n + (m ? m->n : 0) ||
         !readers_after(p, r, o, other, at)) {
       continue;
     }
@@ -261,7 +319,7 @@ static void join(frt_plan_t *p, const readers *r, chain *all, int32_t *n_chain, 
       n->chain = mine = other;
       continue;
     }
-    for (int32_t i = 0; i < m->n; i++) {  // both chains now run where `at` stands
+    for (int32_t i = 0; i < m->n; i++) { // both chains now run where `at` stands
       o->member[o->n++] = m->member[i];
       p->node[m->member[i]].chain = other;
     }
@@ -307,8 +365,8 @@ static frt_status write_program(frt_plan_t *p, const readers *r, const chain *c,
     const frt_pnode *n = &p->node[c->member[m]];
     for (int32_t k = 0; k < n->n_in; k++) {
       int32_t maker = p->value[n->in[k]].maker;
-      bool inside = maker >= 0 && p->value[n->in[k]].place == FRT_AT_ARENA &&
-                    p->node[maker].chain == id;
+      bool inside =
+        maker >= 0 && p->value[n->in[k]].place == FRT_AT_ARENA && p->node[maker].chain == id;
       bool known = inside;
       for (int32_t i = 0; i < n_in && !known; i++) {
         known = in[i] == n->in[k];
@@ -337,7 +395,7 @@ static frt_status write_program(frt_plan_t *p, const readers *r, const chain *c,
         operand[k] = p->node[c->member[i]].out[0] == n->in[k] ? reg[i] : operand[k];
       }
     }
-    for (int32_t i = 0; i < m; i++) {  // results nobody reads from here on give their register back
+    for (int32_t i = 0; i < m; i++) { // results nobody reads from here on give their register back
       bool needed = reg[i] < 0;
       for (int32_t j = m; j < c->n && !needed; j++) {
         const frt_pnode *user = &p->node[c->member[j]];
@@ -351,8 +409,8 @@ static frt_status write_program(frt_plan_t *p, const readers *r, const chain *c,
       }
     }
     reg[m] = n_free > 0 ? free_reg[--n_free] : (int16_t)top++;
-    *s = (frt_instr){.op = n->op, .a = operand[0], .b = operand[1], .c = operand[2], .dst = reg[m],
-                     .store = -1};
+    *s = (frt_instr){
+      .op = n->op, .a = operand[0], .b = operand[1], .c = operand[2], .dst = reg[m], .store = -1};
     if (read_outside(p, r, id, n->out[0])) {
       s->store = (int16_t)n_out;
       out[n_out++] = n->out[0];
@@ -406,11 +464,17 @@ static frt_status fuse_chains(frt_plan_t *p)
   return status;
 }
 
+// While every step's output is checked each node stays a step of its own, so that the check names
+// the right one.
 frt_status frt__pass_fuse(frt_plan_t *p)
 {
   readers r;
+  if (frt__graph.finite) {
+    return fuse_chains(p);
+  }
   FRT_TRY(find_readers(p, &r));
   fuse_conv_act(p, &r);
+  fuse_mul_sum(p, &r);
   frt_status status = fuse_bn_act(p, &r);
   forget_readers(&r);
   FRT_TRY(status);

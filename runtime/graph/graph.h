@@ -9,9 +9,10 @@ typedef struct frt_link {
 
 typedef enum frt_node_kind { FRT_NODE_OP, FRT_NODE_SCALAR, FRT_NODE_VAR } frt_node_kind;
 
-// Where a node was recorded: interned ids (0: unknown).
+// Where a node was recorded: interned ids (0: unknown). In a plan also which node of the walk it
+// was, from 1: a plan serves many recordings, each with lines of its own.
 typedef struct frt_origin {
-  int32_t source, line, scope;
+  int32_t source, line, scope, walk;
 } frt_origin;
 
 // Bytes of a realized output: owned by the node, plain layout.
@@ -25,44 +26,45 @@ typedef struct frt_result {
 typedef struct frt_node {
   const frt_op *op;
   uint8_t kind;
-  bool dep;             // scratch of the gradient pass: depends on what is asked for
+  bool dep;     // scratch of the gradient pass: depends on what is asked for
+  bool barrier; // likewise: a trainable variable's pending value, a leaf for what is read after it
   int32_t n_in, n_out, n_attr, older;
   frt_link *in;
   frt_shape *shape;
   double *attr;
-  frt_result *value;    // n_out of them; data NULL until realized
+  frt_result *value; // n_out of them; data NULL until realized
   double scalar;
-  int32_t var;          // FRT_NODE_VAR: which variable, at which version
+  int32_t var; // FRT_NODE_VAR: which variable, at which version
   uint64_t version;
   frt_origin origin;
-  uint32_t mark, wanted;  // the last walk that met it; that asks for its gradient
-  int32_t pos;          // its number in that walk
+  uint32_t mark, wanted; // the last walk that met it; that asks for its gradient
+  int32_t pos;           // its number in that walk
 } frt_node;
 
 typedef struct frt_var {
   frt_shape shape;
   uint8_t kind;
   bool used, requires_grad, wrapped, channels_last, torn;
-  bool released;        // freed by its owner; goes when no node reads it
+  bool released; // freed by its owner; goes when no node reads it
   char *name;
-  void *data;           // NULL until first touched
-  uint64_t version;     // unique over all variables and times
+  void *data;       // NULL until first touched
+  uint64_t version; // unique over all variables and times
   uint32_t gen;
-  int32_t leaf;         // node that reads this version, -1
-  frt_link current;     // pending value
+  int32_t leaf;     // node that reads this version, -1
+  frt_link current; // pending value
 } frt_var;
 
 typedef struct frt_graph {
   frt_node **node;
-  uint32_t *gen;        // of each node slot
+  uint32_t *gen; // of each node slot
   int32_t *free_slot;
   int32_t n_node, cap_node, cap_gen, n_free, cap_free, live, newest;
   frt_var *var;
   int32_t n_var, n_unused, cap_var;
-  int32_t *pending;     // variables with a pending value, in record order
+  int32_t *pending; // variables with a pending value, in record order
   int32_t n_pending, cap_pending;
   uint32_t mark;
-  uint64_t clock;       // source of versions
+  uint64_t clock; // source of versions
   frt_origin here;
   // settings, part of every plan's key
   int32_t reference, finite;
@@ -70,7 +72,7 @@ typedef struct frt_graph {
 extern frt_graph frt__graph;
 
 // --- handles ----------------------------------------------------------------------------------
-enum { FRT_OUT_VAR = 4095 };  // the output number that says "a variable"
+enum { FRT_OUT_VAR = 4095 }; // the output number that says "a variable"
 static inline frt_ref frt__pack(int32_t index, uint32_t gen, int32_t out)
 {
   return (frt_ref)((uint64_t)(uint32_t)index | (uint64_t)gen << 22 | (uint64_t)out << 40);
@@ -103,11 +105,11 @@ void frt__var_drop(int32_t var);
 
 // --- origins ----------------------------------------------------------------------------------
 const char *frt__text(int32_t id);
-void frt__blame(frt_origin o);   // what frt_error_line() says from now on
-const char *frt__origin_line(frt_origin o);  // "recipe.lua:17"; ring of static buffers
+void frt__blame(frt_origin o);              // what frt_error_line() says from now on
+const char *frt__origin_line(frt_origin o); // "recipe.lua:17"; ring of static buffers
 
 // The op nodes that `n` links and (with_pending) pending assignments need, oldest first, in *order
-// (owned by the callee, valid until the next call). With stop_at_values realized nodes are leaves and
-// a leaf whose variable has moved on is FRT_ESTATE.
+// (owned by the callee, valid until the next call). With stop_at_values realized nodes are leaves
+// and a leaf whose variable has moved on is FRT_ESTATE.
 frt_status frt__walk_needed(int32_t n, const frt_link *from, bool with_pending, bool stop_at_values,
                             const int32_t **order, int32_t *n_order);

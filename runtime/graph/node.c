@@ -28,7 +28,7 @@ static int32_t intern(const char *text)
       return 0;
     }
     if (n_texts == 0) {
-      texts[n_texts++] = NULL;  // id 0 is "unknown"
+      texts[n_texts++] = NULL; // id 0 is "unknown"
     }
     char *copy = frt__strdup(text);
     if (!copy) {
@@ -172,8 +172,13 @@ static frt_status node_new(const frt_op *op, int32_t n_in, int32_t n_out, int32_
   }
   memset(n, 0, sizeof *n);
   char *tail = (char *)(n + 1);
-  *n = (frt_node){.op = op, .n_in = n_in, .n_out = n_out, .n_attr = n_attr, .var = -1,
-                  .origin = G.here, .older = G.newest};
+  *n = (frt_node){.op = op,
+                  .n_in = n_in,
+                  .n_out = n_out,
+                  .n_attr = n_attr,
+                  .var = -1,
+                  .origin = G.here,
+                  .older = G.newest};
   n->shape = (frt_shape *)tail;
   n->attr = (double *)(tail + outs);
   n->in = (frt_link *)(tail + outs + sizeof(double) * (size_t)n_attr);
@@ -203,7 +208,8 @@ static frt_status check_attrs(const frt_op *op, int32_t n_attr, const double *at
     for (int32_t k = 0; k < FRT_MAX(a->n, 1); k++, at++) {
       FRT_CHECK(at < n_attr, FRT_EARG, "%s: attribute '%s' is missing", op->name, a->name);
       FRT_CHECK(attr[at] >= a->min && attr[at] <= a->max, FRT_EARG,
-                "%s: '%s' must be in [%g, %g], got %g", op->name, a->name, a->min, a->max, attr[at]);
+                "%s: '%s' must be in [%g, %g], got %g", op->name, a->name, a->min, a->max,
+                attr[at]);
     }
   }
   FRT_CHECK(at == n_attr, FRT_EARG, "%s: takes %d attributes, got %d", op->name, at, n_attr);
@@ -218,6 +224,8 @@ frt_status frt__record_links(const frt_op *op, int32_t n_in, const frt_link *in,
   FRT_TRY(check_attrs(op, n_attr, attr));
   int32_t full = FRT_MAX(n_in, op->n_in);
   int32_t made = op->n_out >= 0 ? op->n_out : n_out;
+  FRT_CHECK(made >= 0 && made < FRT_OUT_VAR, FRT_EARG, "%s: at most %d outputs, got %d", op->name,
+            FRT_OUT_VAR - 1, made);
   FRT_TRY(node_new(op, full, made, n_attr, node));
   frt_node *n = G.node[*node];
   const frt_shape *few[16], **xs = few;
@@ -261,7 +269,11 @@ static int32_t attr_total(const frt_op *op)
 static frt_status record(const frt_op *op, int32_t n_in, const frt_ref *in, int32_t n_attr,
                          const double *attr, int32_t n_out, frt_ref *out)
 {
-  frt_link few[16] = {{0, 0}}, *links = few;
+  frt_link few[16] =
+    {
+      {0, 0}
+  },
+           *links = few;
   if (n_in > 16) {
     links = frt__alloc(sizeof *links * (size_t)n_in);
     FRT_CHECK(links, FRT_ENOMEM, "out of memory: recording %s", op->name);
@@ -288,8 +300,8 @@ static frt_status record(const frt_op *op, int32_t n_in, const frt_ref *in, int3
   return FRT_OK;
 }
 
-frt_status frt_record(int32_t op, int32_t n_in, const frt_ref *in, int32_t n_attr, const double *attr,
-                      int32_t n_out, frt_ref *out)
+frt_status frt_record(int32_t op, int32_t n_in, const frt_ref *in, int32_t n_attr,
+                      const double *attr, int32_t n_out, frt_ref *out)
 {
   FRT_CHECK(op >= 0 && op < frt_op_table_len, FRT_EARG, "record: no op number %d", op);
   return record(frt_op_table[op], n_in, in, n_attr, attr, n_out, out);
@@ -304,6 +316,8 @@ frt_status frt__node(const frt_op *op, int32_t n_in, const frt_ref *in, const do
 frt_status frt_scalar(double value, int32_t dtype, frt_ref *out)
 {
   int32_t node = -1;
+  FRT_CHECK(dtype == FRT_F32 || dtype == FRT_F64 || dtype == FRT_I32, FRT_EARG,
+            "scalar: must be f32, f64 or i32, got dtype %d", dtype);
   FRT_TRY(node_new(NULL, 0, 1, 0, &node));
   frt_node *n = G.node[node];
   n->kind = FRT_NODE_SCALAR;
@@ -363,7 +377,8 @@ static void node_free(int32_t index)
   G.live--;
 }
 
-// --- walks ----------------------------------------------------------------------------------------
+// --- walks
+// ----------------------------------------------------------------------------------------
 static int32_t *order;
 static int32_t n_order, cap_order;
 
@@ -404,7 +419,11 @@ frt_status frt__walk_needed(int32_t n, const frt_link *from, bool with_pending, 
     mark_link(from[i], &open, stop_at_values);
   }
   for (int32_t i = 0; with_pending && i < G.n_pending; i++) {
-    mark_link(G.var[G.pending[i]].current, &open, stop_at_values);
+    frt_link value = G.var[G.pending[i]].current;
+    if (stop_at_values) {
+      FRT_TRY(check_fresh(G.node[value.node], value));
+    }
+    mark_link(value, &open, stop_at_values);
   }
   FRT_TRY(frt__grow(&order, &cap_order, G.live, sizeof *order));
   for (int32_t at = G.newest; at >= 0 && open > 0; at = G.node[at]->older) {

@@ -72,12 +72,13 @@ void frt__walk_start(frt_walk *w, const frt_call *c)
   memcpy(full.dim, y->dim, sizeof full.dim);
   // Dimensions that every operand walks through without a jump become one.
   *w = (frt_walk){.n = frt__numel(y)};
+  int32_t before = 0; // the last dimension that counts: those of size 1 have no steps to compare
   for (int32_t d = 0; d < full.ndim; d++) {
     int32_t at = w->ndim;
     if (full.dim[d] == 1) {
       continue;
     }
-    if (at > 0 && continues(&full, n_in, d - 1, d)) {
+    if (at > 0 && continues(&full, n_in, before, d)) {
       at--;
       w->dim[at] *= full.dim[d];
     } else {
@@ -87,5 +88,6 @@ void frt__walk_start(frt_walk *w, const frt_call *c)
     for (int32_t k = 0; k < n_in; k++) {
       w->step[k][at] = full.step[k][d];
     }
+    before = d;
   }
 }

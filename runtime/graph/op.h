@@ -1,9 +1,9 @@
-// op.h -- what an op is: shape inference, plain-C reference, gradient, test cases. One file per op in
-// runtime/ops; the file's name is the op's name everywhere.
+// op.h -- what an op is: shape inference, plain-C reference, gradient, test cases. One file per op
+// in runtime/ops; the file's name is the op's name everywhere.
 //
-// The file is compiled twice. `real` is float in the first and double in the second, whose forward()
-// judges gradients; FRT_OP names the record accordingly. Memory in a reference is row-major in the
-// logical order, dense; the planner sees to that.
+// The file is compiled twice. `real` is float in the first and double in the second, whose
+// forward() judges gradients; FRT_OP names the record accordingly. Memory in a reference is
+// row-major in the logical order, dense; the planner sees to that.
 #pragma once
 #include <math.h>
 
@@ -22,11 +22,11 @@ typedef FRT_REAL real;
 typedef struct frt_op frt_op;
 
 enum {
-  FRT_ELEMENTWISE = 1,  // y[i] from the broadcast inputs at i; the CPU backend chains these
-  FRT_RANDOM = 2,       // draws numbers: never merged with a twin, never moved out of the step
-  FRT_VIEW = 4,         // the same bytes under another shape (reshape)
-  FRT_NO_GRAD = 8,      // gradient is zero by definition (comparisons, argmax)
-  FRT_UPDATE = 16,      // an optimizer's step: see `update`
+  FRT_ELEMENTWISE = 1, // y[i] from the broadcast inputs at i; the CPU backend chains these
+  FRT_RANDOM = 2,      // draws numbers: never merged with a twin, never moved out of the step
+  FRT_VIEW = 4,        // the same bytes under another shape (reshape)
+  FRT_NO_GRAD = 8,     // gradient is zero by definition (comparisons, argmax)
+  FRT_UPDATE = 16,     // an optimizer's step: see `update`
 };
 
 // Shapes in, shapes out.
@@ -41,7 +41,7 @@ typedef struct frt_infer {
 typedef struct frt_call {
   int32_t n_in, n_out;
   const frt_shape *const *xs;
-  const void *const *x;  // NULL where an optional input is absent
+  const void *const *x; // NULL where an optional input is absent
   const frt_shape *const *ys;
   void *const *y;
   const double *attr;
@@ -59,18 +59,19 @@ typedef struct frt_grad_call {
 
 struct frt_op {
   const char *name, *doc;
-  int32_t n_in, n_out;  // n_in counts optional ones; -1: as many as given
-  int32_t n_optional;   // how many of the last inputs may be absent (0)
+  int32_t n_in, n_out; // n_in counts optional ones; -1: as many as given
+  int32_t n_optional;  // how many of the last inputs may be absent (0)
   int32_t flags;
   int32_t n_attr, n_case;
   const frt_attr *attr;
   const frt_case *cases;
   frt_status (*infer)(const frt_infer *c);
   frt_status (*forward)(const frt_call *c);
-  frt_status (*grad)(const frt_grad_call *c);  // NULL: no gradient
-  double (*flops)(const frt_infer *c);         // NULL: one per output element
-  // FRT_UPDATE: after `first` scalars the inputs come in groups of `in` (parameter, gradient, state ...)
-  // and the outputs in groups of in - 1 (parameter, state ...), which may lie over their inputs.
+  frt_status (*grad)(const frt_grad_call *c); // NULL: no gradient
+  double (*flops)(const frt_infer *c);        // NULL: one per output element
+  // FRT_UPDATE: after `first` scalars the inputs come in groups of `in` (parameter, gradient, state
+  // ...) and the outputs in groups of in - 1 (parameter, state ...), which may lie over their
+  // inputs.
   struct {
     int32_t first, in;
   } update;
@@ -79,7 +80,7 @@ struct frt_op {
 extern const frt_op *const frt_op_table[], *const frt_op_table64[];
 extern const int32_t frt_op_table_len;
 #ifndef FRT_NO_OP_LIST
-#include "op_list.h"  // generated: extern const frt_op frt_op_<name> for every op
+#include "op_list.h" // generated: extern const frt_op frt_op_<name> for every op
 #endif
 
 // --- for infer ------------------------------------------------------------------------------
@@ -98,11 +99,11 @@ static inline frt_status frt__infer_same(const frt_infer *c)
 // --- for grad: recording from C ---------------------------------------------------------------
 frt_status frt__node(const frt_op *op, int32_t n_in, const frt_ref *in, const double *attr,
                      int32_t n_out, frt_ref *out);
-frt_status frt__g1(const frt_op *op, frt_ref a, frt_ref *out);             // no attributes: defaults
+frt_status frt__g1(const frt_op *op, frt_ref a, frt_ref *out); // no attributes: defaults
 frt_status frt__g2(const frt_op *op, frt_ref a, frt_ref b, frt_ref *out);
 frt_status frt__g3(const frt_op *op, frt_ref a, frt_ref b, frt_ref c, frt_ref *out);
-frt_status frt__gs(double value, frt_ref like, frt_ref *out);              // a scalar of like's dtype
-frt_status frt__g_scale(frt_ref a, double factor, frt_ref *out);           // a * factor
+frt_status frt__gs(double value, frt_ref like, frt_ref *out);    // a scalar of like's dtype
+frt_status frt__g_scale(frt_ref a, double factor, frt_ref *out); // a * factor
 // Sums `g` over what broadcasting added, so that it has the shape `to`. The usual last line of an
 // elementwise grad().
 frt_status frt__g_unbroadcast(frt_ref g, const frt_shape *to, frt_ref *out);
@@ -112,7 +113,7 @@ const frt_shape *frt__ref_shape(frt_ref t);
 // --- for elementwise references ---------------------------------------------------------------
 // Steps of each operand for each output dimension (0 where it is broadcast), outermost first.
 typedef struct frt_walk {
-  int64_t n;                                     // output elements
+  int64_t n; // output elements
   int32_t ndim;
   int64_t dim[FRT_MAX_DIM], step[8][FRT_MAX_DIM];
 } frt_walk;

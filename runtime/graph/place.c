@@ -22,9 +22,12 @@ frt_status frt__step_new(frt_plan_t *p, const frt_op *op, const frt_kernel *kern
   FRT_CHECK(ids, FRT_ENOMEM, "out of memory: planning %s", op->name);
   memcpy(ids, in, sizeof *ids * (size_t)n_in);
   memcpy(ids + n_in, out, sizeof *ids * (size_t)n_out);
-  p->step[p->n_step] = (frt_pstep){.s = {.op = op, .kernel = kernel, .n_in = n_in, .n_out = n_out,
-                                         .attr = attr},
-                                   .in = ids, .out = ids + n_in, .origin = origin};
+  p->step[p->n_step] = (frt_pstep){
+    .s = {.op = op, .kernel = kernel, .n_in = n_in, .n_out = n_out, .attr = attr},
+    .in = ids,
+    .out = ids + n_in,
+    .origin = origin
+  };
   *step = p->n_step++;
   return FRT_OK;
 }
@@ -104,8 +107,14 @@ static frt_status kernel_can(const frt_plan_t *p, const frt_pnode *n, const frt_
                                          input ? k->plain_in : k->plain_out, common);
     }
   }
-  frt_step s = {.op = n->op, .kernel = k, .n_in = n->n_in, .n_out = n->n_out, .in = refs,
-                .out = refs + n->n_in, .attr = n->attr, .program = n->program};
+  frt_step s = {.op = n->op,
+                .kernel = k,
+                .n_in = n->n_in,
+                .n_out = n->n_out,
+                .in = refs,
+                .out = refs + n->n_in,
+                .attr = n->attr,
+                .program = n->program};
   *can = !k->can || k->can(&s);
   frt__free(values);
   return FRT_OK;
@@ -171,9 +180,8 @@ static frt_status place_node(frt_plan_t *p, int32_t at)
   bool derived = is_derived(p, n);
   for (int32_t i = 0; i < n->n_out; i++) {
     frt_pvalue *v = &p->value[n->out[i]];
-    v->v.layout = (uint8_t)(chain && v->v.shape.ndim == 4
-                              ? common
-                              : wanted(k, v, i, k->plain_out, common));
+    v->v.layout =
+      (uint8_t)(chain && v->v.shape.ndim == 4 ? common : wanted(k, v, i, k->plain_out, common));
     v->place = derived ? FRT_AT_DERIVED : FRT_AT_ARENA;
   }
   int32_t step;

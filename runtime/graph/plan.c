@@ -1,5 +1,5 @@
-// plan.c -- from recorded nodes to a plan: the canonical key, the cache, and the plan's own graph that
-// the passes rewrite.
+// plan.c -- from recorded nodes to a plan: the canonical key, the cache, and the plan's own graph
+// that the passes rewrite.
 #include "plan.h"
 
 #include <stdlib.h>
@@ -7,8 +7,8 @@
 #define G frt__graph
 
 // --- the key: the graph's structure as words --------------------------------------------------
-// Variables, scalars and realized outputs are slots numbered in order of first use; their values are
-// not part of it.
+// Variables, scalars and realized outputs are slots numbered in order of first use; their values
+// are not part of it.
 static uint64_t *key;
 static int32_t n_key, cap_key;
 static frt_binding *bindings;
@@ -104,11 +104,12 @@ static frt_status write_key(int32_t n, const frt_link *outs, bool with_pending,
   n_key = n_slots = 0;
   FRT_TRY(put((uint64_t)(G.reference << 1 | G.finite) << 32 | (uint64_t)frt_threads()));
   FRT_TRY(put(frt__hash(0, frt_isa(), strlen(frt_isa()))));
-  // A node that both has a value and is computed again (another output) keeps its place in the order.
+  // A node that both has a value and is computed again (another output) keeps its place in the
+  // order.
   for (int32_t p = 0; p < n_order; p++) {
     G.node[order[p]]->pos = p;
   }
-  G.mark++;  // leaves of this key carry the new mark
+  G.mark++; // leaves of this key carry the new mark
   for (int32_t p = 0; p < n_order; p++) {
     const frt_node *node = G.node[order[p]];
     FRT_TRY(put((uint64_t)(uintptr_t)node->op));
@@ -180,9 +181,14 @@ void frt__plan_free(frt_plan_t *p)
 frt_status frt__value_new(frt_plan_t *p, const frt_shape *shape, int32_t *out)
 {
   FRT_TRY(frt__grow(&p->value, &p->cap_value, p->n_value + 1, sizeof *p->value));
-  p->value[p->n_value] = (frt_pvalue){.v = {.shape = *shape}, .place = FRT_AT_ARENA, .index = -1,
-                                      .bytes = frt__bytes(shape), .maker = -1, .first = -1,
-                                      .last = -1, .other = -1};
+  p->value[p->n_value] = (frt_pvalue){.v = {.shape = *shape},
+                                      .place = FRT_AT_ARENA,
+                                      .index = -1,
+                                      .bytes = frt__bytes(shape),
+                                      .maker = -1,
+                                      .first = -1,
+                                      .last = -1,
+                                      .other = -1};
   *out = p->n_value++;
   return FRT_OK;
 }
@@ -211,9 +217,16 @@ frt_status frt__pnode_new(frt_plan_t *p, const frt_op *op, int32_t n_in, const i
   for (int32_t k = 0; k < n_out; k++) {
     ids[n_in + k] = -1;
   }
-  p->node[p->n_node] = (frt_pnode){.op = op, .n_in = n_in, .n_out = n_out, .n_attr = n_attr,
-                                   .in = ids, .out = ids + n_in, .attr = attrs, .origin = origin,
-                                   .chain = -1, .rank = (int64_t)p->n_node * 16,
+  p->node[p->n_node] = (frt_pnode){.op = op,
+                                   .n_in = n_in,
+                                   .n_out = n_out,
+                                   .n_attr = n_attr,
+                                   .in = ids,
+                                   .out = ids + n_in,
+                                   .attr = attrs,
+                                   .origin = origin,
+                                   .chain = -1,
+                                   .rank = (int64_t)p->n_node * 16,
                                    .serial = p->n_node};
   *out = p->n_node++;
   return FRT_OK;
@@ -293,7 +306,8 @@ void frt__count_uses(frt_plan_t *p)
   }
 }
 
-// --- import ---------------------------------------------------------------------------------------
+// --- import
+// ---------------------------------------------------------------------------------------
 static frt_status slot_value(frt_plan_t *p, int32_t slot, int32_t *value)
 {
   frt_slot *s = &p->slot[slot];
@@ -334,7 +348,9 @@ static frt_status import_nodes(frt_plan_t *p, const int32_t *order, int32_t n_or
       FRT_TRY(import_link(p, n->in[i], first, &in[i]));
     }
     int32_t made;
-    FRT_TRY(frt__pnode_new(p, n->op, n->n_in, in, n->n_out, n->n_attr, n->attr, n->origin, &made));
+    frt_origin origin = n->origin;
+    origin.walk = pos + 1;
+    FRT_TRY(frt__pnode_new(p, n->op, n->n_in, in, n->n_out, n->n_attr, n->attr, origin, &made));
     for (int32_t k = 0; k < n->n_out; k++) {
       FRT_TRY(frt__value_new(p, &n->shape[k], &p->node[made].out[k]));
       p->value[p->node[made].out[k]].maker = made;
@@ -376,14 +392,32 @@ static frt_status import(frt_plan_t *p, int32_t n, const frt_link *outs, bool wi
   return FRT_OK;
 }
 
-// --- the cache --------------------------------------------------------------------------------------
+const int32_t *frt__walk;
+int32_t frt__n_walk;
+
+frt_origin frt__origin_now(frt_origin o)
+{
+  return o.walk > 0 && o.walk <= frt__n_walk ? G.node[frt__walk[o.walk - 1]]->origin : o;
+}
+
+// --- the cache
+// --------------------------------------------------------------------------------------
 static frt_plan_t *plans;
-static int64_t cache_limit = (int64_t)512 << 20;
+static int64_t cache_limit = (int64_t)512 << 20, compiled;
 
 static int64_t plan_weight(const frt_plan_t *p)
 {
-  return (int64_t)(p->derived_bytes + p->key_bytes + sizeof *p +
-                   (size_t)p->n_step * 600 + (size_t)p->n_value * sizeof *p->value);
+  return (int64_t)(p->derived_bytes + p->key_bytes + sizeof *p + (size_t)p->n_step * 600 +
+                   (size_t)p->n_value * sizeof *p->value);
+}
+
+void frt__cache_info(frt_plan_info *out)
+{
+  out->compiled = compiled;
+  for (const frt_plan_t *p = plans; p; p = p->next) {
+    out->cached++;
+    out->cache += plan_weight(p);
+  }
 }
 
 void frt_plans_limit(int64_t bytes)
@@ -450,6 +484,8 @@ frt_status frt__plan_compile(int32_t n, const frt_link *outs, bool with_pending,
   FRT_TRY(frt__walk_needed(n, outs, with_pending, true, &order, &n_order));
   FRT_TRY(write_key(n, outs, with_pending, order, n_order));
   *bind = bindings;
+  frt__walk = order;
+  frt__n_walk = n_order;
   uint64_t hash = frt__hash(1, key, sizeof *key * (size_t)n_key);
   if ((*plan = lookup(hash))) {
     return FRT_OK;
@@ -472,6 +508,7 @@ frt_status frt__plan_compile(int32_t n, const frt_link *outs, bool with_pending,
   }
   p->next = plans;
   plans = *plan = p;
+  compiled++;
   trim();
   return FRT_OK;
 }

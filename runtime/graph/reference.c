@@ -1,5 +1,5 @@
-// reference.c -- runs an op's plain-C forward() as a step of a plan: the judge of every backend, and
-// the fallback of the CPU backend where it has no kernel.
+// reference.c -- runs an op's plain-C forward() as a step of a plan: the judge of every backend,
+// and the fallback of the CPU backend where it has no kernel.
 #include "backend.h"
 
 typedef struct refcall {
@@ -18,8 +18,8 @@ static frt_status ready(frt_step *s)
   for (int32_t k = 0; k < s->n_out; k++) {
     r->shape[s->n_in + k] = &s->out[k]->shape;
   }
-  r->c = (frt_call){.n_in = s->n_in, .n_out = s->n_out, .xs = r->shape, .ys = r->shape + s->n_in,
-                    .attr = s->attr};
+  r->c = (frt_call){
+    .n_in = s->n_in, .n_out = s->n_out, .xs = r->shape, .ys = r->shape + s->n_in, .attr = s->attr};
   int32_t made = s->n_out > 0 ? s->out[0]->shape.dtype : FRT_F32;
   int32_t read = s->n_in > 0 && s->in[0] ? s->in[0]->shape.dtype : FRT_F32;
   bool wide = made == FRT_F64 || (!frt__is_real(made) && read == FRT_F64);

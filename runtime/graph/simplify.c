@@ -1,8 +1,9 @@
-// simplify.c -- the first passes over a plan's graph: identities and twins go, batch norm at evaluation
-// folds into the convolution before it.
+// simplify.c -- the first passes over a plan's graph: identities and twins go, batch norm at
+// evaluation folds into the convolution before it.
 #include "plan.h"
 
-// --- identities and twins -------------------------------------------------------------------------
+// --- identities and twins
+// -------------------------------------------------------------------------
 static bool is_identity(const frt_plan_t *p, const frt_pnode *n)
 {
   if (n->op == &frt_op_detach) {
@@ -83,10 +84,11 @@ static frt_status merge(frt_plan_t *p)
   return FRT_OK;
 }
 
-// --- batch norm at evaluation, into the convolution before it ----------------------------------------
+// --- batch norm at evaluation, into the convolution before it
+// ----------------------------------------
 //     bn(conv(x, w) + c) = conv(x, w * s) + (c - mean) * s + beta,   s = gamma / sqrt(var + eps)
-// The new weight is made of variables alone: where none of them is assigned in this plan it is derived
-// data, computed again only when one of them moves.
+// The new weight is made of variables alone: where none of them is assigned in this plan it is
+// derived data, computed again only when one of them moves.
 typedef struct folder {
   frt_plan_t *p;
   int64_t rank;
@@ -113,7 +115,9 @@ static frt_status emit(folder *f, const frt_op *op, int32_t a, int32_t b, const 
 
 static frt_status fold(frt_plan_t *p, int32_t bn, int32_t conv)
 {
-  folder f = {p, p->node[conv].rank - 1, p->node[bn].origin};
+  // The convolution moves to where batch norm stood: its parameters may be made in between.
+  p->node[conv].rank = p->node[bn].rank;
+  folder f = {p, p->node[bn].rank - 1, p->node[bn].origin};
   const int32_t *in = p->node[bn].in;
   int32_t gamma = in[1], beta = in[2], mean = in[3], var = in[4];
   int32_t w = p->node[conv].in[1], bias = p->node[conv].in[2];
@@ -169,5 +173,5 @@ static frt_status fold_batch_norm(frt_plan_t *p)
 frt_status frt__pass_simplify(frt_plan_t *p)
 {
   FRT_TRY(merge(p));
-  return frt__graph.reference ? FRT_OK : fold_batch_norm(p);
+  return frt__graph.reference || frt__graph.finite ? FRT_OK : fold_batch_norm(p);
 }

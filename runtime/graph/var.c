@@ -18,13 +18,16 @@ static frt_status var_new(const frt_shape *shape, int32_t kind, const char *name
 {
   FRT_CHECK(shape->ndim >= 0 && shape->ndim <= FRT_MAX_DIM, FRT_ESHAPE,
             "tensor: must have at most %d dimensions, got %d", FRT_MAX_DIM, shape->ndim);
+  FRT_CHECK(shape->dtype >= FRT_F32 && shape->dtype <= FRT_F16, FRT_EARG, "tensor: no dtype %d",
+            shape->dtype);
   double total = 1;
   for (int32_t i = 0; i < shape->ndim; i++) {
     FRT_CHECK(shape->dim[i] > 0, FRT_ESHAPE, "tensor: dimensions must be positive, got %s",
               frt__shape_text(shape));
     total *= (double)shape->dim[i];
   }
-  FRT_CHECK(total < 1e15, FRT_ENOMEM, "out of memory: a tensor of shape %s", frt__shape_text(shape));
+  FRT_CHECK(total < 1e15, FRT_ENOMEM, "out of memory: a tensor of shape %s",
+            frt__shape_text(shape));
   int32_t at = G.n_unused > 0 ? 0 : G.n_var;
   while (at < G.n_var && G.var[at].used) {
     at++;
@@ -37,9 +40,16 @@ static frt_status var_new(const frt_shape *shape, int32_t kind, const char *name
     return frt_error_set(FRT_ENOMEM, "out of memory: variable '%s'", name);
   }
   gen = (gen + 1) & 0x3ffff;
-  G.var[at] = (frt_var){.shape = *shape, .kind = (uint8_t)kind, .used = true, .name = copy,
-                        .gen = gen + (gen == 0), .version = ++G.clock, .leaf = -1,
-                        .current = {-1, 0}};
+  G.var[at] = (frt_var){
+    .shape = *shape,
+    .kind = (uint8_t)kind,
+    .used = true,
+    .name = copy,
+    .gen = gen + (gen == 0),
+    .version = ++G.clock,
+    .leaf = -1,
+    .current = {-1, 0}
+  };
   G.n_unused -= at < G.n_var;
   G.n_var = FRT_MAX(G.n_var, at + 1);
   *index = at;
@@ -89,8 +99,7 @@ void frt__var_drop(int32_t at)
   frt_var *v = &G.var[at];
   for (int32_t i = 0; i < G.n_pending; i++) {
     if (G.pending[i] == at) {
-      memmove(&G.pending[i], &G.pending[i + 1],
-              sizeof *G.pending * (size_t)(G.n_pending - i - 1));
+      memmove(&G.pending[i], &G.pending[i + 1], sizeof *G.pending * (size_t)(G.n_pending - i - 1));
       G.n_pending--;
       break;
     }
@@ -100,7 +109,10 @@ void frt__var_drop(int32_t at)
   }
   frt__free(v->name);
   G.n_unused++;
-  *v = (frt_var){.gen = v->gen, .leaf = -1, .current = {-1, 0}, .version = ++G.clock};
+  *v = (frt_var){
+    .gen = v->gen, .leaf = -1, .current = {-1, 0},
+            .version = ++G.clock
+  };
 }
 
 void frt_var_free(frt_ref var)
@@ -110,7 +122,7 @@ void frt_var_free(frt_ref var)
     return;
   }
   if (G.var[at].leaf >= 0) {
-    G.var[at].released = true;  // recorded nodes may read it: the sweep that frees them drops it
+    G.var[at].released = true; // recorded nodes may read it: the sweep that frees them drops it
   } else {
     frt__var_drop(at);
   }
@@ -151,7 +163,7 @@ frt_status frt_assign(frt_ref var, frt_ref value)
             frt__shape_text(s));
   FRT_CHECK(!v->wrapped, FRT_EARG, "assign: the tensor's data is borrowed");
   if (v->current.node < 0) {
-    G.pending[G.n_pending++] = at;  // room was made when the variable was
+    G.pending[G.n_pending++] = at; // room was made when the variable was
   }
   v->current = l;
   return FRT_OK;

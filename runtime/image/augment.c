@@ -240,8 +240,8 @@ static span span_of(double scale, double shift, int32_t n, double lo, double hi)
 static frt_status render_upright(frt__scratch *s, const geometry *g, int32_t n, frt__rect part,
                                  const frt__pixels *px, const int32_t colour[3])
 {
-  span x = span_of(g->m[0], g->m[2], n, part.x, part.x + part.w);
-  span y = span_of(g->m[4], g->m[5], n, part.y, part.y + part.h);
+  span x = span_of(g->m[0], g->m[2], n, g->clip.x0, g->clip.x1);
+  span y = span_of(g->m[4], g->m[5], n, g->clip.y0, g->clip.y1);
   if (x.last - x.first < n || y.last - y.first < n) {
     fill(s->view.p, (int64_t)n * n, colour);
   }
@@ -291,6 +291,8 @@ static frt_status render_turned(frt__scratch *s, const geometry *g, int32_t n, f
     w.src = s->small.p;
   }
   double qx = (double)w.w / px->w, qy = (double)w.h / px->h;
+  w.inside = (frt__box){(g->clip.x0 - part.x) * qx, (g->clip.y0 - part.y) * qy,
+                        (g->clip.x1 - part.x) * qx, (g->clip.y1 - part.y) * qy};
   const double *m = g->m;
   const double moved[6] = {m[0] * qx, m[1] * qx, (m[2] - part.x) * qx,
                            m[3] * qy, m[4] * qy, (m[5] - part.y) * qy};
@@ -373,13 +375,30 @@ typedef struct choice {
   const frt__key *key;
   geometry g;
   frt__rect part;
-  bool shrunk;
+  int32_t shrink;
 } choice;
+
+// The geometry on a photo decoded at 1/k: w x h pixels, the last of which (in the file's order) may
+// lie partly beyond the photo.
+static void shrink_geometry(geometry *g, const frt__header *h, double k)
+{
+  double x = h->mirror_x ? h->w - g->pw / k : 0, y = h->mirror_y ? h->h - g->ph / k : 0;
+  for (int32_t i = 0; i < 6; i++) {
+    g->m[i] /= k;
+  }
+  g->m[2] += x;
+  g->m[5] += y;
+  g->clip =
+    (frt__box){g->clip.x0 / k + x, g->clip.y0 / k + y, g->clip.x1 / k + x, g->clip.y1 / k + y};
+  g->pw = h->w, g->ph = h->h;
+}
 
 static frt_status choose(void *ctx, const frt__header *h, frt__rect *part, int32_t *shrink)
 {
   choice *c = ctx;
-  if (!c->shrunk) {
+  if (c->shrink > 1) {
+    shrink_geometry(&c->g, h, c->shrink);
+  } else {
     c->g = geometry_of(c->view, c->key, h->w, h->h);
     double finest = fmin(density_x(&c->g), density_y(&c->g));
     if (c->view->shrink && h->is_jpeg) {
@@ -387,16 +406,7 @@ static frt_status choose(void *ctx, const frt__header *h, frt__rect *part, int32
         *shrink *= 2;
       }
     }
-    c->shrunk = *shrink > 1;
-  } else {
-    geometry *g = &c->g;
-    double x = h->w / g->pw, y = h->h / g->ph;
-    for (int32_t i = 0; i < 3; i++) {
-      g->m[i] *= x;
-      g->m[3 + i] *= y;
-    }
-    g->clip = (frt__box){g->clip.x0 * x, g->clip.y0 * y, g->clip.x1 * x, g->clip.y1 * y};
-    g->pw = h->w, g->ph = h->h;
+    c->shrink = *shrink;
   }
   *part = c->part = part_of(&c->g);
   return FRT_OK;

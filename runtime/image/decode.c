@@ -310,6 +310,9 @@ static frt_status decode_opened(const frt__vips_api *v, job *j, VipsImage **im)
   h->bits = bits_of((*im)->BandFmt);
   h->orientation = v->image_get_orientation(*im);
   h->orientation = h->orientation < 1 || h->orientation > 8 ? 1 : h->orientation;
+  const int8_t(*f)[3] = upright[h->orientation];
+  h->mirror_x = f[0][1] + f[1][1] < 0;
+  h->mirror_y = f[0][2] + f[1][2] < 0;
   FRT_TRY(check_size(j, (*im)->Xsize, (*im)->Ysize));
   take_size(j, *im);
   frt__rect part;

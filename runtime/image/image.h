@@ -38,6 +38,7 @@ typedef struct frt__header {
   int32_t w, h, orientation, bands, bits;
   const char *format;
   bool is_jpeg;
+  bool mirror_x, mirror_y; // upright x (y) counts from the file's right or lower edge
 } frt__header;
 // Says which part to decode, in oriented pixels of the image shrunk by *shrink (1, 2, 4, 8; only a
 // JPEG may say more than 1): it is called again with the shrunk size when it asks for more than 1.
@@ -78,6 +79,7 @@ frt_status frt__resample(frt__scratch *s, const frt__resize *r);
 typedef struct frt__warp {
   const uint8_t *src;
   int32_t w, h;
+  frt__box inside;
   double m[6];
   uint8_t *dst;
   int32_t ow, oh;
@@ -117,5 +119,6 @@ frt_status frt__view_check(const frt_view *view);
 frt_status frt__view_decode(frt__scratch *s, const frt_view *view, const char *path,
                             const frt__key *key);
 
+frt_manifest *frt__manifest_keep(frt_manifest *m); // one more frt_manifest_free is due
 int32_t frt__manifest_columns(const frt_manifest *m);
 bool frt__alloc_refused(void); // base: one of frt_alloc_fail's failures is due

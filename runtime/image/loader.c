@@ -34,7 +34,7 @@ typedef struct slot {
 } slot;
 
 struct frt_loader {
-  const frt_manifest *manifest;
+  frt_manifest *manifest;
   frt_view view;
   frt_augment *augment;
   frt_loader_options opt;
@@ -269,14 +269,14 @@ static frt_status fill_loader(frt_loader *l, const frt_view *view)
   return start_threads(l, l->opt.threads ? l->opt.threads : cores());
 }
 
-frt_status frt_loader_new(frt_loader **out, const frt_manifest *m, const frt_view *view,
+frt_status frt_loader_new(frt_loader **out, frt_manifest *m, const frt_view *view,
                           const frt_loader_options *options)
 {
   *out = NULL;
   FRT_TRY(check(m, view, options));
   frt_loader *l = frt__zalloc(sizeof *l);
   FRT_CHECK(l, FRT_ENOMEM, "out of memory: the loader");
-  l->manifest = m;
+  l->manifest = frt__manifest_keep(m);
   l->view = *view;
   l->opt = *options;
   frt_status status = fill_loader(l, view);
@@ -326,6 +326,7 @@ void frt_loader_free(frt_loader *l)
   for (int32_t i = 0; i < l->n_seen; i++) {
     frt__free(l->seen[i]);
   }
+  frt_manifest_free(l->manifest);
   frt__free(l->seen);
   frt__free(l->seen_batch);
   frt__free(l->slots);

@@ -15,6 +15,7 @@ struct frt_manifest {
   int64_t *path;  // where it starts in the pool
   int32_t *label; // [n, n_columns]
   int32_t n, n_columns, cap_path, cap_label;
+  int32_t refs; // the owner and every loader that reads it
 };
 
 frt_status frt_manifest_new(frt_manifest **out, int32_t n_columns)
@@ -25,13 +26,14 @@ frt_status frt_manifest_new(frt_manifest **out, int32_t n_columns)
   frt_manifest *m = frt__zalloc(sizeof *m);
   FRT_CHECK(m, FRT_ENOMEM, "out of memory: a list of photos");
   m->n_columns = n_columns;
+  m->refs = 1;
   *out = m;
   return FRT_OK;
 }
 
 void frt_manifest_free(frt_manifest *m)
 {
-  if (m) {
+  if (m && --m->refs == 0) {
     frt__free(m->pool);
     frt__free(m->path);
     frt__free(m->label);
@@ -65,6 +67,12 @@ frt_status frt_manifest_add(frt_manifest *m, const char *path, const int32_t *la
 int32_t frt_manifest_count(const frt_manifest *m)
 {
   return m->n;
+}
+
+frt_manifest *frt__manifest_keep(frt_manifest *m)
+{
+  m->refs++;
+  return m;
 }
 
 int32_t frt__manifest_columns(const frt_manifest *m)

@@ -168,16 +168,19 @@ frt_status frt_photo_resize(const frt_photo *photo, int32_t w, int32_t h, int32_
 
 void frt__warp_bilinear(const frt__warp *w)
 {
+  frt__box in = w->inside;
   for (int32_t y = 0; y < w->oh; y++) {
     uint8_t *dst = w->dst + (size_t)y * (size_t)w->ow * 3;
     double u0 = w->m[1] * (y + 0.5) + w->m[2] + 0.5 * w->m[0];
     double v0 = w->m[4] * (y + 0.5) + w->m[5] + 0.5 * w->m[3];
     for (int32_t x = 0; x < w->ow; x++, dst += 3) {
       double u = u0 + w->m[0] * x, v = v0 + w->m[3] * x;
-      if (!(u >= 0 && v >= 0 && u < w->w && v < w->h)) {
+      if (!(u >= in.x0 && v >= in.y0 && u < in.x1 && v < in.y1)) {
         memcpy(dst, w->fill, 3);
         continue;
       }
+      u = u < 0 ? 0 : u > w->w ? w->w : u;
+      v = v < 0 ? 0 : v > w->h ? w->h : v;
       // u + 0.5 is never negative: truncation is floor.
       int32_t iu = (int32_t)(u + 0.5) - 1, iv = (int32_t)(v + 0.5) - 1;
       float fu = (float)(u - 0.5 - iu), fv = (float)(v - 0.5 - iv);

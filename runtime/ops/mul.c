@@ -9,7 +9,7 @@
 #include "ops/elementwise.h"
 
 FRT_BINARY_CASES("nn");
-FRT_BINARY(mul, (a) * b)
+FRT_BINARY(mul, a *b)
 
 static frt_status grad(const frt_grad_call *c)
 {

@@ -1,9 +1,9 @@
 -- The CPU's convolutions beyond the small cases the op declares: every way conv.c chooses (matrix product, own
 -- depthwise, oneDNN) at sizes with full and ragged vectors, against the plain-C reference.
 local O = require "spec.support.op_case"
+local agree = require "spec.support.agree"
 local frt = require "foodrt"
 local C = require("foodrt.ffi").C
-local ops = O.ops()
 
 -- name, N, C, H, W, K, kernel, stride, padding, dilation, groups
 local SHAPES = {
@@ -11,6 +11,7 @@ local SHAPES = {
   { "1x1, few weights and many pixels", 1, 16, 80, 60, 24, 1, 1, 0, 1, 1 },
   { "1x1, more outputs than inputs and many pixels", 2, 16, 40, 33, 40, 1, 1, 0, 1, 1 },
   { "1x1, 256 channels to fewer", 2, 256, 24, 23, 40, 1, 1, 0, 1, 1 },
+  { "1x1, many tiles of pixels", 3, 24, 40, 33, 40, 1, 1, 0, 1, 1 },
   { "1x1 on a 1x1 map", 8, 96, 1, 1, 4, 1, 1, 0, 1, 1 },
   { "1x1, stride 2", 2, 24, 13, 11, 40, 1, 2, 0, 1, 1 },
   { "3x3, channels that fill no vector", 2, 17, 13, 11, 23, 3, 1, 1, 1, 1 },
@@ -24,18 +25,6 @@ local SHAPES = {
 
 local function dims(...)
   return { dims = { ... }, fill = "n" }
-end
-
--- 1e-5 of the largest number: sums of up to a thousand products in float, in another order.
-local function agree(op, inputs, attr)
-  local filled = O.fill({ inputs = inputs }, O.F32)
-  local got, want = O.run(ops[op], filled, attr, "cpu")[1], O.run(ops[op], filled, attr, "reference")[1]
-  assert.same(want.dims, got.dims)
-  local largest, off = 0, 0
-  for k, v in ipairs(want.data) do
-    largest, off = math.max(largest, math.abs(v)), math.max(off, math.abs(v - got.data[k]))
-  end
-  assert.is_true(off <= 1e-5 * largest, ("%s: off by %g of %g"):format(op, off, largest))
 end
 
 describe("convolution on the CPU", function()
@@ -98,6 +87,20 @@ describe("convolution in a plan", function()
     it("takes bias and " .. act .. " into its pass", function()
       both(function()
         local y = x:conv2d(w, b, { padding = 1 })
+        return (y[act](y))
+      end)
+    end)
+  end
+
+  local photo, point, shift = var({ 2, 16, 40, 31 }, 4), var({ 24, 16, 1, 1 }, 5), var({ 24 }, 6)
+  for _, act in ipairs { "silu", "relu", "relu6", "sigmoid" } do
+    it("applies bias and " .. act .. " to a matrix product's tiles", function()
+      both(function()
+        local y = photo:conv2d(point, shift)
+        return (y[act](y))
+      end)
+      both(function()
+        local y = photo:mean({ 3, 4 }, { keepdim = true }):conv2d(point, shift)
         return (y[act](y))
       end)
     end)

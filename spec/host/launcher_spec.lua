@@ -99,7 +99,8 @@ describe("the launcher", function()
     stub_apt("ninja-build libvips-dev", 0)
     local status, _, err, calls = with_stub(dir .. "/foodrt")
     assert.equal(3, status)
-    assert.matches("^foodrt: installing these Debian packages and what they need %(first use only%): ninja%-build libvips%-dev\n", err)
+    assert.matches("^foodrt: installing these Debian packages and what they need "
+      .. "%(first use only, some minutes%): ninja%-build libvips%-dev\n", err)
     assert.matches("^sudo env DEBIAN_FRONTEND=noninteractive apt%-get [^\n]*install %-y %-%-no%-install%-recommends "
       .. "ninja%-build libvips%-dev\napt%-get noninteractive [^\n]*install [^\n]*\ncmake %-%-preset release", calls)
   end)

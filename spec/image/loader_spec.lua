@@ -198,6 +198,14 @@ describe("the loader", function()
     assert.equal(before, tonumber(memory.live))
   end)
 
+  it("outlives the manifest it was made from", function()
+    local m = manifest_of(dir .. "/train", { "ant", "bee" })
+    made[#made] = nil
+    local loader = open(m, TRAIN, { threads = 2 })
+    C.frt_manifest_free(m)
+    assert.equal(5, #all(loader))
+  end)
+
   it("says what it can't do", function()
     local function why(o, m) local _, message = open(m or manifest, {}, o) return message end
     assert.equal("data: batch must be 1 to 65536, got 0", why { batch = 0 })

@@ -1,29 +1,10 @@
 -- efficientnet: keys against timm's, logits and gradient norms against PyTorch in float64 with weights that follow from the
 -- parameters' names (spec/fixtures).
 local frt = require "foodrt"
-local fill = dofile "spec/fixtures/fill.lua"
-local golden = dofile "spec/fixtures/efficientnet.lua"
+local golden = dofile "spec/support/golden.lua"
+local goldens = dofile "spec/fixtures/efficientnet.lua"
 local keys = dofile "spec/fixtures/timm_keys.lua"
-local R = require "foodrt.tensor.record"
-
-local function numbers(t)
-  local buf, _, n = R.read(t)
-  return buf, n
-end
-
-local function norm(t)
-  local buf, n = numbers(t)
-  local s = 0
-  for i = 0, n - 1 do s = s + buf[i] * buf[i] end
-  return math.sqrt(s)
-end
-
-local function key_text(model)
-  local dict, order = model:state_dict()
-  local lines = {}
-  for i, name in ipairs(order) do lines[i] = name .. " " .. table.concat(dict[name].shape, ",") .. "\n" end
-  return table.concat(lines), #order
-end
+local fill, numbers, key_text = golden.fill, golden.numbers, golden.key_text
 
 describe("the fill rule", function()
   it("starts conv_stem.weight with 0.46950936, as in Python", function()
@@ -57,49 +38,21 @@ describe("timm's keys", function()
       assert.equal(want[i], line)
     end
   end)
-  for _, name in ipairs { "efficientnet_b0", "efficientnet_b4", "efficientnet_b5", "tf_efficientnet_b4", "efficientnet_lite0",
-    "tf_efficientnet_lite0" } do
-    it(("of %s: %d, with their shapes"):format(name, keys[name].n), function()
-      local text, n = key_text(frt.models[name] {}:build { values = false })
-      assert.equal(keys[name].n, n)
-      assert.equal(keys[name].hash, ("%016x"):format(fill.fnv1a64(text)))
-    end)
-  end
-  it("gives timm's number of parameters for other sizes", function()
-    for name, n in pairs { efficientnet_b1 = 7794184, efficientnet_b2 = 9109994, efficientnet_b3 = 12233232,
-      efficientnet_lite1 = 5416680, efficientnet_lite4 = 13006568 } do
-      assert.equal(n, frt.models[name] {}:build({ values = false }):count(), name)
+  for name, want in pairs(keys) do
+    if name:find "efficientnet_" then
+      it(("of %s: %d, with their shapes, and %d parameters"):format(name, want.n, want.parameters), function()
+        assert.equal(want.parameters, golden.check_keys(name, want):count())
+      end)
     end
-  end)
+  end
 end)
 
 -- measured for fp32 against float64 in PyTorch itself: 1.4e-5 in training, 7e-5 in evaluation
-local function check_logits(y, want, l2, classes)
-  local got, n = numbers(y)
-  local largest, worst, square = 0, 0, 0
-  for i, row in ipairs(want) do
-    for j, v in ipairs(row) do
-      largest = math.max(largest, math.abs(v))
-      worst = math.max(worst, math.abs(got[(i - 1) * classes + j - 1] - v))
-    end
-  end
-  for i = 0, n - 1 do square = square + got[i] * got[i] end
-  assert.is_true(worst / largest < 3e-4, ("worst %g of %g"):format(worst, largest))
-  assert.near(1, math.sqrt(square) / l2, 2e-4)
-end
-
 describe("logits", function()
   for _, key in ipairs { "efficientnet_b0", "efficientnet_b4", "tf_efficientnet_lite0@96" } do
-    local g = golden[key]
+    local g = goldens[key]
     it(("of %s at %d: norm %.4f in training, then %.4f in evaluation"):format(key, g.size, g.train_l2, g.eval_l2), function()
-      local m = frt.models[key:match "^[^@]+"] {}:build { values = false }
-      fill.model(m)
-      m:apply(function(part)
-        if part.kind == "BatchNorm2d" then part.momentum = 1 end
-      end)
-      check_logits(m(fill.photos("input", 3, g.size)), g.train, g.train_l2, 1000)
-      m:eval()
-      check_logits(m(fill.photos("input2", 2, g.size)), g.eval, g.eval_l2, 1000)
+      golden.check_modes(key:match "^[^@]+", g, 3e-4)
     end)
   end
 end)
@@ -111,27 +64,38 @@ describe("gradients of one training step", function()
     { "tf_efficientnet_lite0", "tf_efficientnet_lite0@64/train", 5e-3 } }
   for _, case in ipairs(cases) do
     local name, key, tolerance = unpack(case)
-    local g = golden[key]
+    local g = goldens[key]
+    g.size = g.size or 64
     it(("of %s: loss %.4f, norm %.4f, and batch statistics"):format(name, g.loss, g.grad_l2_total), function()
-      local m = frt.models[name] {}:build { values = false }
-      fill.model(m)
-      local labels = {}
-      for i, v in ipairs(g.targets) do labels[i] = v + 1 end
-      local loss = frt.loss.cross_entropy {}(m(fill.photos("input", 4, 64)), frt.tensor(labels, { dtype = "i32" }))
-      loss:backward()
-      assert.near(g.loss, loss:item(), 1e-5)
-      local parameters, buffers, square = {}, {}, 0
-      for k, t in m:named_parameters() do parameters[k] = t end
-      for k, t in m:named_buffers() do buffers[k] = t end
-      for _, e in ipairs(g.grad_l2) do
-        local l2 = norm(parameters[e[1]].grad)
-        square = square + l2 * l2
-        assert.near(e[2], l2, tolerance * e[2] + 1e-4 * g.grad_l2_total, e[1])
-      end
-      assert.near(1, math.sqrt(square) / g.grad_l2_total, 1e-3)
-      for _, e in ipairs(g.bn_after) do assert.near(1, norm(buffers[e[1]]) / e[2], 1e-5) end
+      golden.check_step(name, g, tolerance)
     end)
   end
+end)
+
+describe("initial values", function()
+  local function moments(t)
+    local buf, n = numbers(t)
+    local sum, square, largest = 0, 0, 0
+    for i = 0, n - 1 do
+      sum, square, largest = sum + buf[i], square + buf[i] * buf[i], math.max(largest, math.abs(buf[i]))
+    end
+    return sum / n, math.sqrt(square / n), largest
+  end
+  it("are timm's: convolutions N(0, 2/fan_out), the classifier U(-1/sqrt(classes)), norms 1 and 0", function()
+    local m = frt.models.efficientnet_b0 { classes = 100 }:build { seed = 17 }
+    local mean, deviation = moments(m.conv_head.weight)
+    assert.near(0, mean, 2e-4)
+    assert.near(math.sqrt(2 / 1280), deviation, 2e-4)
+    local _, depthwise = moments(m.blocks[7][1].conv_dw.weight)
+    assert.near(math.sqrt(2 / 9), depthwise, 0.01)
+    local _, spread, largest = moments(m.classifier.weight)
+    assert.near(0.1 / math.sqrt(3), spread, 1e-3)
+    assert.is_true(largest <= 0.1)
+    assert.equal(0, select(3, moments(m.classifier.bias)))
+    assert.equal(1, (moments(m.bn1.weight)))
+    assert.equal(0, (moments(m.bn1.running_mean)))
+    assert.equal(1, (moments(m.bn1.running_var)))
+  end)
 end)
 
 describe("frt.models", function()
@@ -199,5 +163,22 @@ describe("frt.models", function()
     assert.near(three[1][2][2] + three[2][2][2] + three[3][2][2], one[1][2][2], 1e-6)
     assert.equal(1, #said)
     assert.truthy(said[1]:find("has 4 classes, this model 5: its classifier is left out", 1, true))
+  end)
+end)
+
+describe("zero_init_last", function()
+  it("starts the last norm of every block with a shortcut at 0, 9 of efficientnet_b0's 16, and nothing else", function()
+    local zero = 0
+    for name, t in frt.models.efficientnet_b0({ zero_init_last = true }):build({}):named_parameters() do
+      if name:find "bn%d%.weight$" then
+        local v = t:mean():item()
+        assert.is_true(v == 0 or v == 1)
+        if v == 0 then
+          zero = zero + 1
+          assert.truthy(name:find "^blocks%.%d%.[1-9]%.bn3%.weight$")
+        end
+      end
+    end
+    assert.equal(9, zero)
   end)
 end)

@@ -139,6 +139,21 @@ describe("errors inside a model", function()
     assert.truthy(why:find(("module_spec.lua:%d: nn.Conv2d 'backbone.0': expected [N, C, H, W], got [3, 8]"):format(line), 1, true),
       why)
   end)
+  it("name the line of a tail call, too", function()
+    local m = nn.Module { fc = nn.Linear { 2 },
+      forward = function(self, x)
+        local y = x * 2
+        return self.fc(y)
+      end }
+    m:build { input = { 1, 3 } }
+    local line = debug.getinfo(1, "l").currentline - 3
+    local _, why = pcall(m, frt.ones { 1, 4 })
+    assert.truthy(why:find(("module_spec.lua:%d: nn.Linear 'fc': expected 3 features, got 4"):format(line), 1, true), why)
+    local steps = require "foodrt.tensor".plan(m(frt.ones { 1, 3 }))
+    for _, step in ipairs(steps) do
+      if step.op == "matmul" then assert.truthy(step.line:find("module_spec.lua:" .. line, 1, true), step.line) end
+    end
+  end)
   it("leave nothing behind: live bytes are back after a model is dropped", function()
     local collect = require "foodrt.tensor".collect
     collect()

@@ -2,7 +2,8 @@
 local O = require "spec.support.op_case"
 local ops, f32, f64 = O.ops(), O.f32, O.f64
 
--- PyTorch 1.13, torch.nn.BatchNorm2d(2) on [3, 2, 2, 2] in float64, eps 1e-5, momentum 0.1, statistics fresh.
+-- The PyTorch fixture bn_train: two channels of 12 numbers, y and the running statistics after one step. It does
+-- not state the layout; [3, 2, 2, 2] with w 1, b 0, eps 1e-5, momentum 0.1, fresh statistics is what fits it.
 local X = {
   0.9608709812164307, 0.01764583587646484, -0.5965162515640259, 0.3539955615997314, -0.7848467826843262,
   0.2042820453643799, -0.858007550239563, 0.04213261604309082, -0.7059756517410278, -0.07484304904937744,

@@ -35,7 +35,9 @@ end
 
 local function help()
   local names = {}
-  for name in pairs(commands()) do names[#names + 1] = name end
+  for name in pairs(commands()) do
+    if name ~= "train" then names[#names + 1] = name end  -- it is the first line of USAGE
+  end
   table.sort(names)
   io.write(USAGE)
   for _, name in ipairs(names) do

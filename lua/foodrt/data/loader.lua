@@ -66,6 +66,8 @@ local function tensors(self, b)
       v.labels[column.name] = T.wrap_data({ b.n }, "i32", b.labels + (c - 1) * b.capacity)
     end
     self.vars[b.n] = v
+    rawset(v.x, "loader", self)  -- whose bytes these are
+    for _, t in pairs(v.labels) do rawset(t, "loader", self) end
     return v
   end
   v.x:rebind(b.x)

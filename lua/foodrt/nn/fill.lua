@@ -68,4 +68,23 @@ function fill.kaiming_uniform(shape)
   return { "uniform", -bound, bound }
 end
 
+-- initial values that papers and timm give a name: shape, groups -> of the weight, of the bias
+local NAMED = {
+  goog = function(shape, groups)  -- EfficientNet's
+    if #shape == 2 then return { "uniform", -1 / math.sqrt(shape[1]), 1 / math.sqrt(shape[1]) } end
+    local _, fan_out = fill.fans(shape)
+    return { "normal", 0, math.sqrt(2 / (fan_out / groups)) }
+  end,
+  trunc = function() return { "trunc_normal", 0, 0.02, -2, 2 } end,  -- ViT's and ConvNeXt's
+}
+
+--- initial values of a weight [out, in, ...] and its bias, from what an option `init` says: nil (PyTorch's), a name ("goog",
+--- "trunc": their bias is 0), a number or { kind, ... }.
+function fill.layer(init, shape, groups)
+  local bound = 1 / math.sqrt((fill.fans(shape)))
+  if type(init) ~= "string" then return init or fill.kaiming_uniform(shape), { "uniform", -bound, bound } end
+  if not NAMED[init] then err.user("no initial values are called '%s'%s", init, err.hint(init, NAMED)) end
+  return NAMED[init](shape, groups or 1), 0
+end
+
 return fill

@@ -9,7 +9,7 @@ local nn = {
   is = module.is, match = glob.match,
 }
 
-for _, file in ipairs { "layers", "norm", "drop", "act", "blocks" } do
+for _, file in ipairs { "layers", "norm", "drop", "act", "blocks", "attention" } do
   for name, value in pairs(require("foodrt.nn." .. file)) do
     if name:sub(1, 1) ~= "_" then nn[name] = value end
   end

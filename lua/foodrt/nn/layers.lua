@@ -37,7 +37,7 @@ end
 --- from PyTorch; initial values U(-1/sqrt(F), 1/sqrt(F))
 local Linear
 Linear, nn.Linear = class({ "Linear", "out_features", "bias", out_features = "integer|string", bias = { "boolean", true },
-  init = { "table|string|number", nil, "initial values of the weight; \"goog\": EfficientNet's" } }, function(self)
+  init = { "table|string|number", nil, "initial values of the weight; \"goog\": EfficientNet's, \"trunc\": ViT's" } }, function(self)
   module.check_sized(self, "out_features")
   self._params = self.bias and { "weight", "bias" } or { "weight" }
   self._biased, self.bias = self.bias, nil
@@ -47,12 +47,7 @@ end)
 local function linear_build(self, x)
   local shape = x.shape
   local f, out = shape[#shape], module.sized(self, self.out_features)
-  local init = self._init or fill.kaiming_uniform { out, f }
-  local bound = 1 / math.sqrt(f)
-  local bias_init = { "uniform", -bound, bound }
-  if init == "goog" then
-    init, bias_init = { "uniform", -1 / math.sqrt(out), 1 / math.sqrt(out) }, 0
-  end
+  local init, bias_init = fill.layer(self._init, { out, f })
   self:param("weight", { out, f }, init)
   if self._biased then self:param("bias", { out }, bias_init) end
 end
@@ -88,7 +83,7 @@ end
 --- own  weight [out_channels, C/groups, kh, kw], bias [out_channels] unless bias = false
 ---      padding: a number, two, "symmetric" (half the kernel, as timm's native models) or "same" (TensorFlow's:
 ---      H' = ceil(H / stride), the odd row or column goes to the bottom and right)
---- from PyTorch; initial values U(-1/sqrt(fan_in), 1/sqrt(fan_in)); init = "goog": N(0, sqrt(2/fan_out))
+--- from PyTorch; initial values U(-1/sqrt(fan_in), 1/sqrt(fan_in)); init = "goog": N(0, sqrt(2/fan_out)), "trunc": N(0, 0.02)
 local Conv2d
 Conv2d, nn.Conv2d = class({ "Conv2d", "out_channels", "kernel_size", out_channels = { "integer", nil, min = 1 },
   kernel_size = { "integer|table", 1, min = 1 }, stride = { "integer|table", 1, min = 1 },
@@ -130,10 +125,7 @@ local function conv_build(self, c)
   end
   g.groups, g.channels = groups, c
   local shape = { out, c / groups, g.kh, g.kw }
-  local fan_in, fan_out = fill.fans(shape)
-  local bound = 1 / math.sqrt(fan_in)
-  local init, bias_init = self._init or { "uniform", -bound, bound }, { "uniform", -bound, bound }
-  if init == "goog" then init, bias_init = { "normal", 0, math.sqrt(2 / (fan_out / groups)) }, 0 end
+  local init, bias_init = fill.layer(self._init, shape, groups)
   self:param("weight", shape, init)
   if self._biased then self:param("bias", { out }, bias_init) end
 end

@@ -177,6 +177,7 @@ end
 -- an error must not leave its module behind as the running one
 local function finish(depth, ok, ...)
   if ok then return ... end
+  line.reset()
   current, line.depth = nil, depth
   frt_scope ""
   error((...), 0)
@@ -401,6 +402,37 @@ function Module:build(o, ...)
 end
 M.build_spec = { "build", input = { "table", nil, "shape of the input" }, classes = { "integer", nil, min = 1 },
   seed = { "number", nil }, values = { "boolean", true } }
+
+-- a table and all below it, tensors and metatables shared
+local function copied(v, done)
+  if type(v) ~= "table" or T.is(v) or M.is_parameter(v) then return v end
+  if done[v] then return done[v] end
+  local copy = {}
+  done[v] = copy
+  for key, x in next, v do
+    if key == "_parent" then
+      copy[key] = done[x]
+    elseif key ~= "_path" then
+      copy[key] = copied(x, done)
+    end
+  end
+  return setmetatable(copy, getmetatable(v))
+end
+
+--- the same layers with the same options once more; they will get parameters of their own.
+---   block.attention = attention:clone()
+function Module:clone()
+  walk(self, function(m)
+    if m._built then
+      err.user("%s: a copy is made before the first call; this one has its parameters already", tostring(self))
+    end
+  end)
+  local copy, list = copied(self, {}), {}
+  walk(copy, function(m) list[#list + 1] = m end)
+  table.sort(list, function(a, b) return a._serial < b._serial end)
+  for _, m in ipairs(list) do rawset(m, "_serial", next_serial()) end
+  return copy
+end
 
 --- methods that a model may replace.
 M.overridable = { forward = true, features = true, classify = true }

@@ -1,4 +1,4 @@
---- norm: BatchNorm2d, LayerNorm, GroupNorm. Batch statistics move once per training forward pass.
+--- norm: BatchNorm2d, LayerNorm, LayerNorm2d, GroupNorm. Batch statistics move once per training forward pass.
 local T, R = require "foodrt.tensor", require "foodrt.tensor.record"
 local lib, err = require "foodrt.ffi", require "foodrt.err"
 local module = require "foodrt.nn.module"
@@ -8,7 +8,7 @@ local C, check = lib.C, lib.check
 local nn = {}
 
 --- nn.BatchNorm2d: normalises each channel over batch, height and width.
----   nn.BatchNorm2d {}    nn.BatchNorm2d { eps = 1e-3, momentum = 0.01 }
+---   nn.BatchNorm2d {}    nn.BatchNorm2d { eps = 1e-3, momentum = 0.01, init = 0 }
 ---
 ---     training    y = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias, and the running statistics move:
 ---                 r = (1 - momentum) r + momentum * (mean, unbiased variance)
@@ -20,8 +20,9 @@ local nn = {}
 --- from Ioffe and Szegedy 2015 (arXiv:1502.03167)
 local BatchNorm2d
 BatchNorm2d, nn.BatchNorm2d = class({ "BatchNorm2d", eps = { "number", 1e-5, min = 0 },
-  momentum = { "number", 0.1, min = 0, max = 1 } }, function(self)
+  momentum = { "number", 0.1, min = 0, max = 1 }, init = { "number", 1, "initial value of the weight" } }, function(self)
   self._params = { "weight", "bias" }
+  self._init, self.init = self.init, nil
   self._buffers = { "running_mean", "running_var" }
 end)
 
@@ -33,7 +34,7 @@ function BatchNorm2d:forward(x)
   if s.ndim ~= 4 then want(self, x, 4, "[N, C, H, W]") end
   local c = tonumber(s.dim[1])
   if not rawget(self, "weight") then
-    self:param("weight", { c }, 1)
+    self:param("weight", { c }, self._init)
     self:param("bias", { c }, 0)
     self:buffer("running_mean", { c }, 0)
     self:buffer("running_var", { c }, 1)
@@ -81,6 +82,27 @@ function LayerNorm:forward(x)
   end
   if not self.affine then return (x:layer_norm { eps = self.eps, n_dims = self.n_dims }) end
   return (x:layer_norm(self.weight, self.bias, { eps = self.eps, n_dims = self.n_dims }))
+end
+
+--- nn.LayerNorm2d: normalises over the channels at each position of a map.
+---   nn.LayerNorm2d { eps = 1e-6 }
+--- in   x  f32 [N, C, H, W]
+--- out  y  f32 [N, C, H, W]
+--- own  weight, bias [C]
+--- from Liu et al. 2022 (arXiv:2201.03545)
+local LayerNorm2d
+LayerNorm2d, nn.LayerNorm2d = class({ "LayerNorm2d", eps = { "number", 1e-5, min = 0 } }, function(self)
+  self._params = { "weight", "bias" }
+end)
+
+function LayerNorm2d:forward(x)
+  want(self, x, 4, "[N, C, H, W]")
+  if not rawget(self, "weight") then
+    local c = x.shape[2]
+    self:param("weight", { c }, 1)
+    self:param("bias", { c }, 0)
+  end
+  return (x:permute(1, 3, 4, 2):layer_norm(self.weight, self.bias, { eps = self.eps }):permute(1, 4, 2, 3))
 end
 
 --- nn.GroupNorm: normalises over groups of channels and all positions.

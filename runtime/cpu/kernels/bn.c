@@ -63,6 +63,7 @@ void FRT_K(bn_stats)(const frt_bn *g, const float *x, const float *running_mean,
   }
   double m = (double)g->m;
   const float *rest = x + f.rows * f.cf;
+#pragma omp parallel for num_threads(f.threads) schedule(static)
   for (int64_t c = 0; c < g->c; c++) {
     double sum = 0, m2 = 0;
     for (int32_t t = 0; t < f.threads; t++) {

@@ -92,6 +92,7 @@ static void finish(const frt_bn *g, const bn_fold *f, const float *w, const floa
 {
   const float *rs = (const float *)((double *)bn_thread(scratch, f, 0) + 2 * f->cf);
   float *a = bn_param(scratch, f, 1), *k = bn_param(scratch, f, 3), *d = bn_param(scratch, f, 4);
+#pragma omp parallel for num_threads(f->threads) schedule(static)
   for (int64_t c = 0; c < g->c; c++) {
     double sum = 0, cross = 0;
     for (int32_t t = 0; t < f->threads; t++) {

@@ -67,6 +67,7 @@ CHAIN_2(lt, v_select(a < b, V_ONE, v_zero()))
 CHAIN_2(le, v_select(a <= b, V_ONE, v_zero()))
 CHAIN_3(where, v_select(a != 0.0f, b, c))
 CHAIN_3(muladd, v_fma(a, b, c))
+CHAIN_3(mulsub, v_fma(a, b, -c))
 
 FRT_INLINE vf silu_slope(vf x)
 {
@@ -74,16 +75,31 @@ FRT_INLINE vf silu_slope(vf x)
   return v_fma(x * s, 1.0f - s, s);
 }
 CHAIN_2(silu_grad, b *silu_slope(a))
+CHAIN_2(relu_grad, v_select(a > 0.0f, b, v_zero()))
+CHAIN_2(relu6_grad, v_select((a > 0.0f) & (a < 6.0f), b, v_zero()))
 
 CHAIN_1(square, x *x)
 CHAIN_1(cube, x *x *x)
+static bool all_equal(const float *x, int64_t n)
+{
+  vi other = {0};
+  int64_t i = 0;
+  for (; i + FRT_VL <= n; i += FRT_VL) {
+    other |= v_load(x + i) != x[0];
+  }
+  int32_t any = 0;
+  for (int32_t l = 0; l < FRT_VL; l++) {
+    any |= other[l];
+  }
+  for (; i < n; i++) {
+    any |= x[i] != x[0];
+  }
+  return any == 0;
+}
 // Where the exponent is one number, 1, 2 and 3 are products.
 static void op_pow(float *d, const float *pa, const float *pb, const float *pc, int64_t n)
 {
-  bool one = true;
-  for (int64_t i = 1; i < n && one; i++) {
-    one = pb[i] == pb[0];
-  }
+  bool one = all_equal(pb, n);
   if (one && pb[0] == 2) {
     op_square(d, pa, pb, pc, n);
   } else if (one && pb[0] == 3) {

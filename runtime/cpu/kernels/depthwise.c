@@ -41,39 +41,36 @@ FRT_INLINE void tile(const int kw, const int step, const int n, const dw_taps *t
 }
 
 typedef void (*row_fn)(const dw_taps *t, int64_t at, int64_t count, float *o, int64_t ow);
+typedef void (*tile_fn)(const dw_taps *t, int64_t at, float *o, int64_t ow);
 
+// A function for each number of outputs, so that each has all registers.
+#define DW_TILE(kw, step, n)                                                                       \
+  static __attribute__((noinline)) void tile_##kw##_##step##_##n(const dw_taps *t, int64_t at,     \
+                                                                 float *o, int64_t ow)             \
+  {                                                                                                \
+    tile(kw, step, n, t, at, o, ow);                                                               \
+  }
+#define DW_TILE_NAME(kw, step, n) tile_##kw##_##step##_##n
 // Cuts a row into tiles of nearly equal length, at most 8.
 #define DW_ROW(kw, step)                                                                           \
+  DW_TILE(kw, step, 1)                                                                             \
+  DW_TILE(kw, step, 2)                                                                             \
+  DW_TILE(kw, step, 3)                                                                             \
+  DW_TILE(kw, step, 4)                                                                             \
+  DW_TILE(kw, step, 5)                                                                             \
+  DW_TILE(kw, step, 6)                                                                             \
+  DW_TILE(kw, step, 7)                                                                             \
+  DW_TILE(kw, step, 8)                                                                             \
   static void row_##kw##_##step(const dw_taps *t, int64_t at, int64_t count, float *o, int64_t ow) \
   {                                                                                                \
+    static const tile_fn tiles_of[8] = {                                                           \
+      DW_TILE_NAME(kw, step, 1), DW_TILE_NAME(kw, step, 2), DW_TILE_NAME(kw, step, 3),             \
+      DW_TILE_NAME(kw, step, 4), DW_TILE_NAME(kw, step, 5), DW_TILE_NAME(kw, step, 6),             \
+      DW_TILE_NAME(kw, step, 7), DW_TILE_NAME(kw, step, 8),                                        \
+    };                                                                                             \
     for (int64_t tiles = (count + 7) / 8; tiles > 0; tiles--) {                                    \
-      int64_t n = (count + tiles - 1) / tiles;                                                     \
-      switch (n) {                                                                                 \
-      case 8:                                                                                      \
-        tile(kw, step, 8, t, at, o, ow);                                                           \
-        break;                                                                                     \
-      case 7:                                                                                      \
-        tile(kw, step, 7, t, at, o, ow);                                                           \
-        break;                                                                                     \
-      case 6:                                                                                      \
-        tile(kw, step, 6, t, at, o, ow);                                                           \
-        break;                                                                                     \
-      case 5:                                                                                      \
-        tile(kw, step, 5, t, at, o, ow);                                                           \
-        break;                                                                                     \
-      case 4:                                                                                      \
-        tile(kw, step, 4, t, at, o, ow);                                                           \
-        break;                                                                                     \
-      case 3:                                                                                      \
-        tile(kw, step, 3, t, at, o, ow);                                                           \
-        break;                                                                                     \
-      case 2:                                                                                      \
-        tile(kw, step, 2, t, at, o, ow);                                                           \
-        break;                                                                                     \
-      default:                                                                                     \
-        tile(kw, step, 1, t, at, o, ow);                                                           \
-        break;                                                                                     \
-      }                                                                                            \
+      int64_t n = tiles == 1 ? count : (count + tiles - 1) / tiles;                                \
+      tiles_of[n - 1](t, at, o, ow);                                                               \
       at += n * step * FRT_VL;                                                                     \
       o += n * ow;                                                                                 \
       count -= n;                                                                                  \
@@ -263,21 +260,23 @@ static int32_t rows_of(const dw_gather *d, int64_t t, int64_t *source, int32_t *
 }
 // One target row of one block: every phase, then activation, then the lanes that exist.
 static void block_row(const dw_gather *d, const float *ring, const float *packed, int32_t n_row,
-                      const int64_t *source, const int32_t *filter, vf bias, float *spare,
+                      const int64_t *slot, const int32_t *filter, vf bias, float *spare,
                       int64_t lanes, float *y)
 {
   const frt_depthwise *g = d->g;
   bool part = lanes < FRT_VL;
   float *o = part ? spare : y;
   int64_t ow = part ? FRT_VL : g->c;
-  dw_taps t = {.n_row = n_row, .bias = bias};
+  dw_taps t; // a thousand bytes: not cleared
+  t.n_row = n_row;
+  t.bias = bias;
   for (int32_t q = 0; q < d->n_phase; q++) {
     const dw_phase *p = &d->phase[q];
     t.kw = p->kw;
     t.dil = p->dil;
     t.step = p->step * FRT_VL;
     for (int32_t k = 0; k < n_row; k++) {
-      t.rows[k] = ring + source[k] % d->ring.slots * d->ring.row;
+      t.rows[k] = ring + slot[k];
       t.weight[k] = packed + p->weight + (int64_t)filter[k] * p->kw * FRT_VL;
     }
     p->row(&t, p->start * FRT_VL, p->count, o + p->w0 * ow, p->stride * ow);
@@ -317,6 +316,9 @@ static void item(const dw_gather *d, int64_t index, const float *x, const float 
         dw_ring_fill(&d->ring, ring, image + next * d->sw * g->c, g->c, c0, blocks,
                      next % d->ring.slots);
       }
+    }
+    for (int32_t k = 0; k < n_row; k++) {
+      source[k] = source[k] % d->ring.slots * d->ring.row; // from here on where it lies in the ring
     }
     float *row = y + (n * d->th + t) * d->tw * g->c + c0;
     for (int32_t b = 0; b < blocks; b++) {

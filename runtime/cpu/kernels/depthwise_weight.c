@@ -164,7 +164,8 @@ static void item(const dw_weight *d, int64_t index, const float *x, const float 
   int32_t blocks = (int32_t)FRT_MIN(d->ring.blocks, dw_blocks(g->c) - b0);
   float *spare = ring + d->ring.blocks * d->ring.block;
   int64_t next = 0, end = FRT_MIN(g->ho, (chunk + 1) * it->rows);
-  dw_pass p = {.wo = g->wo};
+  dw_pass p; // eight thousand bytes: not cleared
+  p.wo = g->wo;
   for (int64_t r0 = chunk * it->rows; r0 < end; r0 += p.rows) {
     p.rows = FRT_MIN(d->rows, end - r0);
     int64_t low = FRT_MAX(0, r0 * g->stride_h - g->top);

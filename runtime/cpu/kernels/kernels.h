@@ -56,8 +56,9 @@ void FRT_K(bn_grad)(const frt_bn *g, const float *x, const float *dy, const floa
                     const float *b, const float *mean, const float *rstd, float *dx, float *dw,
                     float *db, void *scratch);
 size_t FRT_K(reduce_rows_scratch)(int64_t n_outer, int64_t rows, int64_t c);
-void FRT_K(reduce_rows)(const float *x, int64_t n_outer, int64_t rows, int64_t c, float scale,
-                        float *out, void *scratch);
+void FRT_K(reduce_rows)(const float *x, const float *y, int64_t n_outer, int64_t rows, int64_t c,
+                        float scale, float *out, void *scratch);
+void FRT_K(bias_act)(float *y, int64_t rows, int64_t c, const float *bias, int32_t act);
 void FRT_K(chain)(const struct frt_chain *chain, void *const *in, void *const *out, void *scratch);
 void FRT_K(adam)(const struct frt_adam *a);
 void FRT_K(sgd)(const struct frt_sgd *a);
@@ -94,10 +95,14 @@ typedef struct frt_kernels {
                   const float *mean, const float *rstd, float *dx, float *dw, float *db,
                   void *scratch);
 
-  // out[o][c] = scale * sum over r < rows of x[o][r][c]; x is [n_outer, rows, c].
+  // out[o][c] = scale * sum over r < rows of x[o][r][c], or of x * y where y is given; both are
+  // [n_outer, rows, c].
   size_t (*reduce_rows_scratch)(int64_t n_outer, int64_t rows, int64_t c);
-  void (*reduce_rows)(const float *x, int64_t n_outer, int64_t rows, int64_t c, float scale,
-                      float *out, void *scratch);
+  void (*reduce_rows)(const float *x, const float *y, int64_t n_outer, int64_t rows, int64_t c,
+                      float scale, float *out, void *scratch);
+
+  // y[rows, c] = act(y + bias), any frt_act, on the calling thread; bias may be NULL.
+  void (*bias_act)(float *y, int64_t rows, int64_t c, const float *bias, int32_t act);
 
   // Elementwise chains: a compiled frt_chain (chain.h) over its operands.
   void (*chain)(const struct frt_chain *chain, void *const *in, void *const *out, void *scratch);

@@ -1,5 +1,6 @@
-// reduce.c -- sums over the rows of [outer, rows, c]: global average pooling, sums per channel.
-// Chunks of rows are summed apart and added in order, whatever the number of threads.
+// reduce.c -- sums over the rows of [outer, rows, c], of one operand or of the product of two:
+// global average pooling, sums per channel, the gradient of a gate. Chunks of rows are summed apart
+// and added in order, whatever the number of threads.
 #include "cpu/kernels/vec.h"
 
 enum {
@@ -18,6 +19,25 @@ static int64_t fold_of(int64_t c)
     }
   }
   return fold;
+}
+static void add_products(const float *x, const float *y, int64_t rows, int64_t cols, float *sum)
+{
+  memset(sum, 0, (size_t)cols * sizeof(float));
+  int64_t r = 0;
+  for (; r + 1 < rows; r += 2) {
+    const float *a = x + r * cols, *b = a + cols, *c = y + r * cols, *d = c + cols;
+    int64_t j = 0;
+    for (; j + FRT_VL <= cols; j += FRT_VL) {
+      vf s = v_load(a + j) * v_load(c + j) + v_load(b + j) * v_load(d + j);
+      v_store(sum + j, v_load(sum + j) + s);
+    }
+    for (; j < cols; j++) {
+      sum[j] += a[j] * c[j] + b[j] * d[j];
+    }
+  }
+  for (int64_t j = 0; r < rows && j < cols; j++) {
+    sum[j] += x[r * cols + j] * y[r * cols + j];
+  }
 }
 static void add_rows(const float *x, int64_t rows, int64_t cols, float *sum)
 {
@@ -40,17 +60,22 @@ static void add_rows(const float *x, int64_t rows, int64_t cols, float *sum)
     }
   }
 }
-// out[c] = sum of n rows; `wide` holds one folded row.
-static void chunk_sum(const float *x, int64_t n, int64_t c, int64_t fold, float *wide, float *out)
+// out[c] = sum of n rows of x, or of x * y; `wide` holds one folded row.
+static void chunk_sum(const float *x, const float *y, int64_t n, int64_t c, int64_t fold,
+                      float *wide, float *out)
 {
-  add_rows(x, n / fold, fold * c, wide);
+  if (y) {
+    add_products(x, y, n / fold, fold * c, wide);
+  } else {
+    add_rows(x, n / fold, fold * c, wide);
+  }
   for (int64_t j = 0; j < c; j++) {
     float s = 0;
     for (int64_t k = 0; k < fold; k++) {
       s += wide[k * c + j];
     }
     for (int64_t r = n / fold * fold; r < n; r++) {
-      s += x[r * c + j];
+      s += y ? x[r * c + j] * y[r * c + j] : x[r * c + j];
     }
     out[j] = s;
   }
@@ -64,8 +89,8 @@ size_t FRT_K(reduce_rows_scratch)(int64_t n_outer, int64_t rows, int64_t c)
   int64_t wide = fold_of(c) * c * frt__team(n_outer * rows * c);
   return (size_t)(wide + n_outer * chunks_of(rows) * c) * sizeof(float);
 }
-void FRT_K(reduce_rows)(const float *x, int64_t n_outer, int64_t rows, int64_t c, float scale,
-                        float *out, void *scratch)
+void FRT_K(reduce_rows)(const float *x, const float *y, int64_t n_outer, int64_t rows, int64_t c,
+                        float scale, float *out, void *scratch)
 {
   int64_t fold = fold_of(c), chunks = chunks_of(rows);
   int32_t threads = frt__team(n_outer * rows * c);
@@ -76,7 +101,8 @@ void FRT_K(reduce_rows)(const float *x, int64_t n_outer, int64_t rows, int64_t c
     frt__share(n_outer * chunks, 1, t, threads, &from, &to);
     for (int64_t i = from; i < to; i++) {
       int64_t o = i / chunks, r = i % chunks * CHUNK;
-      chunk_sum(x + (o * rows + r) * c, FRT_MIN(CHUNK, rows - r), c, fold,
+      int64_t at = (o * rows + r) * c;
+      chunk_sum(x + at, y ? y + at : NULL, FRT_MIN(CHUNK, rows - r), c, fold,
                 (float *)scratch + t * fold * c, part + i * c);
     }
   }

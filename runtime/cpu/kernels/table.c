@@ -24,6 +24,7 @@ const frt_kernels FRT_K(kernels) = {
   .bn_grad = FRT_K(bn_grad),
   .reduce_rows_scratch = FRT_K(reduce_rows_scratch),
   .reduce_rows = FRT_K(reduce_rows),
+  .bias_act = FRT_K(bias_act),
   .chain = FRT_K(chain),
   .adam = FRT_K(adam),
   .sgd = FRT_K(sgd),

@@ -1,0 +1,169 @@
+--- budget: whether a run's memory fits this machine. What is there: /proc/meminfo and the control groups this
+--- process is in; what a step needs: its plan. Where it does not fit, which batch times accumulation does.
+---   local free, where = budget.available();  budget.check(recipe)   -- an error that names what fits
+local lib = require "foodrt.ffi"
+local dry, text = require "foodrt.dry", require "foodrt.text"
+local C = lib.C
+
+local budget = {}
+
+local PROCESS = 48 * 2 ^ 20  -- code, libraries, Lua heap, plans; measured
+local MARGIN = 0.95          -- of what is available; decoders and the page cache want some
+local WORKER = 24 * 2 ^ 20   -- a loader thread with a photo of twelve megapixels half-way decoded
+
+-- --- what is there ---------------------------------------------------------------------------------------------
+local function read(path)
+  local file = io.open(path)
+  if not file then return nil end
+  local all = file:read "*a"
+  file:close()
+  return all
+end
+
+-- what a control group leaves: its limit less what is used and can't be dropped
+local function left_in(dir, limit_file, usage_file, cache_key)
+  local limit, usage = tonumber(read(dir .. limit_file) or ""), tonumber(read(dir .. usage_file) or "")
+  if not limit or not usage or limit >= 2 ^ 60 then return nil end
+  local cache = tonumber((read(dir .. "/memory.stat") or ""):match("%f[%w_]" .. cache_key .. " (%d+)")) or 0
+  return math.max(0, limit - math.max(0, usage - cache))
+end
+
+-- visits `path` and its parents below `root`
+local function climb(root, path, visit)
+  while true do
+    visit(root .. (path == "/" and "" or path))
+    if path == "/" or path == "" then return end
+    path = path:match "^(.*)/[^/]*$"
+    if path == "" then path = "/" end
+  end
+end
+
+--- bytes this process may still take, and what sets the limit: "memory" or "control group".
+--- in   root  "" but in specs: where /proc and /sys are
+function budget.available(root)
+  root = root or ""
+  local free = tonumber((read(root .. "/proc/meminfo") or ""):match "MemAvailable:%s*(%d+)")
+  local best, where = free and free * 1024 or math.huge, "memory"
+  local function offer(n)
+    if n and n < best then best, where = n, "control group" end
+  end
+  for id, controllers, path in (read(root .. "/proc/self/cgroup") or ""):gmatch "(%d+):([^:\n]*):([^\n]*)" do
+    if id == "0" and controllers == "" then
+      climb(root .. "/sys/fs/cgroup", path, function(dir)
+        offer(left_in(dir, "/memory.max", "/memory.current", "inactive_file"))
+      end)
+    elseif controllers == "memory" then
+      climb(root .. "/sys/fs/cgroup/memory", path, function(dir)
+        offer(left_in(dir, "/memory.limit_in_bytes", "/memory.usage_in_bytes", "total_inactive_file"))
+      end)
+    end
+  end
+  return best, where
+end
+
+-- --- what a run needs --------------------------------------------------------------------------------------------
+--- bytes of the loader's ring for a batch of n photos, and of its threads.
+function budget.loader(r, n, workers)
+  local size = r.data.size
+  return (r.data.prefetch + 1) * n * size * size * 3 * 4, (workers or r.data.workers or C.frt_threads()) * WORKER
+end
+
+--- bytes a phase needs while it trains, by part; `total` is their sum.
+--- in   step        what dry.phase returned
+---      evaluation  a plan of dry.evaluation with the same batch
+function budget.parts(r, step, evaluation, workers)
+  local parameters, buffers = dry.weights(r.model)
+  local p, u = step.step, step.update
+  local ring, threads = budget.loader(r, step.batch, workers)
+  local parts = {
+    arena = math.max(p.arena + p.scratch, u and u.arena + u.scratch or 0, evaluation.arena + evaluation.scratch),
+    weights = parameters + buffers, moments = step.moments, sums = step.sums,
+    derived = p.derived + (u and u.derived or 0) + evaluation.derived,
+    ring = ring + threads, outputs = p.outputs + evaluation.outputs, process = PROCESS,
+  }
+  local total = 0
+  for _, v in pairs(parts) do total = total + v end
+  parts.total = total
+  return parts
+end
+
+--- parts of every phase, the number of the largest, and the evaluation plan of the first phase.
+function budget.need(r, steps, workers)
+  local out, worst, evaluations = {}, 1, {}
+  for i, step in ipairs(steps) do
+    evaluations[step.batch] = evaluations[step.batch] or dry.evaluation(r, step.batch)
+    out[i] = budget.parts(r, step, evaluations[step.batch], workers)
+    if out[i].total > out[worst].total then worst = i end
+  end
+  return out, worst, evaluations[steps[1].batch]
+end
+
+-- --- what fits -----------------------------------------------------------------------------------------------------
+local function divisors_below(n, most)
+  local out = {}
+  for b = math.min(n - 1, math.floor(most)), 1, -1 do
+    if n % b == 0 then out[#out + 1] = b end
+  end
+  return out
+end
+
+--- the largest batch whose step fits into `free` bytes with as many photos per update as now.
+--- in   need, step  of the phase that needs most
+--- out  { batch, accumulate, total }; nil when not even one photo fits
+function budget.fitting(r, step, need, free, columns)
+  local photos = step.batch * step.accumulate
+  local per_photo = (need.arena + need.ring) / step.batch
+  local fixed = need.total - need.arena - need.ring + (step.sums == 0 and step.trainable * 4 or 0)
+  local guess = math.max(1, math.min(step.batch - 1, (free * MARGIN - fixed) / per_photo * 1.1))
+  local tried = 0
+  for _, b in ipairs(divisors_below(photos, guess)) do
+    local small = dry.phase(r, step.phase, { batch = b, accumulate = photos / b, columns = columns })
+    local parts = budget.parts(r, small, dry.evaluation(r, b))
+    if parts.total <= free * MARGIN then return { batch = b, accumulate = photos / b, total = parts.total } end
+    tried = tried + 1
+    if tried > 8 then return nil end
+  end
+  return nil
+end
+
+--- the options that make a phase take batch x accumulate: "-o data.batch=8 -o accumulate=4".
+function budget.options(phase, fit)
+  local function option(key, own, value)
+    return ("-o %s=%d"):format(own ~= nil and ("phases.%s.%s"):format(phase.name, key) or key == "batch" and "data.batch" or key,
+      value)
+  end
+  return option("batch", phase.batch, fit.batch) .. " " .. option("accumulate", phase.accumulate, fit.accumulate)
+end
+
+--- what to say when a phase does not fit, or nil when all do. The model must be built.
+function budget.verdict(r, steps, needs, worst, columns)
+  local free, where = budget.available()
+  local need, step = needs[worst], steps[worst]
+  if need.total <= free * MARGIN then return nil end
+  local fit = budget.fitting(r, step, need, free, columns)
+  local message = ("a training step of phase '%s' with batch %d needs %s of memory, %s %s available%s: "):format(step.name,
+    step.batch, text.bytes(need.total), text.bytes(free), free >= 2 ^ 30 and "are" or "is",
+    where == "control group" and " (control group)" or "")
+  if not fit then
+    return message .. "not even one photo fits; take smaller photos (-o data.size) or another model", nil
+  end
+  return message .. ("%s needs %s"):format(budget.options(step.phase, fit), text.bytes(fit.total)), fit
+end
+
+--- refuses a run that would not fit this machine's memory: an error that names what does. Called once the data is
+--- listed and the model is built, before photos are read; nothing is computed. Optimizers and frozen parts are as
+--- after phase:apply and attach of the first phase, without steps.
+--- in   o.workers  loader threads, instead of the recipe's
+function budget.check(r, o)
+  local columns
+  if r.data.columns then
+    columns = {}
+    for i, c in ipairs(r.data.columns) do columns[i] = c.name end
+  end
+  local steps = dry.phases(r, { columns = columns })
+  local needs, worst = budget.need(r, steps, o and o.workers)
+  local message = budget.verdict(r, steps, needs, worst, columns)
+  if message then error(("%s: %s"):format(r.source and r.source.path or r.name, message), 0) end
+end
+
+return budget

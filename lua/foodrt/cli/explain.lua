@@ -1,0 +1,106 @@
+--- foodrt explain: what a recipe would do on this machine, without photos and without computing: parameters,
+--- phases, learning rates, FLOPs, memory, kernels, and what is probably not meant. --json for programs.
+local cli, args = require "foodrt.cli", require "foodrt.args"
+local explain = {}
+
+explain.usage = [[
+usage: foodrt explain RECIPE.lua [-o key.path=value ...] [--threads N] [--json]
+  what the recipe would do on this machine: parameters, phases, learning rates, FLOPs, memory, kernels]]
+
+local function parse(given)
+  local o = args.parse("explain", given, { ["-o"] = args.override, ["--json"] = true, ["--threads"] = args.whole(1, 1024),
+    ["--backend"] = args.one_of { "cpu", "reference" } })
+  if not o[1] then cli.usage_error "explain: which recipe? foodrt explain RECIPE.lua" end
+  if o[2] then cli.usage_error("explain: one recipe at a time, got '%s' and '%s'", o[1], o[2]) end
+  return o
+end
+
+-- --- photos ----------------------------------------------------------------------------------------------------
+local ASSUMED = { source = "assumed", classes = 101, train = 70700, val = 5050, test = 25250 }  -- Food-101, val out of train
+
+local function sample_photos()
+  local draw = dofile(require("foodrt.host").root .. "/share/foodrt/data/sample.lua")
+  local n, each = #draw.classes(), draw.default_per_class
+  return { source = "sample", classes = n, train = n * each.train, val = n * each.val, test = n * each.test }
+end
+
+-- What is known of the photos: counted where they are there, known of the sample set, else assumed.
+local function photos_of(r)
+  local data = r.data
+  local kind = require("foodrt.io").kind
+  if kind(data.file or data.root .. "/train") then
+    data:open()
+    local columns = {}
+    for i, c in ipairs(data.columns) do columns[i] = c.name end
+    return { source = "counted", classes = #data.classes, train = data:count "train", val = data:count "val",
+      test = data:count "test", columns = columns }
+  end
+  if r.source.sample then return sample_photos() end
+  local out = {}
+  for k, v in pairs(ASSUMED) do out[k] = v end
+  return out
+end
+
+-- --- what is found -----------------------------------------------------------------------------------------------
+local function kernels_of(step)
+  local count, order = {}, {}
+  for _, s in ipairs(step.step) do
+    local key = s.op .. "\0" .. s.kernel
+    if not count[key] then
+      count[key] = { op = s.op, kernel = s.kernel, n = 0, flops = 0, reference = s.reference }
+      order[#order + 1] = count[key]
+    end
+    count[key].n, count[key].flops = count[key].n + 1, count[key].flops + s.flops
+  end
+  table.sort(order, function(a, b)
+    if a.n ~= b.n then return a.n > b.n end
+    return a.op .. a.kernel < b.op .. b.kernel
+  end)
+  return order
+end
+
+-- steps of an epoch and of the phase
+local function lengths(steps, photos)
+  for _, s in ipairs(steps) do
+    local batches = math.max(1, math.floor(photos.train / s.batch))
+    s.epoch = math.ceil(batches / s.accumulate)
+    s.updates = s.phase.steps or math.max(1, math.ceil(s.phase.epochs * s.epoch - 1e-9))
+    s.epochs = s.updates / s.epoch
+  end
+end
+
+local function gather(o)
+  local r = require("foodrt.recipe").load(o[1], o.o)
+  local dry, budget = require "foodrt.dry", require "foodrt.budget"
+  local api = require("foodrt.tensor").api
+  if o.threads or r.threads then api.set_threads(o.threads or r.threads) end
+  local lib = require "foodrt.ffi"
+  if o.backend then lib.check(lib.C.frt_backend(o.backend)) end
+  local photos = photos_of(r)
+  dry.build(r, photos.classes)
+  r.data:suit(r.model)
+  local steps = dry.phases(r, { columns = photos.columns })
+  lengths(steps, photos)
+  local needs, worst, evaluation = budget.need(r, steps)
+  local verdict, fit = budget.verdict(r, steps, needs, worst, photos.columns)
+  local available, where = budget.available()
+  return { recipe = r, photos = photos, steps = steps, needs = needs, worst = worst, evaluation = evaluation,
+    verdict = verdict, fit = fit, available = available, where = where, device = api.device(),
+    lints = require("foodrt.lint").find(r, { steps = steps, photos = photos }) }
+end
+
+--- in arguments after "explain"; out exit status
+function explain.run(given)
+  local o = parse(given)
+  local found = gather(o)
+  for _, s in ipairs(found.steps) do s.kernels = kernels_of(s) end
+  local show = require "foodrt.show"
+  if o.json then
+    print(require("foodrt.json").encode(show.json(found)))
+  else
+    print(table.concat(show.text(found), "\n"))
+  end
+  return 0
+end
+
+return explain

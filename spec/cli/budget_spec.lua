@@ -1,0 +1,39 @@
+-- budget: what /proc and the control groups leave.
+local process = require "spec.support.process"
+local budget = require "foodrt.budget"
+
+describe("memory that is available", function()
+  local root
+  before_each(function()
+    root = process.temp_dir()
+    os.execute(("mkdir -p %s/proc/self %s/sys/fs/cgroup/a/b %s/sys/fs/cgroup/memory/job"):format(root, root, root))
+    process.write(root .. "/proc/meminfo", "MemTotal: 16000000 kB\nMemAvailable:   8000000 kB\n")
+  end)
+  after_each(function() process.remove(root) end)
+
+  local function write(path, text)
+    process.write(root .. path, text)
+  end
+
+  it("is MemAvailable where no control group limits it", function()
+    write("/proc/self/cgroup", "0::/a/b\n")
+    write("/sys/fs/cgroup/a/b/memory.max", "max\n")
+    write("/sys/fs/cgroup/a/b/memory.current", "1000\n")
+    assert.same({ 8000000 * 1024, "memory" }, { budget.available(root) })
+  end)
+
+  it("is what the tightest group above the process leaves, file cache counted as free", function()
+    write("/proc/self/cgroup", "0::/a/b\n")
+    write("/sys/fs/cgroup/a/memory.max", "3000000000\n")
+    write("/sys/fs/cgroup/a/memory.current", "1500000000\n")
+    write("/sys/fs/cgroup/a/memory.stat", "anon 1\ninactive_file 500000000\n")
+    assert.same({ 2000000000, "control group" }, { budget.available(root) })
+  end)
+
+  it("knows version 1 of control groups", function()
+    write("/proc/self/cgroup", "4:memory:/job\n3:cpuset:/\n0::/\n")
+    write("/sys/fs/cgroup/memory/job/memory.limit_in_bytes", "1000000000\n")
+    write("/sys/fs/cgroup/memory/job/memory.usage_in_bytes", "400000000\n")
+    assert.same({ 600000000, "control group" }, { budget.available(root) })
+  end)
+end)

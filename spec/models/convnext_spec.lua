@@ -1,0 +1,28 @@
+-- convnext: keys against timm's, logits and gradient norms against PyTorch in float64 (spec/fixtures).
+local golden = dofile "spec/support/golden.lua"
+local numbers = dofile "spec/fixtures/convnext.lua"
+local keys = dofile "spec/fixtures/timm_keys.lua"
+
+describe("timm's keys", function()
+  for name, want in pairs(keys) do
+    if name:find "^convnext_" then
+      it(("of %s: %d, with their shapes, and %d parameters"):format(name, want.n, want.parameters), function()
+        assert.equal(want.parameters, golden.check_keys(name, want):count())
+      end)
+    end
+  end
+end)
+
+describe("logits", function()
+  local g = numbers.convnext_tiny
+  it(("of convnext_tiny at %d: norm %.5f"):format(g.size, g.eval_l2), function()
+    golden.check_modes("convnext_tiny", g, 1e-4)
+  end)
+end)
+
+describe("gradients of one training step", function()
+  local g = numbers["convnext_tiny/train"]
+  it(("of convnext_tiny: loss %.4f, norm %.4f"):format(g.loss, g.grad_l2_total), function()
+    golden.check_step("convnext_tiny", g, 1e-3)
+  end)
+end)

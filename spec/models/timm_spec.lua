@@ -1,0 +1,56 @@
+-- timm: models, sizes and options beyond the families' own specs, against timm 1.0.31 in float64 (spec/fixtures/timm.lua).
+local frt = require "foodrt"
+local golden = dofile "spec/support/golden.lua"
+local numbers = dofile "spec/fixtures/timm.lua"
+local keys = dofile "spec/fixtures/timm_keys.lua"
+
+describe("timm's keys", function()
+  for name, want in pairs(keys) do
+    if name:find "^mobilenetv2" then
+      it(("of %s: %d, with their shapes, and %d parameters"):format(name, want.n, want.parameters), function()
+        assert.equal(want.parameters, golden.check_keys(name, want):count())
+      end)
+    end
+  end
+  it("are known for every model, with the parameters its card says", function()
+    for _, name in ipairs(frt.models.list()) do
+      assert.equal(keys[name].parameters, frt.models.card(name).parameters, name)
+    end
+    assert.equal(65, #frt.models.list())
+  end)
+end)
+
+describe("logits", function()
+  -- deep networks on 2x2 maps of three photos amplify rounding: PyTorch's own fp32 is off by up to 1.5e-3 in resnet152
+  local loose = { resnet152 = 5e-3, resnext101_64x4d = 5e-3, resnext50_32x4d = 1e-3, mobilenetv2_110d = 1e-3, efficientnet_b1 = 1e-3 }
+  for key, g in pairs(numbers) do
+    if g.eval then
+      it(("of %s at %d: norm %.4f"):format(key, g.size, g.eval_l2), function()
+        golden.check_modes(g.model, g, loose[key] or 3e-4, g.options)
+      end)
+    end
+  end
+end)
+
+describe("gradients of one training step", function()
+  -- ReLU6 has kinks: fp32 in PyTorch itself moves single norms by 9e-3
+  local g = numbers["mobilenetv2_100/train"]
+  it(("of mobilenetv2_100: loss %.4f, norm %.4f"):format(g.loss, g.grad_l2_total), function()
+    golden.check_step("mobilenetv2_100", g, 1e-2)
+  end)
+end)
+
+describe("maps of several stages", function()
+  for name, g in pairs(numbers.features) do
+    it(("of %s equal features_only: %d of them"):format(name, #g.stages), function()
+      local m = frt.models[name] { features = g.stages }:build { values = false }:eval()
+      golden.fill.model(m)
+      local maps = m(golden.fill.photos("input", 2, g.size))
+      golden.planned(unpack(maps))
+      for i, map in ipairs(maps) do
+        assert.same(g.shapes[i], map.shape)
+        assert.near(1, golden.norm(map) / g.l2[i], 1e-4)
+      end
+    end)
+  end
+end)
