@@ -110,21 +110,13 @@ local function make_step(self, p, length)
     classes = #self.classes }
 end
 
--- Globs and rates are checked against the model only now: their mistakes get the line of the phase.
-local function at_line(p, fn, ...)
-  local ok, why = pcall(fn, ...)
-  if ok then return end
-  if type(why) == "string" and p.at ~= "" and not why:find "^[^%s:]+:%d+: " then why = p.at .. why end
-  error(why, 0)
-end
-
 -- Freezes, attaches, carries moments over. The position is set by the caller.
 local function set_up(self, i)
   local p = self.recipe.phases[i]
   local before = moments_of(self.optimizer)
-  at_line(p, p.apply, p, self.model)
+  p:apply(self.model)
   self.model:train()
-  at_line(p, p.optim.attach, p.optim, self.model)
+  p:attach(self.model)
   if before then optim.carry(before, p.optim) end
   self.optimizer, self.config, self.length = p.optim, p, lengths(self, i)
   self.stepper = make_step(self, p, self.length)
@@ -139,8 +131,8 @@ local function measure_work(self)
   self.work = {}
   for i = self.phase, #self.recipe.phases do
     local length = lengths(self, i)
-    self.work[i] = self.clock.limit_s and #self.recipe.phases > self.phase
-      and trainer.plan_step(self.recipe, i).flops * length.accumulate or 1
+    self.work[i] = #self.recipe.phases > self.phase
+      and require("foodrt.dry").phase(self.recipe, self.recipe.phases[i]).step.flops * length.accumulate or 1
   end
 end
 
@@ -496,38 +488,6 @@ function Trainer:restore(c)
   clear_sums(self)
   for key, v in pairs(meta.sums or {}) do self.sums[key] = v end
   return self
-end
-
--- --- planning -----------------------------------------------------------------------------------------------
-local nothing = lib.ffi.new "float[4]"  -- what a batch that is never read points to
-
---- the plan of one training step of a phase, without running it: T.plan's table (steps, flops, arena, scratch …); with
---- accumulation of a micro-step. Second: { batch, accumulate }.
---- in   o.classes  how many, where the model is not built yet: it is then built without values
-function trainer.plan_step(r, i, o)
-  local classes = o and o.classes or r.data.classes and #r.data.classes
-  local p, size = r.phases[i], r.data.size
-  if not r.model._built then
-    r.model:build { input = { 1, 3, size, size }, classes = classes, values = false }
-  end
-  at_line(p, p.apply, p, r.model)
-  r.model:train()
-  at_line(p, p.optim.attach, p.optim, r.model)
-  local n, accumulate = p.batch or r.data.batch, p.accumulate or r.accumulate
-  if r.data.splits then n = math.min(n, r.data:count "train") end
-  local y = T.wrap_data({ n }, "i32", nothing)
-  local batch = { x = T.wrap_data({ n, 3, size, size }, "f32", nothing, true), y = y, labels = { class = y }, n = n,
-    index = 1, ids = {}, paths = {} }
-  local params = {}
-  for k, e in ipairs(p.optim.entries) do params[k] = e.tensor end
-  local s = step.new { model = r.model, loss = p.loss or r.loss, custom = r.step, run = { model = r.model, recipe = r },
-    params = params, optimizer = p.optim, clip_norm = p.clip_norm or r.clip_norm, batch = n, classes = classes }
-  local loss, logits, norm = s:record(batch, { lr_scale = 1 })
-  local ok, plan = pcall(T.plan, loss, logits or norm, norm)
-  T.forget()
-  for _, e in ipairs(p.optim.entries) do e.t = 0 end
-  if not ok then error(plan, 0) end
-  return plan, { batch = n, accumulate = accumulate }
 end
 
 return setmetatable(trainer, { __call = function(_, r, o) local t = trainer.new(r, o) return t end })

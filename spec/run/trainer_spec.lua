@@ -155,16 +155,6 @@ describe("the trainer", function()
     assert.has_error(function() t:run_phase "haed" end, "trainer: no phase 'haed', did you mean 'head'?")
   end)
 
-  it("a step is planned without photos: fewer FLOPs while the backbone is frozen, no reference op", function()
-    local r = recipe.from_text("tiny.lua", tiny.text(), { { "data.root", "nowhere" } })
-    local head = trainer.plan_step(r, 1, { classes = 3 })
-    local all, micro = trainer.plan_step(r, 2, { classes = 3 })
-    assert.is_true(head.flops < all.flops / 2)
-    assert.equal(0, head.n_reference + all.n_reference)
-    assert.same({ batch = 8, accumulate = 1 }, micro)
-    assert.equal(0, require("foodrt.ffi").C.frt_pending())
-  end)
-
   it("memory does not grow from epoch 2 to epoch 10", function()
     local rss = {}
     local r = made(nil, { { "phases.all.epochs", "10" } })

@@ -56,20 +56,13 @@ local function signatures(data)
     test = start.signature(data, "test") }
 end
 
--- A step must fit the machine before anything is begun.
-local function check_memory(r, o)
-  if not package.searchpath("foodrt.budget", package.path) then return end
-  local budget = require "foodrt.budget"
-  budget.check(r, { classes = #r.data.classes, workers = o.workers })
-end
-
 local function open(r, o, settings, used_s)
   local trainer, pretrained = require "foodrt.trainer", require "foodrt.models.pretrained"
   pretrained.say = function(text) o.progress:say("%s", text) end
   local before = pretrained.n_read
   local t = trainer(r, { workers = o.workers, time_s = settings.time_s, used_s = used_s })
   t:open()
-  check_memory(r, o)
+  require("foodrt.budget").check(r, { workers = o.workers })  -- a step must fit the machine
   settings.data = signatures(r.data)
   settings.random = pretrained.n_read == before
   return t

@@ -84,12 +84,6 @@ local function record_whole(self, batch, o)
   return loss, logits, norm
 end
 
---- records forward, backward and update without running them.
-function Step:record(batch, o)
-  rng.begin(o.step or 0, o.sample or 0)
-  return attempt(self, record_whole, batch, o)
-end
-
 local function run_whole(self, batch, o)
   local loss, logits, norm = record_whole(self, batch, o)
   if logits then
