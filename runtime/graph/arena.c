@@ -151,34 +151,31 @@ static int longer(const void *a, const void *b)
   return order ? order : larger(a, b);
 }
 
-static int by_offset(const void *a, const void *b)
-{
-  const piece *x = *(piece *const *)a, *y = *(piece *const *)b;
-  return (x->at > y->at) - (x->at < y->at);
-}
-
 // Each piece in turn goes to the lowest gap that holds it among the placed ones alive with it.
-static size_t pack(piece *pieces, int32_t n, piece **busy)
+// `placed` is kept in the order of offsets.
+static size_t pack(piece *pieces, int32_t n, piece *placed)
 {
   size_t top = 0;
   for (int32_t i = 0; i < n; i++) {
     piece *x = &pieces[i];
-    int32_t n_busy = 0;
+    int32_t spot = 0; // behind the last one that lies lower
+    x->at = 0;
     for (int32_t j = 0; j < i; j++) {
-      if (pieces[j].first <= x->last && x->first <= pieces[j].last) {
-        busy[n_busy++] = &pieces[j];
+      const piece *y = &placed[j];
+      if (y->first > x->last || x->first > y->last) {
+        continue;
       }
-    }
-    qsort(busy, (size_t)n_busy, sizeof *busy, by_offset);
-    size_t at = 0;
-    for (int32_t j = 0; j < n_busy; j++) {
-      if (busy[j]->at >= at + x->bytes) {
+      if (y->at >= x->at + x->bytes) {
         break;
       }
-      at = FRT_MAX(at, busy[j]->at + busy[j]->bytes);
+      x->at = FRT_MAX(x->at, y->at + y->bytes);
     }
-    x->at = at;
-    top = FRT_MAX(top, at + x->bytes);
+    while (spot < i && placed[spot].at <= x->at) {
+      spot++;
+    }
+    memmove(&placed[spot + 1], &placed[spot], sizeof *placed * (size_t)(i - spot));
+    placed[spot] = *x;
+    top = FRT_MAX(top, x->at + x->bytes);
   }
   return top;
 }
@@ -193,9 +190,9 @@ frt_status frt__pass_arena(frt_plan_t *p)
   measure(p);
   overlay(p);
   size_t room = (size_t)(p->n_value + p->n_step + 1);
-  piece *pieces = frt__alloc(2 * room * sizeof *pieces + room * sizeof(piece *));
+  piece *pieces = frt__alloc(3 * room * sizeof *pieces);
   FRT_CHECK(pieces, FRT_ENOMEM, "out of memory: a plan");
-  piece *trial = pieces + room, **busy = (piece **)(trial + room);
+  piece *trial = pieces + room, *placed = trial + room;
   int32_t n = 0;
   for (int32_t v = 0; v < p->n_value; v++) {
     const frt_pvalue *x = &p->value[v];
@@ -217,7 +214,7 @@ frt_status frt__pass_arena(frt_plan_t *p)
   memcpy(trial, pieces, sizeof *pieces * (size_t)n);
   qsort(pieces, (size_t)n, sizeof *pieces, larger);
   qsort(trial, (size_t)n, sizeof *trial, longer);
-  size_t by_size = pack(pieces, n, busy), by_life = pack(trial, n, busy);
+  size_t by_size = pack(pieces, n, placed), by_life = pack(trial, n, placed);
   const piece *best = by_life < by_size ? trial : pieces;
   p->arena = FRT_MIN(by_size, by_life);
   for (int32_t i = 0; i < n; i++) {

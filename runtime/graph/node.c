@@ -9,36 +9,62 @@ frt_graph frt__graph = {.newest = -1};
 // --- origins: recipe lines and module paths are interned once ---------------------------------
 static char **texts;
 static int32_t n_texts, cap_texts;
+static int32_t *text_table, text_slots; // ids by hash, open addressing; 0 is free
 static char error_line[320];
 
+// Where `text` is in the table, or would be.
+static int32_t *text_slot(const char *text)
+{
+  uint64_t at = frt__hash(0, text, strlen(text));
+  int32_t *slot;
+  do {
+    slot = &text_table[at++ & (uint64_t)(text_slots - 1)];
+  } while (*slot && strcmp(texts[*slot], text) != 0);
+  return slot;
+}
+
+static bool more_texts(void)
+{
+  if (frt__grow(&texts, &cap_texts, n_texts + 2, sizeof *texts) != FRT_OK) {
+    return false;
+  }
+  if (2 * (n_texts + 1) > text_slots) {
+    int32_t slots = FRT_MAX(256, 2 * text_slots),
+            *table = frt__zalloc(sizeof *table * (size_t)slots);
+    if (!table) {
+      return false;
+    }
+    frt__free(text_table);
+    text_table = table;
+    text_slots = slots;
+    for (int32_t i = 1; i < n_texts; i++) {
+      *text_slot(texts[i]) = i;
+    }
+  }
+  return true;
+}
+
+// The id of a text; 0 ("unknown") when there is no memory for it.
 static int32_t intern(const char *text)
 {
-  static int32_t recent[2];
-  for (int32_t k = 0; k < 2; k++) {
-    if (recent[k] > 0 && strcmp(texts[recent[k]], text) == 0) {
-      return recent[k];
-    }
+  static int32_t recent;
+  if (recent > 0 && strcmp(texts[recent], text) == 0) {
+    return recent;
   }
-  int32_t id = 0;
-  for (int32_t i = 1; i < n_texts && !id; i++) {
-    id = strcmp(texts[i], text) == 0 ? i : 0;
+  if (!more_texts()) {
+    return 0;
   }
-  if (!id) {
-    if (frt__grow(&texts, &cap_texts, n_texts + 2, sizeof *texts) != FRT_OK) {
-      return 0;
-    }
-    if (n_texts == 0) {
-      texts[n_texts++] = NULL; // id 0 is "unknown"
-    }
+  int32_t *slot = text_slot(text);
+  if (!*slot) {
     char *copy = frt__strdup(text);
     if (!copy) {
       return 0;
     }
-    texts[id = n_texts++] = copy;
+    n_texts = FRT_MAX(n_texts, 1);
+    *slot = n_texts;
+    texts[n_texts++] = copy;
   }
-  recent[1] = recent[0];
-  recent[0] = id;
-  return id;
+  return recent = *slot;
 }
 
 const char *frt__text(int32_t id)

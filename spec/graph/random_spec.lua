@@ -6,7 +6,7 @@ local T = require "foodrt.tensor"
 local C = require("foodrt.ffi").C
 local maker = require "spec.support.graph_maker"
 
-local GRAPHS = tonumber(os.getenv "FOODRT_GRAPHS" or "150")
+local GRAPHS = tonumber(os.getenv "FOODRT_GRAPHS" or "100")
 
 local function numbers(t, list)
   local function add(v)
