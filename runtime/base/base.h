@@ -46,7 +46,8 @@ frt_status frt__grow(void *p, int32_t *cap, int32_t n, size_t size);
 // the process lives (first-touch page faults are dear on virtual machines). Counted in
 // frt_memory().
 frt_status frt__block_new(void **out, size_t bytes, const char *what);
-// A larger block in place of *p; nobody may count on what it holds. On failure *p is freed and NULL.
+// A larger block in place of *p; nobody may count on what it holds. On failure *p is freed and
+// NULL.
 frt_status frt__block_grow(void **p, size_t from, size_t to, const char *what);
 void frt__block_free(void *p, size_t bytes);
 

@@ -333,7 +333,7 @@ frt_status frt_realize(int32_t n, const frt_ref *outs)
     if (status == FRT_OK || writing) {
       committed(status != FRT_OK);
     } else if (status == FRT_ESTATE) {
-      frt_forget_pending();  // what they need is gone for good
+      frt_forget_pending(); // what they need is gone for good
     }
   }
   frt__free(links);
