@@ -119,7 +119,7 @@ local function set_up(self, i)
   p:attach(self.model)
   if before then optim.carry(before, p.optim) end
   self.optimizer, self.config, self.length = p.optim, p, lengths(self, i)
-  self.stepper = make_step(self, p, self.length)
+  self.stepper, self.top_lr, self.lr_scale = make_step(self, p, self.length), p.optim:groups()[1].lr, nil
   self.set_up_for = i
   self.clock:new_phase()
   T.collect()
@@ -147,10 +147,9 @@ local function rates(self)
   return { step = self.step, lr_scale = s:at(at, length.total, length.updates), momentum = momentum }
 end
 
---- the largest learning rate of the next update.
+--- the largest learning rate of the latest update.
 function Trainer:lr()
-  local group = self.optimizer:groups()[1]
-  return group.lr * rates(self).lr_scale
+  return self.top_lr * (self.lr_scale or rates(self).lr_scale)
 end
 
 local function phase_over(self)
@@ -436,6 +435,12 @@ function Trainer:run_phase(which)
     if interrupted() or validate(self) then return "interrupted" end
   end
   hook(self, "phase_end")
+end
+
+--- whether nothing is left to train.
+function Trainer:finished()
+  if self.phase < #self.recipe.phases or self.set_up_for ~= self.phase or self.stage ~= "train" then return false end
+  return phase_over(self)
 end
 
 --- trains every phase that is left. out: "interrupted" when a signal came

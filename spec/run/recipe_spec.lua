@@ -25,6 +25,12 @@ describe("a recipe", function()
       r.loss.gamma, r.model.drop.p, r.seed, r.name, r.metrics, r.save.every })
   end)
 
+  it("what follows from an option follows from an override", function()
+    local r = load { { "phases.head.optim.lr", "0.5" }, { "loss.gamma", "1" }, { "phases.all.sched.warmup", "2 epochs" } }
+    assert.same({ "adamw (lr 0.5, weight decay 0.01)", "focal (gamma 1, alpha 1)", 2 }, { tostring(r.phases[1].optim),
+      tostring(r.loss), r.phases[2].sched.warmup_epochs })
+  end)
+
   it("steps replace epochs", function()
     local r = load { { "phases.head.steps", "7" } }
     assert.equal(7, r.phases[1].steps)

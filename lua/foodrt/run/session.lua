@@ -89,7 +89,7 @@ local function fields(t, v)
   if v.n > 0 then out[#out + 1] = ("top1 %.3f"):format(v.top1) end
   out[#out + 1] = lr_text(t)
   if t.norm then out[#out + 1] = ("grad %.2g"):format(t.norm) end
-  if v.seconds > 0 and v.wait_s / v.seconds > 0.1 then
+  if v.seconds > 1 and v.wait_s / v.seconds > 0.1 then
     out[#out + 1] = ("photos %d%%"):format(v.wait_s / v.seconds * 100)
   end
   return out
@@ -145,7 +145,7 @@ function Session:epoch(t, e)
   if train.n > 0 then text = text .. (" top1 %.3f"):format(train.top1) end
   if val then text = text .. ", val " .. measures(val, self.recipe.metrics) end
   text = text .. ", " .. progress.clock(train.seconds)
-  if train.seconds > 0 and train.wait_s / train.seconds > 0.1 then
+  if train.seconds > 1 and train.wait_s / train.seconds > 0.1 then
     text = text .. (", %d%% of it waiting for photos"):format(train.wait_s / train.seconds * 100)
   end
   if train.bad > 0 then text = text .. (", %d unreadable"):format(train.bad) end

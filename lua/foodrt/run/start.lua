@@ -205,6 +205,9 @@ local function resume(o)
   local t = open(r, o, settings, meta.elapsed_s)
   check_photos(dir, meta.data, r.data)
   t:restore(c)
+  if t:finished() then
+    o.progress:say("%s is trained to the end of its schedule; more epochs (-o phases.%s.epochs=…) would go on", dir, meta.phase_name)
+  end
   o.progress:say("resuming %s: phase '%s', epoch %d, batch %d, step %d", dir, meta.phase_name, meta.epoch + 1, meta.batch,
     meta.step)
   local s = session.new { recipe = r, dir = dir, trainer = t, settings = settings, progress = o.progress }
