@@ -118,8 +118,9 @@ FRT_API const char *frt_error_line(void);
 // Gradient of the scalar `loss` by each of `wrt` (variables or recorded values); 0 where it does
 // not depend on it.
 FRT_API frt_status frt_grad(frt_ref loss, int32_t n, const frt_ref *wrt, frt_ref *out);
-// The variables with requires_grad that `t` depends on; *n: capacity in, how many there are out (where
-// that is more than the capacity, the rest is left out).
+// The variables with requires_grad that `t` depends on; *n: capacity in, count out, of which no
+// more are given than there is room for. What is read after an assignment is a leaf: nothing flows
+// back into what was assigned.
 FRT_API frt_status frt_grad_leaves(frt_ref t, int32_t *n, frt_ref *out);
 
 // --- tensors: variables -----------------------------------------------------------------------
@@ -168,12 +169,12 @@ typedef struct frt_step_info {
   int32_t reference;            // 1 when the plain-C reference runs it
 } frt_step_info;
 typedef struct frt_plan_info {
-  int32_t n_steps, n_reference, runs, cached;
+  int32_t n_steps, n_reference, runs;
+  int32_t cached; // plans in the cache
   double flops;
   int64_t arena, scratch, derived, outputs, variables; // bytes
   int64_t unshared; // what the intermediates would take without sharing
   int64_t compiled; // plans compiled since the process began
-  int32_t n_plans;  // in the cache
   int64_t cache;    // bytes the cache counts for them
 } frt_plan_info;
 // Plans what frt_realize would run, without running it or touching memory for it. The plan is

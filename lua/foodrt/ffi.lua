@@ -22,7 +22,10 @@ if not pcall(ffi.typeof, "frt_shape") then
   ffi.cdef(file:read "*a")
   file:close()
 end
-local C = ffi.load(ROOT .. "/lib/libfoodrt.so")
+local LIBRARY = ROOT .. "/lib/libfoodrt.so"
+local C = ffi.load(LIBRARY)
+local host = package.loaded["foodrt.host"]
+if host then host.attach(LIBRARY) end
 
 local M = { C = C, ffi = ffi, root = ROOT }
 

@@ -265,11 +265,14 @@ function Optimizer:step(o)
   if o.clip_norm then gscale, norm = optim.clip(given, o.clip_norm) end
   local before = {}
   for i, p in ipairs(params) do before[i] = self.by_tensor[p].t end
-  self:update(params, grads, { lr_scale = o.lr_scale, momentum = o.momentum, gscale = gscale })
-  if norm then norm:keep() end
-  local ok, why = pcall(T.api.realize)
-  if not ok then
+  local ok, why = pcall(function()
+    self:update(params, grads, { lr_scale = o.lr_scale, momentum = o.momentum, gscale = gscale })
+    if norm then norm:keep() end
+    T.api.realize()
+  end)
+  if not ok then  -- the whole step is undone, what of it was recorded too
     for i, p in ipairs(params) do self.by_tensor[p].t = before[i] end
+    T.forget()
     error(why, 0)
   end
   rng.begin(rng.step + 1)
@@ -353,7 +356,7 @@ local function make(kind, spec, rule, check)
   spec.no_decay = { "string|table", nil }
   optim[kind] = function(given)
     local self = opt.check(spec, given)
-    self.kind, self.rule, self.spec = kind, rule, spec
+    self.kind, self.rule, self.spec, self.remake = kind, rule, spec, optim[kind]
     check_rates(self, "lr", self.lr)
     check_rates(self, "weight_decay", self.weight_decay)
     if check then check(self) end

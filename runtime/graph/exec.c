@@ -185,10 +185,11 @@ static frt_status check_finite(const frt_plan_t *p, const frt_pstep *s)
     const float *y = shape && shape->dtype == FRT_F32 ? p->at[s->out[k]] : NULL;
     for (int64_t i = 0, n = y ? frt__numel(shape) : 0; i < n; i++) {
       if (!isfinite(y[i])) {
-        frt__blame(frt__origin_now(s->origin));
-        return frt_error_set(FRT_EDATA, "%s: output %d %s holds %g%s%s", s->s.op->name, k + 1,
-                             frt__shape_text(shape), y[i], s->origin.scope ? " in " : "",
-                             frt__text(s->origin.scope));
+        frt_origin o = frt__origin_now(s->origin);
+        frt__blame(o);
+        return frt_error_set(
+          FRT_EDATA, "%s: output %d %s holds %g%s%s", s->s.program ? s->s.note : s->s.op->name,
+          k + 1, frt__shape_text(shape), (double)y[i], o.scope ? " in " : "", frt__text(o.scope));
       }
     }
   }
@@ -262,11 +263,24 @@ static void take_back(const frt_link *outs, int32_t n)
   }
 }
 
+// A plan serves many recordings; explain speaks of the latest.
+static void relabel(frt_plan_t *p)
+{
+  for (int32_t i = 0; i < p->n_step; i++) {
+    int32_t walk = p->step[i].origin.walk;
+    p->step[i].origin = frt__origin_now(p->step[i].origin);
+    p->step[i].origin.walk = walk;
+  }
+}
+
 static frt_status run_plan(const frt_link *outs, int32_t n, bool *writing)
 {
   frt_plan_t *p;
   frt_binding *b;
   FRT_TRY(frt__plan_compile(n, outs, true, &p, &b));
+  if (profiling) {
+    relabel(p);
+  }
   FRT_TRY(make_ready(p));
   FRT_TRY(hold_arena(p->arena));
   for (int32_t i = 0; i < n; i++) {
@@ -318,6 +332,8 @@ frt_status frt_realize(int32_t n, const frt_ref *outs)
     status = run_plan(links, n_links, &writing);
     if (status == FRT_OK || writing) {
       committed(status != FRT_OK);
+    } else if (status == FRT_ESTATE) {
+      frt_forget_pending();  // what they need is gone for good
     }
   }
   frt__free(links);
@@ -334,6 +350,9 @@ frt_status frt_plan(int32_t n, const frt_ref *outs, int32_t with_pending)
   frt_status status = to_make(n, outs, links, &n_links);
   if (status == FRT_OK) {
     status = frt__plan_compile(n_links, links, with_pending != 0, &frt__addressed, &b);
+    if (status == FRT_OK) {
+      relabel(frt__addressed);
+    }
   }
   frt__free(links);
   return status;

@@ -13,7 +13,6 @@ void frt_plan_get(frt_plan_info *out)
   }
   out->n_steps = p->n_step;
   out->runs = p->runs;
-  out->cached = p->cached;
   out->flops = p->flops;
   out->arena = (int64_t)p->arena;
   out->scratch = (int64_t)p->scratch;

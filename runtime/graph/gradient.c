@@ -87,6 +87,18 @@ static frt_status back_through(int32_t at, tape *t)
   return status;
 }
 
+// What has been assigned to a trainable variable and not yet realized: to readers it is the
+// variable.
+static void set_barriers(bool on)
+{
+  for (int32_t i = 0; i < G.n_pending; i++) {
+    const frt_var *v = &G.var[G.pending[i]];
+    if (v->requires_grad && G.node[v->current.node]->kind == FRT_NODE_OP) {
+      G.node[v->current.node]->barrier = on;
+    }
+  }
+}
+
 // Marks which nodes depend on a wanted one; leaves of the walk are numbered behind its nodes.
 static frt_status number(tape *t, int32_t **leaves, int32_t *n_leaves)
 {
@@ -108,7 +120,7 @@ static frt_status number(tape *t, int32_t **leaves, int32_t *n_leaves)
         FRT_TRY(frt__grow(&list, &cap, count + 1, sizeof *list));
         list[count++] = n->in[i].node;
       }
-      n->dep |= from->dep && !(n->op->flags & FRT_NO_GRAD);
+      n->dep |= from->dep && !n->barrier && !(n->op->flags & FRT_NO_GRAD);
     }
   }
   *leaves = list;
@@ -116,7 +128,27 @@ static frt_status number(tape *t, int32_t **leaves, int32_t *n_leaves)
   return FRT_OK;
 }
 
-static frt_status gradient(frt_ref loss, int32_t n, const frt_link *wrt, frt_ref *out, tape *t)
+// A variable as the loss has read it: its pending value where the loss depends on that, else the
+// leaf of its bytes. After the walk from the loss.
+static frt_status find_wanted(frt_link loss, int32_t n, const frt_ref *wrt, frt_link *links)
+{
+  for (int32_t i = 0; i < n; i++) {
+    int32_t v;
+    if (!frt__names_var(wrt[i])) {
+      FRT_TRY(frt__link(wrt[i], &links[i]));
+      continue;
+    }
+    FRT_TRY(frt__var(wrt[i], &v));
+    frt_link pending = G.var[v].current;
+    bool read =
+      pending.node >= 0 && (pending.node == loss.node || G.node[pending.node]->mark == G.mark);
+    links[i] = read ? pending : (frt_link){G.var[v].leaf, 0};
+  }
+  return FRT_OK;
+}
+
+static frt_status gradient(frt_ref loss, int32_t n, const frt_ref *refs, frt_link *wrt,
+                           frt_ref *out, tape *t)
 {
   frt_link l;
   FRT_TRY(frt__link(loss, &l));
@@ -133,6 +165,7 @@ static frt_status gradient(frt_ref loss, int32_t n, const frt_link *wrt, frt_ref
   memcpy(copy, order, sizeof *copy * (size_t)n_order);
   t->order = copy;
   t->n = n_order;
+  FRT_TRY(find_wanted(l, n, refs, wrt));
   for (int32_t i = 0; i < n; i++) {
     if (wrt[i].node >= 0) {
       G.node[wrt[i].node]->wanted = G.mark;
@@ -149,12 +182,19 @@ static frt_status gradient(frt_ref loss, int32_t n, const frt_link *wrt, frt_ref
   t->dy = frt__zalloc(sizeof *t->dy * (size_t)(total + 1));
   FRT_CHECK(t->dy, FRT_ENOMEM, "out of memory: the gradient's list");
   memset(out, 0, sizeof *out * (size_t)n);
-  if (G.node[l.node]->mark != G.mark || !G.node[l.node]->dep) {
+  frt_ref one = 0;
+  FRT_TRY(frt__gs(1, loss, &one));
+  FRT_TRY(frt__g_reshape(one, shape, &one));
+  if (G.node[l.node]->mark != G.mark) { // a leaf
+    for (int32_t i = 0; i < n; i++) {
+      out[i] = wrt[i].node == l.node ? one : 0;
+    }
     return FRT_OK;
   }
-  frt_ref one;
-  FRT_TRY(frt__gs(1, loss, &one));
-  FRT_TRY(frt__g_reshape(one, shape, &t->dy[t->first[G.node[l.node]->pos] + l.out]));
+  if (!G.node[l.node]->dep) {
+    return FRT_OK;
+  }
+  t->dy[t->first[G.node[l.node]->pos] + l.out] = one;
   for (int32_t p = n_order - 1; p >= 0; p--) {
     frt_node *node = G.node[copy[p]];
     bool any = false;
@@ -168,7 +208,7 @@ static frt_status gradient(frt_ref loss, int32_t n, const frt_link *wrt, frt_ref
     for (int32_t i = 0; i < node->n_in; i++) {
       inputs_need |= node->in[i].node >= 0 && G.node[node->in[i].node]->dep;
     }
-    if (!inputs_need || (node->op->flags & FRT_NO_GRAD)) {
+    if (!inputs_need || node->barrier || (node->op->flags & FRT_NO_GRAD)) {
       continue; // wanted itself; nothing below it is
     }
     if (!node->op->grad) {
@@ -190,21 +230,11 @@ frt_status frt_grad(frt_ref loss, int32_t n, const frt_ref *wrt, frt_ref *out)
 {
   frt_link *links = frt__alloc(sizeof *links * (size_t)(n + 1));
   FRT_CHECK(links, FRT_ENOMEM, "out of memory: the gradient's list");
-  frt_status status = FRT_OK;
-  for (int32_t i = 0; i < n && status == FRT_OK; i++) {
-    int32_t v;
-    if (frt__names_var(wrt[i])) { // the leaf the loss has read, not a value assigned since
-      status = frt__var(wrt[i], &v);
-      links[i] = (frt_link){status == FRT_OK ? G.var[v].leaf : -1, 0};
-    } else {
-      status = frt__link(wrt[i], &links[i]);
-    }
-  }
   tape t = {0};
   frt_origin here = G.here;
-  if (status == FRT_OK) {
-    status = gradient(loss, n, links, out, &t);
-  }
+  set_barriers(true);
+  frt_status status = gradient(loss, n, wrt, links, out, &t);
+  set_barriers(false);
   G.here = here;
   frt__free((void *)t.order);
   frt__free(t.first);
@@ -213,29 +243,73 @@ frt_status frt_grad(frt_ref loss, int32_t n, const frt_ref *wrt, frt_ref *out)
   return status;
 }
 
-frt_status frt_grad_leaves(frt_ref t, int32_t *n, frt_ref *out)
+// The trainable variable that a link reads; -1.
+static int32_t trainable(frt_link l)
+{
+  if (l.node < 0) {
+    return -1;
+  }
+  const frt_node *n = G.node[l.node];
+  if (n->kind == FRT_NODE_VAR) {
+    const frt_var *v = &G.var[n->var];
+    bool newer = v->current.node >= 0 && G.node[v->current.node]->barrier &&
+                 G.node[v->current.node]->mark == G.mark && G.node[v->current.node]->dep;
+    return v->requires_grad && !newer ? n->var : -1;
+  }
+  for (int32_t i = 0; n->barrier && i < G.n_pending; i++) {
+    const frt_var *v = &G.var[G.pending[i]];
+    if (v->requires_grad && v->current.node == l.node && v->current.out == l.out) {
+      return G.pending[i];
+    }
+  }
+  return -1;
+}
+
+// Visits what `t` depends on without looking behind pending values.
+static frt_status leaves(frt_ref t, int32_t *n, frt_ref *out)
 {
   frt_link l;
   const int32_t *order;
-  int32_t n_order, found = 0;
+  int32_t n_order, room = *n;
+  *n = 0;
   FRT_TRY(frt__link(t, &l));
   FRT_TRY(frt__walk_needed(1, &l, false, false, &order, &n_order));
-  for (int32_t p = -1; p < n_order; p++) {
-    const frt_node *node = G.node[p < 0 ? l.node : order[p]];
-    for (int32_t i = p < 0 ? -1 : 0; i < (p < 0 ? 0 : node->n_in); i++) {
-      int32_t from = p < 0 ? l.node : node->in[i].node;
-      frt_node *leaf = from < 0 ? NULL : G.node[from];
-      if (leaf && leaf->kind == FRT_NODE_VAR && leaf->mark != G.mark) {
-        leaf->mark = G.mark;
-        if (G.var[leaf->var].requires_grad) {
-          if (found < *n) {
-            out[found] = frt__pack(leaf->var, G.var[leaf->var].gen, FRT_OUT_VAR);
-          }
-          found++;
-        }
+  for (int32_t p = 0; p < n_order; p++) {
+    G.node[order[p]]->dep = false;
+  }
+  G.node[l.node]->dep = true;
+  for (int32_t p = n_order - 1; p >= 0; p--) {
+    const frt_node *node = G.node[order[p]];
+    for (int32_t i = 0; node->dep && !node->barrier && i < node->n_in; i++) {
+      if (node->in[i].node >= 0) {
+        G.node[node->in[i].node]->dep = true;
       }
     }
   }
-  *n = found;
+  for (int32_t p = -1; p < n_order; p++) {
+    const frt_node *node = p < 0 ? NULL : G.node[order[p]];
+    for (int32_t i = 0; i < (node ? node->n_in : 1); i++) {
+      frt_link from = node ? node->in[i] : l;
+      int32_t v = !node || (node->dep && !node->barrier) ? trainable(from) : -1;
+      bool known = v < 0;
+      for (int32_t k = 0; !known && k < FRT_MIN(*n, room); k++) {
+        known = out[k] == frt__pack(v, G.var[v].gen, FRT_OUT_VAR);
+      }
+      if (!known) {
+        if (*n < room) {
+          out[*n] = frt__pack(v, G.var[v].gen, FRT_OUT_VAR);
+        }
+        (*n)++;
+      }
+    }
+  }
   return FRT_OK;
+}
+
+frt_status frt_grad_leaves(frt_ref t, int32_t *n, frt_ref *out)
+{
+  set_barriers(true);
+  frt_status status = leaves(t, n, out);
+  set_barriers(false);
+  return status;
 }

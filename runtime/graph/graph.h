@@ -26,7 +26,8 @@ typedef struct frt_result {
 typedef struct frt_node {
   const frt_op *op;
   uint8_t kind;
-  bool dep; // scratch of the gradient pass: depends on what is asked for
+  bool dep;     // scratch of the gradient pass: depends on what is asked for
+  bool barrier; // likewise: a trainable variable's pending value, a leaf for what is read after it
   int32_t n_in, n_out, n_attr, older;
   frt_link *in;
   frt_shape *shape;

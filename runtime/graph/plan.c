@@ -415,7 +415,7 @@ void frt__cache_info(frt_plan_info *out)
 {
   out->compiled = compiled;
   for (const frt_plan_t *p = plans; p; p = p->next) {
-    out->n_plans++;
+    out->cached++;
     out->cache += plan_weight(p);
   }
 }
@@ -488,7 +488,6 @@ frt_status frt__plan_compile(int32_t n, const frt_link *outs, bool with_pending,
   frt__n_walk = n_order;
   uint64_t hash = frt__hash(1, key, sizeof *key * (size_t)n_key);
   if ((*plan = lookup(hash))) {
-    (*plan)->cached = true;
     return FRT_OK;
   }
   frt_plan_t *p = frt__zalloc(sizeof *p);

@@ -173,5 +173,5 @@ static frt_status fold_batch_norm(frt_plan_t *p)
 frt_status frt__pass_simplify(frt_plan_t *p)
 {
   FRT_TRY(merge(p));
-  return frt__graph.reference ? FRT_OK : fold_batch_norm(p);
+  return frt__graph.reference || frt__graph.finite ? FRT_OK : fold_batch_norm(p);
 }

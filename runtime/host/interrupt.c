@@ -3,6 +3,7 @@
 // first one, and everywhere the second, raises "interrupted" at the next Lua line; the third ends
 // the process.
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <luajit.h>
 #include <pthread.h>
 #include <signal.h>
@@ -14,6 +15,25 @@ static lua_State *state;
 static pthread_t main_thread;
 static volatile sig_atomic_t graceful, watching;
 
+// How often somebody asked to stop. The count lives in libfoodrt, whose threads look at it while they
+// wait; before that library is loaded it lives here.
+static volatile sig_atomic_t asked;
+static int32_t (*library_asked)(void);
+static void (*library_ask)(int32_t n);
+
+static int32_t count(void)
+{
+  return library_asked ? library_asked() : asked;
+}
+
+static void set_count(int32_t n)
+{
+  asked = n;
+  if (library_ask) {
+    library_ask(n);
+  }
+}
+
 static void raise_interrupted(lua_State *L, lua_Debug *ar)
 {
   (void)ar;
@@ -24,8 +44,8 @@ static void raise_interrupted(lua_State *L, lua_Debug *ar)
 // Compiled code looks at no hook. But where LuaJIT's profiler is on, a trace tests at every line
 // whether a sample is due, and goes back to the interpreter for it. So the profiler runs with a
 // timer that never fires and a signal asks for a sample: then the hook is seen in any loop. Costs a
-// test per line (0 to 15 % of table-heavy Lua), so not in graceful work, which looks at
-// frt_interrupted() itself.
+// test per line (0 to 38 % of table-heavy Lua in a noisy measurement), so not in graceful work, which
+// looks at frt_interrupted() itself.
 static void ignore_sample(void *data, lua_State *L, int samples, int vmstate)
 {
   (void)data, (void)L, (void)samples, (void)vmstate;
@@ -47,8 +67,8 @@ static void on_signal(int sig)
     pthread_kill(main_thread, sig); // the Lua state belongs to the main thread
     return;
   }
-  int32_t n = frt_interrupted() + 1;
-  frt_interrupt_set(n);
+  int32_t n = count() + 1;
+  set_count(n);
   if (n >= 3) {
     signal(sig, SIG_DFL);
     raise(sig);
@@ -63,7 +83,7 @@ static void on_signal(int sig)
 // host.arm(): what came before is dealt with; the next signal is the first again.
 static int arm(lua_State *L)
 {
-  frt_interrupt_set(0);
+  set_count(0);
   lua_sethook(L, NULL, 0, 0);
   struct sigaction action;
   memset(&action, 0, sizeof action);
@@ -88,20 +108,41 @@ static int set_graceful(lua_State *L)
 // host.interrupted() -> number of signals since host.arm()
 static int interrupted(lua_State *L)
 {
-  lua_pushinteger(L, frt_interrupted());
+  lua_pushinteger(L, count());
   return 1;
+}
+
+// host.attach(path): libfoodrt has been loaded from there; it keeps the count from now on.
+static int attach(lua_State *L)
+{
+  void *library = dlopen(luaL_checkstring(L, 1), RTLD_NOW | RTLD_NOLOAD);
+  if (!library) {
+    return luaL_error(L, "foodrt: %s is not loaded", lua_tostring(L, 1));
+  }
+  void *get = dlsym(library, "frt_interrupted"), *set = dlsym(library, "frt_interrupt_set");
+  dlclose(library); // whoever loaded it keeps it
+  if (!get || !set) {
+    return luaL_error(L, "foodrt: %s is of another version", lua_tostring(L, 1));
+  }
+  int32_t before = asked;
+  memcpy(&library_asked, &get, sizeof get);
+  memcpy(&library_ask, &set, sizeof set);
+  library_ask(before);
+  return 0;
 }
 
 void frt_host_interrupts(lua_State *L)
 {
   state = L;
   main_thread = pthread_self();
+  signal(SIGXFSZ, SIG_IGN); // a file that must not grow is a failed write, not the end
   watch_compiled_code(L, 1);
   arm(L);
 }
 
 const luaL_Reg frt_host_interrupt_functions[] = {
   {"arm",         arm         },
+  {"attach",      attach      },
   {"graceful",    set_graceful},
   {"interrupted", interrupted },
   {NULL,          NULL        }

@@ -129,8 +129,11 @@ describe("the command line", function()
     assert.matches("^foodrt: standard output: ", err)
   end)
 
-  it("starts without opening libvips or libcurl", function()
-    local _, out = foodrt { "-e", "for line in io.lines '/proc/self/maps' do print(line) end" }
+  it("starts without opening libfoodrt, which comes with the first look at frt, or libvips or libcurl", function()
+    local list = "for line in io.lines '/proc/self/maps' do print(line) end"
+    local _, out = foodrt { "-e", list }
+    assert.not_matches("libfoodrt", out)
+    _, out = foodrt { "-e", "local _ = frt.memory() " .. list }
     assert.matches("libfoodrt%.so", out)
     assert.not_matches("libvips", out)
     assert.not_matches("libcurl", out)

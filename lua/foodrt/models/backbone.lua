@@ -17,18 +17,30 @@ function backbone.options(name, more)
   return spec
 end
 
---- one new attention layer for a block with `channels`, from what the user gave once.
+--- one new attention layer for a block with `channels`, from what the user gave once. Weights may lack it.
 function backbone.attention(o, channels)
   local what = o.attention
   if not what then return nil end
-  if type(what) == "function" then return (what(channels)) end
-  if not nn.is(what) then err.user("%s: 'attention' must be a layer or a function of the channels", o[1] or "model") end
-  return (what:clone())
+  if type(what) ~= "function" and not nn.is(what) then
+    err.user("'attention' must be a layer or a function of the channels, got %s", opt.show(what))
+  end
+  local m = type(what) == "function" and what(channels) or what:clone()
+  rawset(m, "_added", true)
+  return m
 end
 
 --- the rate of drop_path at block i (from 0) of n: grows from 0 to rate * (n - 1) / of.
 function backbone.drop_path(rate, i, of)
   return rate > 0 and i > 0 and nn.DropPath { rate * i / of } or nil
+end
+
+local function mlp_forward(self, x)
+  return (self.fc2(self.fc1(x):gelu()))
+end
+
+--- two layers of kind `dense` (nn.Linear, nn.Conv2d), four times wider in between.
+function backbone.mlp(dense, width)
+  return (nn.Module { fc1 = dense { 4 * width, init = "trunc" }, fc2 = dense { width, init = "trunc" }, forward = mlp_forward })
 end
 
 --- takes `key` out of `owner`, which holds it under the name `name`; weights may still contain it.

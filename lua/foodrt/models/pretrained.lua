@@ -36,6 +36,46 @@ local function adapt_input(src, channels)
   return t
 end
 
+-- whether `name` is `path` or lies below it
+local function below(name, path)
+  return name == path or name:sub(1, #path + 1) == path .. "."
+end
+
+-- where the model differs from the file on purpose: parts it does without, attention it was given, another classifier.
+-- Makes dict's names the model's; returns what to say
+local function settle(model, dict, own)
+  local notes, added = {}, {}
+  for path, m in model:modules() do
+    if rawget(m, "_added") then added[#added + 1] = path end
+  end
+  local n = 0
+  for _, path in ipairs(added) do
+    for name, t in pairs(own) do
+      if not dict[name] and below(name, path) then dict[name], n = t, n + 1 end
+    end
+  end
+  if n > 0 then notes[1] = ("has no %s: attention starts from random weights"):format(added[1]) end
+  for name in pairs(dict) do
+    for _, list in ipairs { added, model.absent } do
+      for _, path in ipairs(list) do
+        if not own[name] and below(name, path) then dict[name] = nil end
+      end
+    end
+  end
+  local weight, bias = model.classifier_name .. ".weight", model.classifier_name .. ".bias"
+  local theirs, ours = dict[weight], own[weight]
+  if ours and not theirs then
+    notes[#notes + 1] = "has no classifier: it starts from random weights"
+  elseif ours and theirs.shape[1] ~= ours.shape[1] then
+    notes[#notes + 1] = ("has %d classes, this model %d: its classifier is left out and starts from random weights")
+      :format(theirs.shape[1], ours.shape[1])
+  else
+    return notes
+  end
+  dict[weight], dict[bias] = ours, own[bias]
+  return notes
+end
+
 local function read(model, path, at)
   io_ = io_ or require "foodrt.io"
   local file = io.open(path, "rb")
@@ -47,19 +87,11 @@ local function read(model, path, at)
   if dict[first] and own[first] and dict[first].shape[2] == 3 and own[first].shape[2] ~= 3 then
     dict[first] = adapt_input(dict[first], own[first].shape[2])
   end
-  local weight, bias = model.classifier_name .. ".weight", model.classifier_name .. ".bias"
-  local theirs, ours = dict[weight], own[weight]
-  local note
-  if theirs and not ours then
-    dict[weight], dict[bias] = nil, nil
-  elseif theirs and theirs.shape[1] ~= ours.shape[1] then
-    note = ("%s: '%s' has %d classes, this model %d: its classifier is left out and starts from random weights")
-      :format(model.name, path, theirs.shape[1], ours.shape[1])
-    dict[weight], dict[bias] = ours, own[bias]
-  end
+  if model.adapt then model:adapt(dict) end
+  local notes = settle(model, dict, own)
   model:load_state_dict(dict, { from = path })
   pretrained.n_read = pretrained.n_read + 1
-  if note then pretrained.say(note) end
+  for _, note in ipairs(notes) do pretrained.say(("%s: '%s' %s"):format(model.name, path, note)) end
 end
 
 --- where one-line notes go; a run replaces it.

@@ -1,0 +1,123 @@
+-- attention: layers beside PyTorch in float64, with parameters and inputs by the rule of spec/fixtures/fill.lua.
+local frt = require "foodrt"
+local golden = dofile "spec/support/golden.lua"
+local T, ffi = require "foodrt.tensor", require "ffi"
+local nn = frt.nn
+
+-- numbers of a name in [-1, 1)
+local function unif(name, shape)
+  local n = 1
+  for _, d in ipairs(shape) do n = n * d end
+  local values = ffi.new("float[?]", n)
+  golden.fill.write(values, n, name, 0.5, 2)
+  local t = T.var { shape = shape, dtype = "f32", kind = "input" }
+  t:write(values, n * 4)
+  return t
+end
+
+local function filled(m, shape)
+  m:build { input = shape, values = false }
+  golden.fill.model(m)
+  return m
+end
+
+local function check(y, l2, first)
+  golden.planned(y)
+  local got = golden.numbers(y)
+  for i, v in ipairs(first) do assert.near(v, got[i - 1], 2e-6) end
+  assert.near(1, golden.norm(y) / l2, 2e-6)
+end
+
+-- norms of all gradients of sum(y * w)
+local function check_gradients(m, x, y, want)
+  local outputs = {}
+  y = (y * unif("input2", y.shape)):sum()
+  y:backward()
+  for _, t in m:named_parameters() do outputs[#outputs + 1] = t.grad end
+  golden.planned(unpack(outputs))
+  assert.near(1, golden.norm(x.grad) / want.x, 1e-5)
+  for name, t in m:named_parameters() do assert.near(1, golden.norm(t.grad) / want[name], 1e-5, name) end
+end
+
+describe("nn.MultiheadAttention", function()
+  it("of 5 tokens, 12 features and 3 heads: norm 3.05634, its gradients' norms", function()
+    local m, x = filled(nn.MultiheadAttention { 3 }, { 2, 5, 12 }), unif("input", { 2, 5, 12 }):requires_grad_()
+    check(m(x), 3.056337782273326, { 0.07294534776, 0.1141775121, -0.2140092115 })
+    check_gradients(m, x, m(x), { ["qkv.weight"] = 6.045365476, ["qkv.bias"] = 4.444708093, ["proj.weight"] = 5.233271914,
+      ["proj.bias"] = 4.708986078, x = 2.371044856 })
+  end)
+  it("refuses heads that don't divide the features", function()
+    local m = nn.MultiheadAttention { 5 }
+    local ok, why = pcall(function() local y = m(frt.zeros { 1, 2, 12 }); return y end)
+    assert.is_false(ok)
+    assert.truthy(why:find("5 heads must divide 12 features", 1, true))
+  end)
+end)
+
+describe("nn.CBAM", function()
+  it("of 32 channels: norm 7.29980 in training with its statistics, then 5.67947 in evaluation; gradients", function()
+    local m, x = filled(nn.CBAM {}, { 2, 32, 6, 5 }), unif("input", { 2, 32, 6, 5 }):requires_grad_()
+    check(m(x), 7.299804051811637, { -0.2244524527, 0.03892482215, -0.1783069117 })
+    assert.near(0.05858016074, golden.norm(m.spatial.bn.running_mean), 1e-7)
+    assert.near(1.091500660, golden.norm(m.spatial.bn.running_var), 1e-6)
+    check_gradients(m, x, m(x), { ["channel.fc1.weight"] = 2.315861213, ["channel.fc1.bias"] = 1.719578432,
+      ["channel.fc2.weight"] = 0.9780739154, ["channel.fc2.bias"] = 2.610465082, ["spatial.conv.weight"] = 8.132548571,
+      ["spatial.bn.weight"] = 0.4913438045, ["spatial.bn.bias"] = 1.454452534, x = 7.432428401 })
+    golden.fill.model(m)
+    check(m:eval()(x), 5.679465466102125, { -0.2044455095, 0.06594729696, -0.1535220056 })
+  end)
+  it("keeps one channel where there are fewer than the reduction", function()
+    assert.same({ 1, 6 }, nn.CBAM {}:build({ input = { 1, 6, 4, 4 } }).channel.fc1.weight.shape)
+  end)
+end)
+
+describe("nn.SqueezeExcite { form = \"seed\" }", function()
+  it("of 32 channels: norm 12.72605", function()
+    local m = filled(nn.SqueezeExcite { form = "seed" }, { 2, 32, 6, 5 })
+    check(m(unif("input", { 2, 32, 6, 5 })), 12.726050060559727, { -0.4049305797, 0.1534017564, -0.2984014672 })
+  end)
+end)
+
+describe("nn.MultiScaleNeck", function()
+  local function neck(to)
+    local m = nn.MultiScaleNeck { 6, levels = 2, to = to }
+    local whole = nn.Module { neck = m, forward = function(self, a, b) return (self.neck { a, b }) end }
+    local a, b = unif("input", { 2, 8, 8, 8 }), unif("input2", { 2, 12, 4, 4 })
+    whole:build({}, a, b)
+    golden.fill.model(m)
+    for name, t in whole:named_parameters() do
+      local values, n = golden.fill.values(name:gsub("^neck%.", ""), t.shape)
+      t:write(values, n * 4)
+    end
+    return whole:eval()(a, b)
+  end
+  it("to the smallest map: norm 3.92015; to the largest: 10.00720", function()
+    local small, large = neck "smallest", neck "largest"
+    assert.same({ 2, 6, 4, 4 }, small.shape)
+    assert.same({ 2, 6, 8, 8 }, large.shape)
+    assert.near(1, golden.norm(small) / 3.92014880072967, 2e-6)
+    assert.near(1, golden.norm(large) / 10.007197929044866, 2e-6)
+  end)
+end)
+
+describe("nn.MultiScalePool", function()
+  it("puts means first, then maxima", function()
+    assert.same({ { 2.5, -1, 4, 0 } }, nn.MultiScalePool {}(frt.tensor { { { { 1, 2 }, { 3, 4 } }, { { -1, -2 }, { -1, 0 } } } }):totable())
+  end)
+end)
+
+describe("clone", function()
+  it("is the same layers without shared parameters, in the same order", function()
+    local a = nn.Chain { nn.Linear { 3 }, nn.ReLU {}, nn.Linear { 2 } }
+    local b = a:clone()
+    a:build { input = { 1, 4 } }
+    b:build { input = { 1, 4 } }
+    local names = {}
+    for name in b:named_parameters() do names[#names + 1] = name end
+    assert.same({ "0.weight", "0.bias", "2.weight", "2.bias" }, names)
+    assert.is_true(a[1].weight ~= b[1].weight)
+    local ok, why = pcall(a.clone, a)
+    assert.is_false(ok)
+    assert.truthy(why:find("a copy is made before the first call", 1, true))
+  end)
+end)
