@@ -476,6 +476,44 @@ frt_status frt__walk_needed(int32_t n, const frt_link *from, bool with_pending, 
   return FRT_OK;
 }
 
+// Which kept nodes still need what they were computed from: those without a value, and those through
+// which a gradient could be asked for by a variable as it is now or by a root. node->dep says
+// whether such a thing lies at or below a node.
+static void find_useful(void)
+{
+  int32_t n = 0;
+  for (int32_t at = G.newest; at >= 0; at = G.node[at]->older) {
+    order[n++] = at;
+  }
+  while (n-- > 0) { // oldest first
+    frt_node *node = G.node[order[n]];
+    node->dep = node->kind == FRT_NODE_OP && node->mark == G.mark;
+    if (node->kind == FRT_NODE_VAR) {
+      const frt_var *v = &G.var[node->var];
+      node->dep = node->version == v->version && !v->released;
+    }
+    bool flows = node->kind == FRT_NODE_OP && !(node->op->flags & FRT_NO_GRAD);
+    for (int32_t i = 0; flows && i < node->n_in && !node->dep; i++) {
+      node->dep = node->in[i].node >= 0 && G.node[node->in[i].node]->dep;
+    }
+  }
+}
+
+static bool needs_inputs(const frt_node *n)
+{
+  for (int32_t k = 0; k < n->n_out; k++) {
+    if (!n->value || !n->value[k].data) {
+      return true;
+    }
+  }
+  for (int32_t i = 0; i < n->n_in; i++) {
+    if (n->in[i].node >= 0 && G.node[n->in[i].node]->dep) {
+      return true;
+    }
+  }
+  return false;
+}
+
 frt_status frt_sweep(int32_t n, const frt_ref *roots)
 {
   G.mark++;
@@ -488,15 +526,22 @@ frt_status frt_sweep(int32_t n, const frt_ref *roots)
   for (int32_t i = 0; i < G.n_pending; i++) {
     G.node[G.var[G.pending[i]].current.node]->mark = G.mark;
   }
+  bool known = frt__grow(&order, &cap_order, G.live, sizeof *order) == FRT_OK;
+  if (known) { // else everything keeps its inputs this time
+    find_useful();
+  }
   // Newest to oldest: users come before their inputs, so one pass marks and frees.
   int32_t *keep = &G.newest;
   for (int32_t at = G.newest; at >= 0;) {
     frt_node *node = G.node[at];
     int32_t older = node->older;
     if (node->mark == G.mark) {
+      bool inputs = !known || needs_inputs(node);
       for (int32_t i = 0; i < node->n_in; i++) {
-        if (node->in[i].node >= 0) {
+        if (node->in[i].node >= 0 && inputs) {
           G.node[node->in[i].node]->mark = G.mark;
+        } else {
+          node->in[i] = (frt_link){-1, 0};
         }
       }
       *keep = at;
