@@ -16,7 +16,7 @@ void frt_plan_get(frt_plan_info *out)
   out->flops = p->flops;
   out->arena = (int64_t)p->arena;
   out->scratch = (int64_t)p->scratch;
-  out->derived = (int64_t)p->derived_bytes;
+  out->derived = (int64_t)(p->derived_bytes + p->packed_bytes);
   out->outputs = (int64_t)p->output_bytes;
   out->unshared = (int64_t)p->unshared;
   for (int32_t i = 0; i < p->n_step; i++) {

@@ -476,9 +476,9 @@ frt_status frt__walk_needed(int32_t n, const frt_link *from, bool with_pending, 
   return FRT_OK;
 }
 
-// Which kept nodes still need what they were computed from: those without a value, and those through
-// which a gradient could be asked for by a variable as it is now or by a root. node->dep says
-// whether such a thing lies at or below a node.
+// Which kept nodes still need what they were computed from: those without a value, and those
+// through which a gradient could be asked for by a variable as it is now or by a root. node->dep
+// says whether such a thing lies at or below a node.
 static void find_useful(void)
 {
   int32_t n = 0;

@@ -20,7 +20,9 @@ frt_status frt__step_new(frt_plan_t *p, const frt_op *op, const frt_kernel *kern
   FRT_TRY(frt__grow(&p->step, &p->cap_step, p->n_step + 1, sizeof *p->step));
   int32_t *ids = frt__plan_alloc(p, sizeof *ids * (size_t)(n_in + n_out));
   FRT_CHECK(ids, FRT_ENOMEM, "out of memory: planning %s", op->name);
-  memcpy(ids, in, sizeof *ids * (size_t)n_in);
+  if (n_in > 0) {
+    memcpy(ids, in, sizeof *ids * (size_t)n_in);
+  }
   memcpy(ids + n_in, out, sizeof *ids * (size_t)n_out);
   p->step[p->n_step] = (frt_pstep){
     .s = {.op = op, .kernel = kernel, .n_in = n_in, .n_out = n_out, .attr = attr},

@@ -210,7 +210,9 @@ frt_status frt__pnode_new(frt_plan_t *p, const frt_op *op, int32_t n_in, const i
   int32_t *ids = frt__plan_alloc(p, sizeof *ids * (size_t)(n_in + n_out));
   double *attrs = frt__plan_alloc(p, sizeof *attrs * (size_t)n_attr);
   FRT_CHECK(ids && attrs, FRT_ENOMEM, "out of memory: planning %s", op->name);
-  memcpy(ids, in, sizeof *ids * (size_t)n_in);
+  if (n_in > 0) {
+    memcpy(ids, in, sizeof *ids * (size_t)n_in);
+  }
   if (n_attr > 0) {
     memcpy(attrs, attr, sizeof *attrs * (size_t)n_attr);
   }
@@ -248,7 +250,9 @@ void frt__sort_nodes(frt_plan_t *p)
     }
   }
   p->n_node = n;
-  qsort(p->node, (size_t)n, sizeof *p->node, by_rank);
+  if (n > 1) {
+    qsort(p->node, (size_t)n, sizeof *p->node, by_rank);
+  }
   for (int32_t i = 0; i < n; i++) {
     p->node[i].rank = (int64_t)i * 16;
     p->node[i].serial = i;
@@ -364,7 +368,9 @@ static frt_status import(frt_plan_t *p, int32_t n, const frt_link *outs, bool wi
                          const int32_t *order, int32_t n_order)
 {
   FRT_TRY(frt__grow(&p->slot, &p->cap_slot, n_slots + 1, sizeof *p->slot));
-  memcpy(p->slot, slots, sizeof *slots * (size_t)n_slots);
+  if (n_slots > 0) {
+    memcpy(p->slot, slots, sizeof *slots * (size_t)n_slots);
+  }
   p->n_slot = n_slots;
   int32_t widest = 1;
   for (int32_t pos = 0; pos < n_order; pos++) {
@@ -407,8 +413,8 @@ static int64_t cache_limit = (int64_t)512 << 20, compiled;
 
 static int64_t plan_weight(const frt_plan_t *p)
 {
-  return (int64_t)(p->derived_bytes + p->key_bytes + sizeof *p + (size_t)p->n_step * 600 +
-                   (size_t)p->n_value * sizeof *p->value);
+  return (int64_t)(p->derived_bytes + p->packed_bytes + p->key_bytes + sizeof *p +
+                   (size_t)p->n_step * 600 + (size_t)p->n_value * sizeof *p->value);
 }
 
 void frt__cache_info(frt_plan_info *out)

@@ -94,6 +94,7 @@ typedef struct frt_plan_t {
   int32_t n_slot, cap_slot, n_value, cap_value, n_node, cap_node, n_assign, cap_assign, n_output,
     cap_output, n_step, cap_step, n_args, n_setup;
   size_t arena, scratch, derived_bytes, unshared, output_bytes;
+  size_t packed_bytes; // what kernels hold, from the first run on
   double flops;
   uint64_t setup_key, setup_version;
   int32_t runs;

@@ -170,8 +170,26 @@ static frt_status fold_batch_norm(frt_plan_t *p)
   return FRT_OK;
 }
 
+// Optimizers' steps write variables: they and what follows from them come after everything that may
+// still fail.
+static void updates_last(frt_plan_t *p)
+{
+  int64_t behind = (int64_t)p->n_node * 16;
+  for (int32_t i = 0; i < p->n_node; i++) {
+    frt_pnode *n = &p->node[i];
+    bool late = (n->op->flags & FRT_UPDATE) != 0;
+    for (int32_t k = 0; k < n->n_in && !late; k++) {
+      int32_t maker = n->in[k] >= 0 ? p->value[n->in[k]].maker : -1;
+      late = maker >= 0 && p->node[maker].rank >= behind;
+    }
+    n->rank += late ? behind : 0;
+  }
+  frt__sort_nodes(p);
+}
+
 frt_status frt__pass_simplify(frt_plan_t *p)
 {
   FRT_TRY(merge(p));
+  updates_last(p);
   return frt__graph.reference || frt__graph.finite ? FRT_OK : fold_batch_norm(p);
 }

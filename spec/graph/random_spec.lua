@@ -5,8 +5,9 @@ local frt = require "foodrt"
 local T = require "foodrt.tensor"
 local C = require("foodrt.ffi").C
 local maker = require "spec.support.graph_maker"
+local plans = require "spec.support.plans"
 
-local GRAPHS = tonumber(os.getenv "FOODRT_GRAPHS" or "100")
+local GRAPHS, SIZE = tonumber(os.getenv "FOODRT_GRAPHS" or "60"), tonumber(os.getenv "FOODRT_GRAPH_SIZE" or "6")
 
 local function numbers(t, list)
   local function add(v)
@@ -20,26 +21,34 @@ local function numbers(t, list)
   return list
 end
 
--- Every output, then every variable, after each of two steps; the second with the same structure where the
--- graph assigns nothing random.
+local function grow(g, seed)
+  g:grow(SIZE + seed % 23)
+  if seed % 4 ~= 0 then g:train(({ "none", "sgd", "adam" })[seed % 3 + 1]) end
+  if seed % 5 == 0 then g:grow(4) end  -- reads of what has been assigned
+  return g:outputs(({ 0.1, 0.4, 1 })[seed % 3 + 1])
+end
+
+-- Every output, then every variable; after the graph and after the same one again, which is not planned again.
 local function run(seed, dtype, backend)
   C.frt_backend(backend)
-  local g = maker.new(seed, dtype)
-  local kind = ({ "none", "sgd", "adam" })[seed % 3 + 1]
-  g:grow(6 + seed % 23)
-  if seed % 4 ~= 0 then g:train(kind) end
-  if seed % 5 == 0 then g:grow(4) end  -- reads of what has been assigned
-  local outputs = g:outputs(({ 0.1, 0.4, 1 })[seed % 3 + 1])
-  T.plan(unpack(outputs))
-  local status = C.frt_plan_verify()
-  assert.are.equal(0, tonumber(status), "seed " .. seed .. ": " .. require("ffi").string(C.frt_error_last()))
-  frt.realize(unpack(outputs))
-  local result = {}
-  for _, t in ipairs(outputs) do result[#result + 1] = numbers(t, {}) end
-  for _, v in ipairs(g.vars) do result[#result + 1] = numbers(v, {}) end
-  for _, m in ipairs(g.moments or {}) do
-    result[#result + 1] = numbers(m[1], {})
-    result[#result + 1] = numbers(m[2], {})
+  local g, result = maker.new(seed, dtype), {}
+  for round = 1, 2 do
+    if round == 2 then g:again() end
+    local outputs = grow(g, seed)
+    plans.verify(unpack(outputs))
+    local compiled = plans.compiled(frt.realize, unpack(outputs))
+    assert.are.equal(0, compiled, "seed " .. seed .. ": realize planned what explain had planned")
+    for _, t in ipairs(outputs) do result[#result + 1] = numbers(t, {}) end
+    for _, v in ipairs(g.vars) do result[#result + 1] = numbers(v, {}) end
+    for _, m in ipairs(g.moments) do
+      result[#result + 1] = numbers(m[1], {})
+      result[#result + 1] = numbers(m[2], {})
+    end
+    if round == 1 then
+      g:again()
+      assert.are.equal(0, plans.compiled(T.plan, unpack(grow(g, seed))), "seed " .. seed .. ": planned twice")
+      T.forget()
+    end
   end
   C.frt_backend "cpu"
   return result

@@ -13,14 +13,21 @@ local function below(g, n) return math.floor(g.random() * n) end
 local function one_of(g, list) return list[below(g, #list) + 1] end
 
 function maker.new(seed, dtype)
-  local g = setmetatable({ random = O.random(seed * 7919 + 13), dtype = dtype, vars = {}, values = {}, assigned = {} }, maker)
+  local g = setmetatable({ seed = seed, dtype = dtype, vars = {}, moments = {} }, maker)
+  g:again()
+  return g
+end
+
+--- starts over: what is grown now is the same graph over the same variables.
+function maker:again()
+  local g = self
+  g.random, g.values, g.n_vars = O.random(g.seed * 7919 + 13), {}, 0
   for _ = 1, 5 do g.random() end
   for _ = 1, 2 + below(g, 2) do
     g:add(g:variable { 1 + below(g, 3), one_of(g, { 1, 2, 3, 4, 8, 17 }), 3 + below(g, 6), 3 + below(g, 6) })
   end
   g:add(g:variable { 3, 5 })
   g:add(g:variable { 6 })
-  return g
 end
 
 --- a new variable with numbers in (-1, 1), in (0.5, 1.5) when `positive`.
@@ -29,9 +36,13 @@ function maker:variable(shape, positive)
   for i = 1, O.numel(shape) do
     data[i] = math.floor((2 * self.random() - 1) * 4096) / 4096 * (positive and 0.5 or 1) + (positive and 1 or 0)
   end
-  local v = T.var { shape = shape, dtype = self.dtype, data = data, name = "v" .. #self.vars + 1 }
+  self.n_vars = self.n_vars + 1
+  local v = self.vars[self.n_vars]
+  if not v then
+    v = T.var { shape = shape, dtype = self.dtype, data = data, name = "v" .. self.n_vars }
+    self.vars[self.n_vars] = v
+  end
   v:requires_grad_()
-  self.vars[#self.vars + 1] = v
   return v
 end
 
@@ -258,16 +269,17 @@ end
 
 -- v = f(v): what reads v from now on reads the new value.
 function MAKE.assign(g)
-  local v = one_of(g, g.vars)
+  local v = g.vars[below(g, g.n_vars) + 1]
   v:assign(v * 0.5 + (g.random() < 0.5 and v:tanh() or 0.25))
   return v * v
 end
 
 -- two variables of one shape trade places
 function MAKE.swap(g)
-  local v = one_of(g, g.vars)
+  local v = g.vars[below(g, g.n_vars) + 1]
   local text = table.concat(v.shape, ",")
-  for _, other in ipairs(g.vars) do
+  for i = 1, g.n_vars do
+    local other = g.vars[i]
     if other ~= v and table.concat(other.shape, ",") == text then
       local old = v * 1
       v:assign(other)
@@ -306,7 +318,8 @@ function maker:train(kind)
   self:add(loss)
   self.loss = loss
   local params = {}
-  for _, v in ipairs(self.vars) do
+  for i = 1, self.n_vars do
+    local v = self.vars[i]
     if v.requires_grad then params[#params + 1] = v end
   end
   local grads = frt.grad(loss, params)
@@ -315,7 +328,6 @@ function maker:train(kind)
     local first = { 1e-2, 0.9, 0.99, 1e-3, 0.1, 1, 1 }
     local inputs = {}
     for i, v in ipairs(first) do inputs[i] = T.wrap(require("foodrt.tensor.record").scalar(v, 1)) end
-    self.moments = self.moments or {}
     for i, p in ipairs(params) do
       local m = self.moments[p]
       if not m then

@@ -41,4 +41,23 @@ function plans.verify(...)
   if tonumber(C.frt_plan_verify()) ~= 0 then error(ffi.string(C.frt_error_last()), 2) end
 end
 
+--- whether the library is built with sanitizers: they are slow and keep freed memory for a while
+function plans.is_sanitized()
+  local file = assert(io.open "/proc/self/maps")
+  local maps = file:read "*a"
+  file:close()
+  return maps:find("libasan", 1, true) ~= nil
+end
+
+--- seconds that fn takes: the best of n, for other programs run on this machine too
+function plans.best(n, fn)
+  local best = math.huge
+  for _ = 1, n do
+    local start = C.frt_now()
+    fn()
+    best = math.min(best, C.frt_now() - start)
+  end
+  return best
+end
+
 return plans
