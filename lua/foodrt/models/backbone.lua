@@ -115,6 +115,7 @@ function backbone.finish(m, name, o, what)
   if o.features or not o.head then backbone.cut(m, m, head) end
   local card = cards.of(name)
   m.preprocess, m.tag = card.preprocess, card.tag
+  m.own_size = o.img_size
   if o.img_size then m.preprocess.size, m.preprocess.test_size = o.img_size, o.img_size end
   m.default_input = what.input or { 1, o.in_chans, 64, 64 }
   pretrained.attach(m, o.pretrained)

@@ -71,7 +71,7 @@ local function block(k, o, cin, cout, s, stride, drop_path)
   return m
 end
 
--- the blocks of all stages
+-- the blocks of all stages, and how many each has
 local function stages(k, o, cin)
   local counts, total, index, list = {}, 0, 0, {}
   for s, stage in ipairs(k.stages) do
@@ -88,7 +88,7 @@ local function stages(k, o, cin)
     end
     list[s] = nn.Chain(blocks)
   end
-  return (nn.Chain(list))
+  return nn.Chain(list), counts
 end
 
 -- a stage of the model ends where the next one halves the map: the first with the stem, 1/2 to 1/32
@@ -123,11 +123,13 @@ function mbconv.constructor(name, k)
   first[#first + 1] = #k.stages + 1
   return function(given)
     local o = opt.check(spec, given)
+    local blocks, depths = stages(k, o, k.stem)
     local m = nn.Module {
-      conv_stem = conv(k, k.stem, 3, 2), bn1 = norm(k), blocks = stages(k, o, k.stem),
+      conv_stem = conv(k, k.stem, 3, 2), bn1 = norm(k), blocks = blocks,
       conv_head = conv(k, k.head), bn2 = norm(k), classifier = nn.Linear { o.classes, init = "goog" },
       forward = backbone.forward,
     }
+    m.depths = depths
     m.act, m.first, m.n_stages, m.stage = k.act, first, #first - 1, stage
     m.last = not o.features and last or nil
     m.conv_stem.in_channels = o.in_chans
