@@ -4,7 +4,7 @@ local nn, augment, phase, loss = frt.nn, frt.augment, frt.phase, frt.loss
 local adamw, one_cycle = frt.optim.adamw, frt.sched.one_cycle
 
 local model = nn.Module {
-  backbone = frt.models.efficientnet_b4 { pretrained = "auto", head = false },
+  backbone = frt.models.efficientnet_b4 { pretrained = "auto", head = false, zero_init_last = true },
   drop     = nn.Dropout { 0.4 },
   fc       = nn.Linear { "classes" },          -- as many as the data has
 
@@ -28,5 +28,12 @@ return {
             sched = one_cycle { pct_start = 0.3, div_factor = 10, final_div_factor = 100 } },
   },
   metrics = { "top1", "top5", "f1" },
-  sample = { ["data.size"] = 96, ["data.batch"] = 16, ["phases.head.epochs"] = 1, ["phases.all.epochs"] = 12 },
+  -- the sample set is small and there are no weights to start from: small photos, varied hard, everything learns fast
+  sample = {
+    ["data.size"] = 64, ["data.batch"] = 16,
+    ["data.train"] = { augment.random_resized_crop { scale = { 0.5, 1 } }, augment.flip {}, augment.rotation { 45 },
+      augment.color_jitter { 0.4, 0.4, 0.4, 0.1 }, augment.grayscale {} },
+    ["phases.head.epochs"] = 1, ["phases.head.bn"] = "train", ["phases.head.optim.lr"] = 1e-4,
+    ["phases.all.epochs"] = 24, ["phases.all.optim.lr"] = { backbone = 2e-3, fc = 3e-4 },
+  },
 }

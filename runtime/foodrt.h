@@ -291,8 +291,8 @@ FRT_API int32_t frt_loader_bad_count(const frt_loader *l); // of the batches han
 FRT_API frt_status frt_loader_bad(const frt_loader *l, int32_t i, frt_bad_photo *out);
 
 // --- files ------------------------------------------------------------------------------------
-// A safetensors file, opened for reading: its header is read and checked, tensors are read on
-// demand.
+// A safetensors file or PyTorch's .pth (either container, told by content), opened for reading: its
+// header is read and checked, tensors are read on demand.
 typedef struct frt_file frt_file;
 typedef struct frt_file_tensor {
   const char *name, *dtype; // dtype as the file has it: "F16"

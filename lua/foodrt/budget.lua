@@ -7,7 +7,7 @@ local C = lib.C
 
 local budget = {}
 
-local PROCESS = 48 * 2 ^ 20  -- code, libraries, Lua heap, plans; measured
+local PROCESS = 88 * 2 ^ 20  -- code, libvips, Lua heap, plans; measured
 local MARGIN = 0.95          -- of what is available; decoders and the page cache want some
 local WORKER = 24 * 2 ^ 20   -- a loader thread with a photo of twelve megapixels half-way decoded
 
@@ -79,7 +79,8 @@ function budget.parts(r, step, evaluation, workers)
     arena = math.max(p.arena + p.scratch, u and u.arena + u.scratch or 0, evaluation.arena + evaluation.scratch),
     weights = parameters + buffers, moments = step.moments, sums = step.sums,
     derived = p.derived + (u and u.derived or 0) + evaluation.derived,
-    ring = ring + threads, outputs = p.outputs + evaluation.outputs, process = PROCESS,
+    ring = ring + threads, checkpoint = 2 * (parameters + buffers),  -- read back and being put in place
+    outputs = p.outputs + evaluation.outputs, process = PROCESS,
   }
   local total = 0
   for _, v in pairs(parts) do total = total + v end

@@ -114,7 +114,7 @@ function checkpoint.save_last(dir, what)
 end
 
 --- the newest checkpoint of a run that can be read. A damaged one is passed over, and said by `say(text)`.
---- out  checkpoint; nil, message when there is none
+--- out  checkpoint; nil, message when there is none, true when there never was one
 function checkpoint.load_last(dir, say)
   local reason
   for _, name in ipairs { "last.new", "last", "last.previous" } do
@@ -128,7 +128,7 @@ function checkpoint.load_last(dir, say)
       reason = reason or tostring(found)
     end
   end
-  return nil, reason or ("no checkpoint in '%s'"):format(dir)
+  return nil, reason or ("no checkpoint in '%s'"):format(dir), reason == nil
 end
 
 --- the file that a run's folder or a checkpoint's path stands for: the best one, else the last.

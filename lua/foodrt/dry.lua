@@ -89,7 +89,7 @@ local function training(r, phase, o)
   batch, accumulate = o.batch or batch, o.accumulate or accumulate
   phase:apply(model)
   model:train()
-  phase.optim:attach(model)
+  phase:attach(model)
   local params, n = {}, 0
   for i, e in ipairs(phase.optim.entries) do
     params[i], n = e.tensor, n + e.tensor:numel()

@@ -31,15 +31,20 @@ function err.at(where, fmt, ...)
   error(where .. text(fmt, ...), 0)
 end
 
-local function distance(a, b)  -- Levenshtein
-  local row = {}
+-- Levenshtein, with two neighbours in the wrong order as one edit
+local function distance(a, b)
+  local row, above = {}, {}
   for j = 0, #b do row[j] = j end
   for i = 1, #a do
-    local prev
-    prev, row[0] = row[0], i
+    local before = above
+    above, row = row, { [0] = i }
     for j = 1, #b do
-      local cost = a:byte(i) == b:byte(j) and 0 or 1
-      prev, row[j] = row[j], math.min(row[j] + 1, row[j - 1] + 1, prev + cost)
+      local x, y = a:byte(i), b:byte(j)
+      local least = math.min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (x == y and 0 or 1))
+      if i > 1 and j > 1 and x == b:byte(j - 1) and y == a:byte(i - 1) then
+        least = math.min(least, before[j - 2] + 1)
+      end
+      row[j] = least
     end
   end
   return row[#b]

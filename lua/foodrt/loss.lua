@@ -78,7 +78,7 @@ local REDUCTION = { "string", "mean", one_of = { "mean", "sum", "none" } }
 local function make(name, spec, describe, compute, check)
   loss[name] = function(given)
     local self = opt.check(spec, given)
-    self.spec = spec
+    self.spec, self.remake = spec, loss[name]
     self.name, self.compute = name, compute
     if check then check(self) end
     self.describe = describe(self)

@@ -356,7 +356,7 @@ local function make(kind, spec, rule, check)
   spec.no_decay = { "string|table", nil }
   optim[kind] = function(given)
     local self = opt.check(spec, given)
-    self.kind, self.rule, self.spec = kind, rule, spec
+    self.kind, self.rule, self.spec, self.remake = kind, rule, spec, optim[kind]
     check_rates(self, "lr", self.lr)
     check_rates(self, "weight_decay", self.weight_decay)
     if check then check(self) end

@@ -97,9 +97,11 @@ local function set_checked(o, object, spec, keys)
     given[EITHER[key]] = nil
     rawset(object, EITHER[key], nil)
   end
-  local ok, checked = pcall(opt.check, spec, given)
+  local remake = rawget(object, "remake")  -- a constructor checks more, and derives
+  local ok, checked = pcall(remake or opt.check, remake and given or spec, given)
   if not ok then fail(o, "%s", (tostring(checked):gsub("^[^%s:]+:%d+: ", ""))) end
   rawset(object, key, checked[key])
+  for k, v in pairs(remake and checked or {}) do rawset(object, k, v) end
 end
 
 local function set_plain(o, object, keys)

@@ -27,13 +27,31 @@ local function globs(self, key)
   return require "foodrt.nn.glob".list("phase", given)
 end
 
---- applies freeze and unfreeze to the model: what an earlier phase froze is trained again unless named here.
-function mt:apply(model)
+-- Globs and rates are checked against the model only now: their mistakes get the phase's line.
+local function at_line(self, fn, ...)
+  local ok, why = pcall(fn, ...)
+  if ok then return end
+  if type(why) == "string" and self.at ~= "" and not why:find "^[^%s:]+:%d+: " then why = self.at .. why end
+  error(why, 0)
+end
+
+local function freeze(self, model)
   model:unfreeze()
   local frozen, kept = globs(self, "freeze"), globs(self, "unfreeze")
   if #frozen > 0 then model:freeze(frozen, { bn = self.bn }) end
   if #kept > 0 then model:unfreeze(kept) end
+end
+
+--- applies freeze and unfreeze to the model: what an earlier phase froze is trained again unless named here.
+function mt:apply(model)
+  at_line(self, freeze, self, model)
   return model
+end
+
+--- attaches the phase's optimizer to what of the model is trained; returns it.
+function mt:attach(model)
+  at_line(self, self.optim.attach, self.optim, model)
+  return self.optim
 end
 
 mt.spec = SPEC

@@ -130,11 +130,13 @@ end
 -- --- checking ---------------------------------------------------------------------------------------------
 -- A recipe's own table does not know its lines: where `key =` stands in the text, at best.
 local function line_of(text, key)
-  local n = 0
+  local n, inside = 0, nil
   for row in (text or ""):gmatch "([^\n]*)\n?" do
     n = n + 1
     if row:find("^%s*" .. key .. "%s*=[^=]") then return n end
+    if not inside and row:find("%f[%w_]" .. key .. "%s*=[^=]") then inside = n end
   end
+  return inside
 end
 
 local function fail(r_source, key, fmt, ...)

@@ -59,7 +59,7 @@ local function make(name, spec, shape, more)
   common(spec)
   sched[name] = function(given)
     local self = opt.check(spec, given)
-    self.name, self.shape, self.spec = name, shape, spec
+    self.name, self.shape, self.spec, self.remake = name, shape, spec, sched[name]
     if type(self.warmup) == "string" then
       self.warmup_epochs = tonumber(self.warmup:match "^%s*([%d%.]+)%s*epochs?%s*$")
       if not self.warmup_epochs then

@@ -121,7 +121,7 @@ local function plots(found, add)
     local values, low, peak = sampled(found, row, columns)
     local lines = text.plot(values, low == peak and 1 or height)
     for l, line in ipairs(lines) do
-      local label = l == 1 and text.rate(peak) or l == #lines and (low == peak and "" or text.rate(low)) or ""
+      local label = l == 1 and text.rate(peak) or l == #lines and low ~= peak and text.rate(tonumber(("%.2g"):format(low))) or ""
       line = text.pad(line, PLOT + #found.steps + 1) .. "  " .. label
       if l == #lines then line = text.pad(line, PLOT + #found.steps + 12) .. text.some(row.parts, 3) end
       add("", (line:gsub("%s+$", "")))
@@ -206,7 +206,7 @@ local function phase_lines(found, add)
       text.count(show.step_flops(s)), rates(s) }
   end
   for i, line in ipairs(text.columns(rows, { false, true, true, true, true, true })) do add(i == 1 and "phases" or "", line) end
-  add("FLOPs", ("%s for one photo in evaluation (batch norms folded, %d steps)"):format(
+  add("FLOPs", ("%s for one photo in evaluation, by a plan of %d steps"):format(
     text.count(found.evaluation.flops / found.steps[1].batch), found.evaluation.n_steps))
 end
 
@@ -216,7 +216,7 @@ function show.step_flops(s)
 end
 
 local MEMORY = { { "arena", "intermediates" }, { "weights", "weights" }, { "moments", "optimizer" }, { "sums", "gradients" },
-  { "derived", "packed" }, { "ring", "loader" }, { "outputs", "outputs" }, { "process", "process" } }
+  { "derived", "packed" }, { "ring", "loader" }, { "checkpoint", "checkpoint" }, { "outputs", "outputs" }, { "process", "process" } }
 
 local function memory_lines(found, add)
   local rows = { { "" } }

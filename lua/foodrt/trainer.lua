@@ -116,10 +116,10 @@ local function set_up(self, i)
   local before = moments_of(self.optimizer)
   p:apply(self.model)
   self.model:train()
-  p.optim:attach(self.model)
+  p:attach(self.model)
   if before then optim.carry(before, p.optim) end
   self.optimizer, self.config, self.length = p.optim, p, lengths(self, i)
-  self.stepper = make_step(self, p, self.length)
+  self.stepper, self.top_lr, self.lr_scale = make_step(self, p, self.length), p.optim:groups()[1].lr, nil
   self.set_up_for = i
   self.clock:new_phase()
   T.collect()
@@ -131,8 +131,8 @@ local function measure_work(self)
   self.work = {}
   for i = self.phase, #self.recipe.phases do
     local length = lengths(self, i)
-    self.work[i] = self.clock.limit_s and #self.recipe.phases > self.phase
-      and trainer.plan_step(self.recipe, i).flops * length.accumulate or 1
+    self.work[i] = #self.recipe.phases > self.phase
+      and require("foodrt.dry").phase(self.recipe, self.recipe.phases[i]).step.flops * length.accumulate or 1
   end
 end
 
@@ -147,14 +147,14 @@ local function rates(self)
   return { step = self.step, lr_scale = s:at(at, length.total, length.updates), momentum = momentum }
 end
 
---- the largest learning rate of the next update.
+--- the largest learning rate of the latest update.
 function Trainer:lr()
-  local group = self.optimizer:groups()[1]
-  return group.lr * rates(self).lr_scale
+  return self.top_lr * (self.lr_scale or rates(self).lr_scale)
 end
 
 local function phase_over(self)
-  return self.phase_step >= self.length.total or self.progress >= 1 - 1e-9
+  if self.clock.limit_s then return self.progress >= 1 - 1e-9 end
+  return self.phase_step >= self.length.total
 end
 
 local function advance(self)
@@ -302,6 +302,7 @@ local function train_epoch(self)
     end
   end)
   loader:stop()
+  T.collect()  -- every epoch begins with an empty graph
   if not ok then error(why, 0) end
   return why
 end
@@ -323,7 +324,7 @@ local function evaluate_batches(model, data, loader, o)
       loss, logits = o.forward(batch)
     else
       logits = model(batch.x)
-      step.check_logits(logits, batch.n, #data.classes)
+      step.check_logits(model, logits, batch.n, #data.classes)
       loss = o.loss and o.loss(logits, batch.y)
     end
     if loss then T.api.realize(loss, logits) else T.api.realize(logits) end
@@ -346,6 +347,7 @@ function trainer.evaluate(model, data, split, given)
   local ok, m, reason = pcall(evaluate_batches, model, data, loader, o)
   local bad = loader:bad()
   loader:stop()
+  T.collect()
   if was then model:train() end
   if not ok then
     T.forget()
@@ -435,6 +437,12 @@ function Trainer:run_phase(which)
   hook(self, "phase_end")
 end
 
+--- whether nothing is left to train.
+function Trainer:finished()
+  if self.phase < #self.recipe.phases or self.set_up_for ~= self.phase or self.stage ~= "train" then return false end
+  return phase_over(self)
+end
+
 --- trains every phase that is left. out: "interrupted" when a signal came
 function Trainer:run()
   self:open()
@@ -485,38 +493,6 @@ function Trainer:restore(c)
   clear_sums(self)
   for key, v in pairs(meta.sums or {}) do self.sums[key] = v end
   return self
-end
-
--- --- planning -----------------------------------------------------------------------------------------------
-local nothing = lib.ffi.new "float[4]"  -- what a batch that is never read points to
-
---- the plan of one training step of a phase, without running it: T.plan's table (steps, flops, arena, scratch …); with
---- accumulation of a micro-step. Second: { batch, accumulate }.
---- in   o.classes  how many, where the model is not built yet: it is then built without values
-function trainer.plan_step(r, i, o)
-  local classes = o and o.classes or r.data.classes and #r.data.classes
-  local p, size = r.phases[i], r.data.size
-  if not r.model._built then
-    r.model:build { input = { 1, 3, size, size }, classes = classes, values = false }
-  end
-  p:apply(r.model)
-  r.model:train()
-  p.optim:attach(r.model)
-  local n, accumulate = p.batch or r.data.batch, p.accumulate or r.accumulate
-  if r.data.splits then n = math.min(n, r.data:count "train") end
-  local y = T.wrap_data({ n }, "i32", nothing)
-  local batch = { x = T.wrap_data({ n, 3, size, size }, "f32", nothing, true), y = y, labels = { class = y }, n = n,
-    index = 1, ids = {}, paths = {} }
-  local params = {}
-  for k, e in ipairs(p.optim.entries) do params[k] = e.tensor end
-  local s = step.new { model = r.model, loss = p.loss or r.loss, custom = r.step, run = { model = r.model, recipe = r },
-    params = params, optimizer = p.optim, clip_norm = p.clip_norm or r.clip_norm, batch = n, classes = classes }
-  local loss, logits, norm = s:record(batch, { lr_scale = 1 })
-  local ok, plan = pcall(T.plan, loss, logits or norm, norm)
-  T.forget()
-  for _, e in ipairs(p.optim.entries) do e.t = 0 end
-  if not ok then error(plan, 0) end
-  return plan, { batch = n, accumulate = accumulate }
 end
 
 return setmetatable(trainer, { __call = function(_, r, o) local t = trainer.new(r, o) return t end })

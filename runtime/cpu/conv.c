@@ -99,6 +99,7 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
   s->state = v;
   v->c = numbers(s, kind);
   v->way = choose(&v->c);
+  s->label = v->way == WAY_DEPTHWISE ? "own depthwise" : v->way == WAY_GEMM ? "onednn gemm" : NULL;
   const frt_dn_conv *c = &v->c;
   switch (v->way) {
   case WAY_GEMM:

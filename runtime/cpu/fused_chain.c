@@ -13,7 +13,7 @@ static const struct {
   CODE(neg) CODE(exp) CODE(log) CODE(sqrt) CODE(rsqrt) CODE(abs) CODE(sign) CODE(sin) CODE(cos)
     CODE(erf) CODE(tanh) CODE(sigmoid) CODE(relu) CODE(relu6) CODE(silu) CODE(softplus) CODE(floor)
       CODE(expand) CODE(add) CODE(sub) CODE(mul) CODE(div) CODE(pow) CODE(maximum) CODE(minimum)
-        CODE(eq) CODE(lt) CODE(le) CODE(silu_grad) CODE(where)};
+        CODE(eq) CODE(lt) CODE(le) CODE(silu_grad) CODE(relu_grad) CODE(relu6_grad) CODE(where)};
 
 static int32_t code_of(const frt_op *op)
 {

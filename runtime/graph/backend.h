@@ -32,6 +32,7 @@ struct frt_step {
   void *state;                // the kernel's own (primitives), freed by free()
   size_t scratch;             // bytes of scratch the kernel wants while it runs
   const char *note;           // for explain: "fused bias, silu"
+  const char *label;          // what plan() chose, where the kernel's name says too little
 };
 
 struct frt_kernel {

@@ -336,6 +336,8 @@ frt_status frt_realize(int32_t n, const frt_ref *outs)
     status = run_plan(links, n_links, &writing);
     if (status == FRT_OK || writing) {
       committed(status != FRT_OK);
+    } else if (status == FRT_ESTATE) {
+      frt_forget_pending(); // what they need is gone for good
     }
   }
   frt__free(links);

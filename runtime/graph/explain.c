@@ -51,7 +51,7 @@ frt_status frt_plan_step(int32_t i, frt_step_info *out)
   const frt_pstep *s = &p->step[i];
   memset(out, 0, sizeof *out);
   out->op = s->s.op->name;
-  out->kernel = s->s.kernel->name;
+  out->kernel = s->s.label ? s->s.label : s->s.kernel->name;
   out->line = frt__origin_line(s->origin);
   out->scope = frt__text(s->origin.scope);
   out->note = s->s.note ? s->s.note : "";

@@ -6,12 +6,13 @@
 
 static const struct {
   const frt_op *op, *grad;
+  bool grad_of_output; // grad reads the activation's output, not its input
   frt_act act;
 } acts[] = {
-  {&frt_op_silu,    &frt_op_silu_grad, FRT_ACT_SILU   },
-  {&frt_op_relu,    NULL,              FRT_ACT_RELU   },
-  {&frt_op_relu6,   NULL,              FRT_ACT_RELU6  },
-  {&frt_op_sigmoid, NULL,              FRT_ACT_SIGMOID},
+  {&frt_op_silu,    &frt_op_silu_grad,  false, FRT_ACT_SILU   },
+  {&frt_op_relu,    &frt_op_relu_grad,  true,  FRT_ACT_RELU   },
+  {&frt_op_relu6,   &frt_op_relu6_grad, true,  FRT_ACT_RELU6  },
+  {&frt_op_sigmoid, NULL,               false, FRT_ACT_SIGMOID},
 };
 
 // Readers of every value, as one array indexed by value.
@@ -109,39 +110,34 @@ static bool bn_pattern(const frt_plan_t *p, const readers *r, int32_t bn, int32_
                        int32_t *act_grad, int32_t *bn_grad)
 {
   int32_t y = p->node[bn].out[0];
-  if (p->value[y].pinned || p->value[y].uses < 1 || p->value[y].uses > 2 ||
-      p->value[y].v.shape.ndim != 4 || p->value[y].v.shape.dtype != FRT_F32) {
+  *act = *act_grad = *bn_grad = -1;
+  if (p->value[y].pinned || p->value[y].v.shape.ndim != 4 || p->value[y].v.shape.dtype != FRT_F32) {
     return false;
   }
-  *act = *act_grad = *bn_grad = -1;
   for (int32_t k = r->first[y]; k < r->first[y + 1]; k++) {
+    *act = act_of(p->node[r->list[k]].op) >= 0 ? r->list[k] : *act;
+  }
+  int32_t a = *act < 0 ? -1 : act_of(p->node[*act].op);
+  if (a < 0 || acts[a].act == FRT_ACT_SIGMOID) {
+    return false;
+  }
+  // Who else reads bn(x): only the gradient may, and only where it is that of the input.
+  int32_t seen = acts[a].grad_of_output ? p->node[*act].out[0] : y;
+  for (int32_t k = r->first[seen]; k < r->first[seen + 1]; k++) {
     const frt_pnode *n = &p->node[r->list[k]];
-    if (act_of(n->op) >= 0 && *act < 0) {
-      *act = r->list[k];
-    } else if (n->in[0] == y && n->n_in == 2 && *act_grad < 0) {
+    if (n->op != acts[a].grad || n->in[0] != seen || *act_grad >= 0) {
+      continue;
+    }
+    int32_t dy = n->out[0];
+    const frt_pnode *g = p->value[dy].uses == 1 ? &p->node[r->list[r->first[dy]]] : NULL;
+    if (g && !p->value[dy].pinned && g->op == &frt_op_batch_norm_grad && g->in[1] == dy &&
+        g->in[0] == p->node[bn].in[0]) {
       *act_grad = r->list[k];
-    } else {
-      return false;
+      *bn_grad = r->list[r->first[dy]];
     }
   }
-  if (*act < 0) {
-    return false;
-  }
-  int32_t a = act_of(p->node[*act].op);
-  if (*act_grad < 0) {
-    // Without a backward pass any of these will do; with one, somebody else would read bn's output.
-    return acts[a].act != FRT_ACT_SIGMOID;
-  }
-  if (p->node[*act_grad].op != acts[a].grad) {
-    return false;
-  }
-  int32_t dy = p->node[*act_grad].out[0];
-  if (p->value[dy].uses != 1 || p->value[dy].pinned) {
-    return false;
-  }
-  *bn_grad = r->list[r->first[dy]];
-  const frt_pnode *g = &p->node[*bn_grad];
-  return g->op == &frt_op_batch_norm_grad && g->in[1] == dy && g->in[0] == p->node[bn].in[0];
+  int32_t allowed = 1 + (*act_grad >= 0 && !acts[a].grad_of_output);
+  return p->value[y].uses == allowed;
 }
 
 static frt_status fuse_bn_act(frt_plan_t *p, const readers *r)

@@ -15,8 +15,8 @@ static lua_State *state;
 static pthread_t main_thread;
 static volatile sig_atomic_t graceful, watching;
 
-// How often somebody asked to stop. The count lives in libfoodrt, whose threads look at it while they
-// wait; before that library is loaded it lives here.
+// How often somebody asked to stop. The count lives in libfoodrt, whose threads look at it while
+// they wait; before that library is loaded it lives here.
 static volatile sig_atomic_t asked;
 static int32_t (*library_asked)(void);
 static void (*library_ask)(int32_t n);
@@ -44,8 +44,8 @@ static void raise_interrupted(lua_State *L, lua_Debug *ar)
 // Compiled code looks at no hook. But where LuaJIT's profiler is on, a trace tests at every line
 // whether a sample is due, and goes back to the interpreter for it. So the profiler runs with a
 // timer that never fires and a signal asks for a sample: then the hook is seen in any loop. Costs a
-// test per line (0 to 38 % of table-heavy Lua in a noisy measurement), so not in graceful work, which
-// looks at frt_interrupted() itself.
+// test per line (0 to 38 % of table-heavy Lua in a noisy measurement), so not in graceful work,
+// which looks at frt_interrupted() itself.
 static void ignore_sample(void *data, lua_State *L, int samples, int vmstate)
 {
   (void)data, (void)L, (void)samples, (void)vmstate;

@@ -5,6 +5,8 @@
 
 #include <unistd.h>
 
+#include "io/pth.h"
+
 enum { MAX_HEADER = 100 * 1000 * 1000 };
 
 void frt_file_close(frt_file *f)
@@ -15,6 +17,7 @@ void frt_file_close(frt_file *f)
   if (f->fd >= 0) {
     close(f->fd);
   }
+  frt__pth_close(f);
   frt__free(f->tensor);
   frt__free(f->meta);
   frt__free(f->header);
@@ -25,11 +28,14 @@ void frt_file_close(frt_file *f)
 static frt_status open_into(frt_file *f)
 {
   uint64_t size;
-  uint8_t head[8];
+  uint8_t head[16] = {0};
   FRT_TRY(frt__file_open(f->path, &f->fd, &size));
   FRT_CHECK(size >= 8, FRT_EDATA, "'%s': not a safetensors file: %llu bytes long", f->path,
             (unsigned long long)size);
-  FRT_TRY(frt__file_pread(f->fd, f->path, head, 8, 0));
+  FRT_TRY(frt__file_pread(f->fd, f->path, head, (size_t)FRT_MIN(size, (uint64_t)16), 0));
+  if (frt__pth_is(head)) {
+    return frt__pth_open(f, size, head[0] == 'P');
+  }
   uint64_t length = 0;
   for (int i = 7; i >= 0; i--) {
     length = length << 8 | head[i];
@@ -184,6 +190,17 @@ frt_status frt_file_read(const frt_file *f, int32_t i, void *dst, size_t bytes)
   const frt_st_type *type = &frt__st_types[f->tensor[i].type];
   size_t wide = frt__dtype_size(type->dtype), narrow = (size_t)type->size;
   uint64_t at = f->data + info.offset;
+  if (f->tensor[i].strided) {
+    char *values;
+    FRT_TRY(frt__pth_gather(f, &f->tensor[i], &values));
+    if (wide == narrow) {
+      memcpy(dst, values, bytes);
+    } else {
+      convert(type->name, values, dst, bytes / wide);
+    }
+    frt__free(values);
+    return FRT_OK;
+  }
   if (wide == narrow) {
     return frt__file_pread(f->fd, f->path, dst, bytes, at);
   }
@@ -231,12 +248,19 @@ frt_status frt_file_hash(const frt_file *f, uint64_t *tensors, uint64_t *metadat
   for (int32_t i = 0; i < f->n_tensor && status == FRT_OK; i++) {
     const frt_st_tensor *t = &f->tensor[i];
     h = frt__st_hash_name(h, t->name, t->type, t->ndim, t->dim);
+    char *values = NULL;
+    status = t->strided ? frt__pth_gather(f, t, &values) : FRT_OK;
     for (uint64_t at = t->begin; at < t->end && status == FRT_OK;) {
       size_t n = (size_t)FRT_MIN(t->end - at, (uint64_t)FRT_ST_CHUNK);
-      status = frt__file_pread(f->fd, f->path, chunk, n, f->data + at);
+      if (values) {
+        memcpy(chunk, values + (at - t->begin), n);
+      } else {
+        status = frt__file_pread(f->fd, f->path, chunk, n, f->data + at);
+      }
       h = status == FRT_OK ? frt__hash(h, chunk, n) : h;
       at += n;
     }
+    frt__free(values);
   }
   frt__free(chunk);
   *tensors = h;
@@ -258,6 +282,7 @@ static bool hex16(const char *text, uint64_t *out)
 
 frt_status frt_file_verify(const frt_file *f)
 {
+  FRT_TRY(frt__pth_verify(f));
   const char *text = NULL;
   bool ours = false;
   for (int32_t i = 0; i < f->n_meta; i++) {

@@ -17,6 +17,10 @@ typedef struct frt_st_tensor {
   int32_t type, ndim; // type: index into frt__st_types
   uint64_t dim[8];
   uint64_t begin, end; // in the data section
+  // Tensors of .pth files may lie otherwise than row after row: strides in elements, bytes from the
+  // first to the last value.
+  uint64_t stride[8], span;
+  bool strided;
 } frt_st_tensor;
 
 typedef struct frt_st_pair {
@@ -31,11 +35,14 @@ struct frt_file {
   frt_st_tensor *tensor; // by name
   frt_st_pair *meta;     // by key
   int32_t n_tensor, cap_tensor, n_meta, cap_meta;
+  struct frt_zip *zip; // NULL unless the file is one
 };
 
 // Reads the header (frt_file.header, .data, .bytes are set) into tensors and metadata, and checks
 // it.
 frt_status frt__st_parse(frt_file *f, char *text, size_t length);
+// Sorts tensors and metadata by name; no name twice.
+frt_status frt__st_check_names(frt_file *f);
 
 // --- the two halves of "foodrt.hash": tensors (name, dtype, shape, bytes), and metadata
 // -------------------

@@ -194,7 +194,7 @@ static frt_status check_places(frt_file *f)
   return FRT_OK;
 }
 
-static frt_status check_names(frt_file *f)
+frt_status frt__st_check_names(frt_file *f)
 {
   if (f->n_tensor > 0) {
     qsort(f->tensor, (size_t)f->n_tensor, sizeof *f->tensor, by_name);
@@ -244,5 +244,5 @@ frt_status frt__st_parse(frt_file *f, char *text, size_t length)
     return damaged(f, &j, "expected the end of the header");
   }
   FRT_TRY(check_places(f));
-  return check_names(f);
+  return frt__st_check_names(f);
 }

@@ -10,10 +10,7 @@ FRT_UNARY(relu, x > 0 ? x : x != x ? x : 0)
 
 static frt_status grad(const frt_grad_call *c)
 {
-  frt_ref zero, t;
-  FRT_TRY(frt__gs(0, c->y[0], &zero));
-  FRT_TRY(frt__g2(&frt_op_lt, zero, c->y[0], &t));
-  return frt__g2(&frt_op_mul, c->dy[0], t, &c->dx[0]);
+  return frt__g2(&frt_op_relu_grad, c->y[0], c->dy[0], &c->dx[0]);
 }
 
 FRT_OP(relu) = {

@@ -11,13 +11,7 @@ FRT_UNARY(relu6, x > 6 ? 6 : x > 0 ? x : x != x ? x : 0)
 
 static frt_status grad(const frt_grad_call *c)
 {
-  frt_ref zero, six, above, below, inside;
-  FRT_TRY(frt__gs(0, c->y[0], &zero));
-  FRT_TRY(frt__gs(6, c->y[0], &six));
-  FRT_TRY(frt__g2(&frt_op_lt, zero, c->y[0], &above));
-  FRT_TRY(frt__g2(&frt_op_lt, c->y[0], six, &below));
-  FRT_TRY(frt__g2(&frt_op_mul, above, below, &inside));
-  return frt__g2(&frt_op_mul, c->dy[0], inside, &c->dx[0]);
+  return frt__g2(&frt_op_relu6_grad, c->y[0], c->dy[0], &c->dx[0]);
 }
 
 FRT_OP(relu6) = {

@@ -116,6 +116,18 @@ describe("foodrt explain", function()
     assert.truthy(err:find("bad.lua:5: ", 1, true))
   end)
 
+  it("does not run a script", function()
+    process.write(dir .. "/script.lua", "print 'ran'")
+    local status, out, err = foodrt({ "explain", "script.lua" }, { dir = dir })
+    assert.equal(1, status)
+    assert.equal("", out)
+    assert.equal("foodrt: explain: script.lua is a script, not a recipe: it returns nothing\n", err)
+    status, out, err = foodrt({ "explain", "gone.lua" }, { dir = dir })
+    assert.equal(1, status)
+    assert.equal("", out)
+    assert.equal("foodrt: explain: gone.lua: No such file or directory\n", err)
+  end)
+
   it("refuses what it does not know with status 2", function()
     for args, text in pairs {
       ["explain"] = "foodrt: explain: which recipe? foodrt explain RECIPE.lua\n",

@@ -165,3 +165,20 @@ describe("frt.models", function()
     assert.truthy(said[1]:find("has 4 classes, this model 5: its classifier is left out", 1, true))
   end)
 end)
+
+describe("zero_init_last", function()
+  it("starts the last norm of every block with a shortcut at 0, 9 of efficientnet_b0's 16, and nothing else", function()
+    local zero = 0
+    for name, t in frt.models.efficientnet_b0({ zero_init_last = true }):build({}):named_parameters() do
+      if name:find "bn%d%.weight$" then
+        local v = t:mean():item()
+        assert.is_true(v == 0 or v == 1)
+        if v == 0 then
+          zero = zero + 1
+          assert.truthy(name:find "^blocks%.%d%.[1-9]%.bn3%.weight$")
+        end
+      end
+    end
+    assert.equal(9, zero)
+  end)
+end)

@@ -69,8 +69,21 @@ local function lengths(steps, photos)
   end
 end
 
+-- A script is not run: it would do its work, not say what it is.
+local function load(o)
+  local recipe = require "foodrt.recipe"
+  local file, why = io.open(o[1], "rb")
+  local text = file and file:read "*a"
+  if file then file:close() end
+  if not text then error("foodrt: explain: " .. (why or o[1] .. ": cannot be read"), 0) end
+  if not recipe.is_recipe(text, o[1]) then
+    error(("foodrt: explain: %s is a script, not a recipe: it returns nothing"):format(o[1]), 0)
+  end
+  return recipe.from_text(o[1], text, o.o) or error(("foodrt: explain: %s returned nothing"):format(o[1]), 0)
+end
+
 local function gather(o)
-  local r = require("foodrt.recipe").load(o[1], o.o)
+  local r = load(o)
   local dry, budget = require "foodrt.dry", require "foodrt.budget"
   local api = require("foodrt.tensor").api
   if o.threads or r.threads then api.set_threads(o.threads or r.threads) end

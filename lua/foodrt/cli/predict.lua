@@ -59,7 +59,7 @@ local function look(model, r, state, path, n)
   if not ok then return { path = path, error = (tostring(x):gsub("^[^%s:]+%.lua:%d+: ", "")) } end
   local classes = state.classes
   local y = model(x)
-  require("foodrt.trainer.step").check_logits(y, 1, #classes)
+  require("foodrt.trainer.step").check_logits(model, y, 1, #classes)
   local p = y:softmax(2)
   require("foodrt.tensor").api.realize(p)
   local values = lib.ffi.new("float[?]", #classes)

@@ -34,6 +34,15 @@ function backbone.drop_path(rate, i, of)
   return rate > 0 and i > 0 and nn.DropPath { rate * i / of } or nil
 end
 
+local function mlp_forward(self, x)
+  return (self.fc2(self.fc1(x):gelu()))
+end
+
+--- two layers of kind `dense` (nn.Linear, nn.Conv2d), four times wider in between.
+function backbone.mlp(dense, width)
+  return (nn.Module { fc1 = dense { 4 * width, init = "trunc" }, fc2 = dense { width, init = "trunc" }, forward = mlp_forward })
+end
+
 --- takes `key` out of `owner`, which holds it under the name `name`; weights may still contain it.
 function backbone.cut(m, owner, key, name)
   owner[key] = nil
@@ -106,6 +115,7 @@ function backbone.finish(m, name, o, what)
   if o.features or not o.head then backbone.cut(m, m, head) end
   local card = cards.of(name)
   m.preprocess, m.tag = card.preprocess, card.tag
+  m.own_size = o.img_size
   if o.img_size then m.preprocess.size, m.preprocess.test_size = o.img_size, o.img_size end
   m.default_input = what.input or { 1, o.in_chans, 64, 64 }
   pretrained.attach(m, o.pretrained)

@@ -13,10 +13,6 @@ local function norm2d()
   return (nn.LayerNorm2d { eps = 1e-6 })
 end
 
-local function mlp_forward(self, x)
-  return (self.fc2(self.fc1(x):gelu()))
-end
-
 -- scaled by gamma, dropped as a path and added to the block's input
 local function residual(self, h, x)
   h = h * self.gamma:reshape { 1, -1, 1, 1 }
@@ -34,12 +30,11 @@ local function conv_forward(self, x)
 end
 
 local function block(o, c, by_conv, drop_path)
-  local dense = by_conv and nn.Conv2d or nn.Linear
   local m = nn.Module {
     gamma = nn.Parameter { c, init = o.ls_init_value },
     conv_dw = nn.Conv2d { c, 7, padding = 3, groups = "depthwise", init = "trunc" },
     norm = by_conv and norm2d() or nn.LayerNorm { eps = 1e-6 },
-    mlp = nn.Module { fc1 = dense { 4 * c, init = "trunc" }, fc2 = dense { c, init = "trunc" }, forward = mlp_forward },
+    mlp = backbone.mlp(by_conv and nn.Conv2d or nn.Linear, c),
     attention = backbone.attention(o, c), forward = by_conv and conv_forward or linear_forward,
   }
   m.drop_path = drop_path

@@ -21,8 +21,8 @@ local function depthwise(k, kernel, stride)
     init = "goog" })
 end
 
-local function norm(k)
-  return (nn.BatchNorm2d { eps = k.eps })
+local function norm(k, init)
+  return (nn.BatchNorm2d { eps = k.eps, init = init })
 end
 
 -- the squeezed width is relative to the block's input, not to the expanded width
@@ -55,20 +55,23 @@ end
 
 local function block(k, o, cin, cout, s, stride, drop_path)
   local m
+  local skip = stride == 1 and cin == cout
+  local init = skip and o.zero_init_last and 0 or 1
   if s.expansion == 1 then
     m = nn.Module { conv_dw = depthwise(k, s.kernel, stride), bn1 = norm(k), se = squeeze(k, o, cin, cin),
-      conv_pw = conv(k, cout), bn2 = norm(k), forward = separable_forward }
+      conv_pw = conv(k, cout), bn2 = norm(k, init), forward = separable_forward }
   else
     local mid = cin * s.expansion
     m = nn.Module { conv_pw = conv(k, mid), bn1 = norm(k), conv_dw = depthwise(k, s.kernel, stride),
-      bn2 = norm(k), se = squeeze(k, o, cin, mid), conv_pwl = conv(k, cout), bn3 = norm(k), forward = inverted_forward }
+      bn2 = norm(k), se = squeeze(k, o, cin, mid), conv_pwl = conv(k, cout), bn3 = norm(k, init),
+      forward = inverted_forward }
   end
-  m.act, m.skip = k.act, stride == 1 and cin == cout
+  m.act, m.skip = k.act, skip
   m.drop_path = m.skip and drop_path or nil
   return m
 end
 
--- the blocks of all stages
+-- the blocks of all stages, and how many each has
 local function stages(k, o, cin)
   local counts, total, index, list = {}, 0, 0, {}
   for s, stage in ipairs(k.stages) do
@@ -85,7 +88,7 @@ local function stages(k, o, cin)
     end
     list[s] = nn.Chain(blocks)
   end
-  return (nn.Chain(list))
+  return nn.Chain(list), counts
 end
 
 -- a stage of the model ends where the next one halves the map: the first with the stem, 1/2 to 1/32
@@ -111,7 +114,8 @@ end
 --- in   k  stages: rows { blocks, kernel, stride, expansion, channels }; width, depth: their factors; fixed: not for the first
 ---         and last stage's blocks; stem, head: channels; act, padding, eps; se: share of the block's input, nil for none
 function mbconv.constructor(name, k)
-  local spec = backbone.options(name)
+  local spec = backbone.options(name, { zero_init_last = { "boolean", false,
+    "blocks with a shortcut start as identities: random weights learn several times faster so; timm's don't" } })
   local first = { 1 }
   for s, row in ipairs(k.stages) do
     if s > 1 and row[3] == 2 then first[#first + 1] = s end
@@ -119,11 +123,13 @@ function mbconv.constructor(name, k)
   first[#first + 1] = #k.stages + 1
   return function(given)
     local o = opt.check(spec, given)
+    local blocks, depths = stages(k, o, k.stem)
     local m = nn.Module {
-      conv_stem = conv(k, k.stem, 3, 2), bn1 = norm(k), blocks = stages(k, o, k.stem),
+      conv_stem = conv(k, k.stem, 3, 2), bn1 = norm(k), blocks = blocks,
       conv_head = conv(k, k.head), bn2 = norm(k), classifier = nn.Linear { o.classes, init = "goog" },
       forward = backbone.forward,
     }
+    m.depths = depths
     m.act, m.first, m.n_stages, m.stage = k.act, first, #first - 1, stage
     m.last = not o.features and last or nil
     m.conv_stem.in_channels = o.in_chans

@@ -1,14 +1,17 @@
 --- pretrained: where a model's weights come from. They are read when the model is built, never in its
 --- constructor; what can't be had is an error that says what to do.
 local err, opt, io_ = require "foodrt.err", require "foodrt.opt", nil
+local keys, config = require "foodrt.models.keys", require "foodrt.models.config"
 local lib = require "foodrt.ffi"
 local T = require "foodrt.tensor"
 local ffi = lib.ffi
 
 local pretrained = { n_read = 0 }  -- n_read: files read so far
 
+local ENDINGS = { safetensors = true, pth = true, pt = true, bin = true }
+
 local function is_path(s)
-  return s:find "/" ~= nil or s:find "%.safetensors$" ~= nil
+  return ENDINGS[s:match "%.(%w+)$" or ""] or s:find "/" ~= nil and not s:find "^timm/"
 end
 
 -- a first convolution for other than 3 channels, from one for 3, as timm: one channel is the sum; n are the
@@ -76,12 +79,27 @@ local function settle(model, dict, own)
   return notes
 end
 
+-- what the photos must look like travels with the weights
+local function take_config(model, path, at)
+  local c, why = config.beside(path)
+  if why then err.at(at, "%s: %s", model.name, why) end
+  if not c then return end
+  if c.architecture and c.architecture ~= model.name then
+    err.at(at, "%s: '%s' are weights of %s, says the config.json beside them", model.name, path, c.architecture)
+  end
+  for key, value in pairs(c.preprocess) do
+    if not (model.adapt or model.own_size) or not key:find "size" then model.preprocess[key] = value end
+  end
+end
+
 local function read(model, path, at)
   io_ = io_ or require "foodrt.io"
   local file = io.open(path, "rb")
   if not file then err.at(at, "%s: no weights at '%s'", model.name, path) end
   file:close()
-  local dict = io_.load(path)
+  take_config(model, path, at)
+  local dict, why = keys.translate(model, io_.load(path))
+  if not dict then err.at(at, "%s: the weights in '%s' %s", model.name, path, why) end
   local own = model:state_dict()
   local first = model.first_conv .. ".weight"
   if dict[first] and own[first] and dict[first].shape[2] == 3 and own[first].shape[2] ~= 3 then

@@ -28,10 +28,6 @@ local function patch_forward(self, x)
   return (map:reshape({ n, f, -1 }):transpose(2, 3))
 end
 
-local function mlp_forward(self, x)
-  return (self.fc2(self.fc1(x):gelu()))
-end
-
 local function block_forward(self, x)
   local h = self.attn(self.norm1(x))
   x = x + (self.drop_path1 and self.drop_path1(h) or h)
@@ -43,9 +39,7 @@ end
 local function block(o, width, heads, grid, i, depth)
   local m = nn.Module {
     norm1 = nn.LayerNorm { eps = EPS }, attn = nn.MultiheadAttention { heads, init = "trunc" }, norm2 = nn.LayerNorm { eps = EPS },
-    mlp = nn.Module { fc1 = nn.Linear { 4 * width, init = "trunc" }, fc2 = nn.Linear { width, init = "trunc" },
-      forward = mlp_forward },
-    attention = backbone.attention(o, width), forward = block_forward,
+    mlp = backbone.mlp(nn.Linear, width), attention = backbone.attention(o, width), forward = block_forward,
   }
   m.grid = grid
   m.drop_path1 = backbone.drop_path(o.drop_path_rate, i, depth - 1)

@@ -65,9 +65,11 @@ local function rounded(values)
   return out
 end
 
-local function label(t)
-  local epochs = math.max(1, math.ceil(t.length.total / t.length.updates - 1e-9))
-  return ("%s %d/%d"):format(t.config.name, math.min(t.epoch + 1, epochs), epochs)
+-- "head 2/3"; where time decides, the number of epochs is not known.
+local function label(t, epoch)
+  if t.clock.limit_s then return ("%s %d"):format(t.config.name, epoch) end
+  local epochs = math.max(epoch, math.ceil(t.length.total / t.length.updates - 1e-9))
+  return ("%s %d/%d"):format(t.config.name, epoch, epochs)
 end
 
 -- Updates of the epoch that are done, and how many it has: the last one may be cut short.
@@ -87,7 +89,7 @@ local function fields(t, v)
   if v.n > 0 then out[#out + 1] = ("top1 %.3f"):format(v.top1) end
   out[#out + 1] = lr_text(t)
   if t.norm then out[#out + 1] = ("grad %.2g"):format(t.norm) end
-  if v.seconds > 0 and v.wait_s / v.seconds > 0.1 then
+  if v.seconds > 1 and v.wait_s / v.seconds > 0.1 then
     out[#out + 1] = ("photos %d%%"):format(v.wait_s / v.seconds * 100)
   end
   return out
@@ -106,7 +108,7 @@ function Session:step(t, updated)
   if updated then
     local done, total = epoch_progress(t)
     self:log_step(t, v, done, total)
-    self.progress:update { label = label(t), done = done, total = total, seconds = v.seconds,
+    self.progress:update { label = label(t, t.epoch + 1), done = done, total = total, seconds = v.seconds,
       rate = v.seconds > 0 and done / v.seconds or nil, fields = fields(t, v) }
   end
   if C.frt_now() - self.saved_at >= self.every_s then self:save() end
@@ -139,15 +141,14 @@ end
 --- an epoch is trained and validated.
 function Session:epoch(t, e)
   local train, val = e.train, e.val
-  local epochs = math.max(1, math.ceil(t.length.total / t.length.updates - 1e-9))
-  local text = ("%s %d/%d: train loss %.3f"):format(t.config.name, t.epoch, math.max(epochs, t.epoch), train.loss or 0 / 0)
+  local text = ("%s: train loss %.3f"):format(label(t, t.epoch), train.loss or 0 / 0)
   if train.n > 0 then text = text .. (" top1 %.3f"):format(train.top1) end
   if val then text = text .. ", val " .. measures(val, self.recipe.metrics) end
   text = text .. ", " .. progress.clock(train.seconds)
-  if train.seconds > 0 and train.wait_s / train.seconds > 0.1 then
+  if train.seconds > 1 and train.wait_s / train.seconds > 0.1 then
     text = text .. (", %d%% of it waiting for photos"):format(train.wait_s / train.seconds * 100)
   end
-  if train.bad > 0 then text = text .. (", %d photos could not be read"):format(train.bad) end
+  if train.bad > 0 then text = text .. (", %d unreadable"):format(train.bad) end
   self:say("%s", text .. (e.best and val and ", best so far" or ""))
   self.folder:log { event = "epoch", phase = t.config.name, epoch = t.epoch, step = t.step, train = rounded(train),
     val = val and rounded(val), best = e.best, elapsed_s = round(t.clock:used()) }
@@ -200,7 +201,10 @@ local function test(self)
   local values = t:evaluate(split)
   if not values then return false end
   self.folder:log { event = "test", split = split, step = t.step, values = rounded(values), elapsed_s = round(t.clock:used()) }
-  if values.bad > 0 then self:say("%s: %d photos could not be read and are left out", split, values.bad) end
+  if values.bad > 0 then
+    self:say(values.bad == 1 and "%s: %d photo could not be read and is left out" or "%s: %d photos could not be read and are left out",
+      split, values.bad)
+  end
   self.result = values
   self.closing = ("%s: %s (%d photos) %s"):format(split, measures(values, self.recipe.metrics), values.n, self.dir)
   return true

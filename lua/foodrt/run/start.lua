@@ -56,20 +56,13 @@ local function signatures(data)
     test = start.signature(data, "test") }
 end
 
--- A step must fit the machine before anything is begun.
-local function check_memory(r, o)
-  if not package.searchpath("foodrt.budget", package.path) then return end
-  local budget = require "foodrt.budget"
-  budget.check(r, { classes = #r.data.classes, workers = o.workers })
-end
-
 local function open(r, o, settings, used_s)
   local trainer, pretrained = require "foodrt.trainer", require "foodrt.models.pretrained"
   pretrained.say = function(text) o.progress:say("%s", text) end
   local before = pretrained.n_read
   local t = trainer(r, { workers = o.workers, time_s = settings.time_s, used_s = used_s })
   t:open()
-  check_memory(r, o)
+  require("foodrt.budget").check(r, { workers = o.workers })  -- a step must fit the machine
   settings.data = signatures(r.data)
   settings.random = pretrained.n_read == before
   return t
@@ -91,11 +84,11 @@ local function options_of(o, r)
     sample = r.source.sample ~= nil, threads = r.threads, workers = o.workers, backend = o.backend, time = o.time_s }
 end
 
-local function begin(o)
+local function begin(o, dir)
   local given = { args = o.args, unpack(o.overrides) }
   local r = recipe.load(o.path, given)
   if not r then return 0 end
-  local dir = folder.choose(r.name, o.run)
+  dir = dir or folder.choose(r.name, o.run)
   local settings = set_machine(o, r)
   settings.time_s = o.time_s
   if r.source.sample then require("foodrt.run.sample").ensure(r, o.progress) end
@@ -192,8 +185,12 @@ end
 local function resume(o)
   local dir, why = find_run(o)
   if not dir then error("foodrt: " .. why, 0) end
-  local c
-  c, why = checkpoint.load_last(dir, function(text) o.progress:say("%s", text) end)
+  local c, none
+  c, why, none = checkpoint.load_last(dir, function(text) o.progress:say("%s", text) end)
+  if none then  -- stopped before its first step
+    o.progress:say("%s has no checkpoint yet: it starts from the beginning", dir)
+    return begin(o, dir)
+  end
   if not c then error("foodrt: --resume: " .. why, 0) end
   local meta = c.meta
   check_threads(o, meta)
@@ -208,6 +205,9 @@ local function resume(o)
   local t = open(r, o, settings, meta.elapsed_s)
   check_photos(dir, meta.data, r.data)
   t:restore(c)
+  if t:finished() then
+    o.progress:say("%s is trained to the end of its schedule; more epochs (-o phases.%s.epochs=…) would go on", dir, meta.phase_name)
+  end
   o.progress:say("resuming %s: phase '%s', epoch %d, batch %d, step %d", dir, meta.phase_name, meta.epoch + 1, meta.batch,
     meta.step)
   local s = session.new { recipe = r, dir = dir, trainer = t, settings = settings, progress = o.progress }

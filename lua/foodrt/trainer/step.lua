@@ -35,7 +35,7 @@ function Step:forward(batch)
     loss, logits = custom(self, batch)
   else
     logits = self.model(batch.x)
-    step.check_logits(logits, batch.n, self.classes)
+    step.check_logits(self.model, logits, batch.n, self.classes)
     loss = self.loss(logits, batch.y)
   end
   if not T.is(loss) or loss:numel() ~= 1 then
@@ -45,11 +45,12 @@ function Step:forward(batch)
 end
 
 --- what a model must give: a row of as many numbers as there are classes for each photo.
-function step.check_logits(logits, n, classes)
-  if not T.is(logits) then err.user("recipe: the model must give logits, got %s", opt.show(logits)) end
+function step.check_logits(model, logits, n, classes)
+  local at = model._at:gsub(": $", "")
+  if not T.is(logits) then err.at(at, "recipe: the model must give logits, got %s", opt.show(logits)) end
   local s = logits.shape
   if #s ~= 2 or s[1] ~= n or s[2] ~= classes then
-    err.user("recipe: the model must give logits [%d, %d] for %d photos of %d classes, got [%s]", n, classes, n, classes,
+    err.at(at, "recipe: the model must give logits [%d, %d] for %d photos of %d classes, got [%s]", n, classes, n, classes,
       table.concat(s, ", "))
   end
 end
@@ -81,12 +82,6 @@ local function record_whole(self, batch, o)
   local loss, logits = self:forward(batch)
   local norm = apply(self, api.grad(loss, self.params), o)
   return loss, logits, norm
-end
-
---- records forward, backward and update without running them.
-function Step:record(batch, o)
-  rng.begin(o.step or 0, o.sample or 0)
-  return attempt(self, record_whole, batch, o)
 end
 
 local function run_whole(self, batch, o)

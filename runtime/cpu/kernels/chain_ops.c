@@ -75,6 +75,8 @@ FRT_INLINE vf silu_slope(vf x)
   return v_fma(x * s, 1.0f - s, s);
 }
 CHAIN_2(silu_grad, b *silu_slope(a))
+CHAIN_2(relu_grad, v_select(a > 0.0f, b, v_zero()))
+CHAIN_2(relu6_grad, v_select((a > 0.0f) & (a < 6.0f), b, v_zero()))
 
 CHAIN_1(square, x *x)
 CHAIN_1(cube, x *x *x)

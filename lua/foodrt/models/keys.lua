@@ -1,0 +1,133 @@
+--- keys: what other makers call the parameters of our models (whose names are timm's). A file is told by one of its names.
+local keys = {}
+
+-- old name -> new name by the first pattern that fits; nil: not a parameter of the model
+local function rename(name, rules)
+  for _, rule in ipairs(rules) do
+    local new, n = name:gsub(rule[1], rule[2])
+    if n > 0 then return new end
+  end
+  return name
+end
+
+-- "stage.block" (from 0) of the i-th block (from 0) of all stages
+local function place(depths, i)
+  for s, n in ipairs(depths) do
+    if i < n then return ("%d.%d"):format(s - 1, i) end
+    i = i - n
+  end
+  return "none." .. i
+end
+
+-- The blocks of inverted bottlenecks are numbered through, and what is in them is numbered or named.
+-- in   at  pattern that takes a block's number and the rest of the name; expanded(i): whether block i widens first
+local function blocks(dict, model, at, expanded, first, others, rules)
+  local out = {}
+  for name, t in pairs(dict) do
+    local i, rest = name:match(at)
+    if i then
+      i = tonumber(i)
+      out[("blocks.%s.%s"):format(place(model.depths, i), rename(rest, expanded(i) and others or first))] = t
+    else
+      out[rename(name, rules)] = t
+    end
+  end
+  return out
+end
+
+local SE = { { "^_se_reduce%.", "se.conv_reduce." }, { "^_se_expand%.", "se.conv_expand." } }
+
+local function with(rules, more)
+  local out = {}
+  for _, list in ipairs { rules, more } do
+    for _, rule in ipairs(list) do out[#out + 1] = rule end
+  end
+  return out
+end
+
+-- EfficientNet-PyTorch and efficientnet-lite-pytorch: TensorFlow's weights, so SAME padding and eps 1e-3
+local function efficientnet_pytorch(dict, model)
+  if not model.depths or not model.name:find "^tf_efficientnet_" then
+    return nil, "are TensorFlow's (SAME padding, eps 1e-3): they fit tf_efficientnet_* only, use frt.models.tf_"
+      .. model.name:gsub("^tf_", "")
+  end
+  local function expanded(i) return dict[("_blocks.%d._expand_conv.weight"):format(i)] ~= nil end
+  return (blocks(dict, model, "^_blocks%.(%d+)%.(.*)$", expanded,
+    with(SE, { { "^_depthwise_conv%.", "conv_dw." }, { "^_bn1%.", "bn1." }, { "^_project_conv%.", "conv_pw." }, { "^_bn2%.", "bn2." } }),
+    with(SE, { { "^_expand_conv%.", "conv_pw." }, { "^_bn0%.", "bn1." }, { "^_depthwise_conv%.", "conv_dw." }, { "^_bn1%.", "bn2." },
+      { "^_project_conv%.", "conv_pwl." }, { "^_bn2%.", "bn3." } }),
+    { { "^_conv_stem%.", "conv_stem." }, { "^_bn0%.", "bn1." }, { "^_conv_head%.", "conv_head." }, { "^_bn1%.", "bn2." },
+      { "^_fc%.", "classifier." } }))
+end
+
+-- torchvision's EfficientNet: features.STAGE.BLOCK.block.N, the stem is stage 0, the last layer stage 8
+local function torchvision_efficientnet(dict, model)
+  if model.name:find "^efficientnet_b[567]$" then
+    return nil, "are torchvision's, with eps 1e-3 in batch norm; this model has 1e-5, so they don't fit"
+  elseif not model.name:find "^efficientnet_b" then
+    return nil, "are torchvision's EfficientNet"
+  end
+  local first = { { "^0%.0%.", "conv_dw." }, { "^0%.1%.", "bn1." }, { "^1%.fc1%.", "se.conv_reduce." }, { "^1%.fc2%.", "se.conv_expand." },
+    { "^2%.0%.", "conv_pw." }, { "^2%.1%.", "bn2." } }
+  local others = { { "^0%.0%.", "conv_pw." }, { "^0%.1%.", "bn1." }, { "^1%.0%.", "conv_dw." }, { "^1%.1%.", "bn2." },
+    { "^2%.fc1%.", "se.conv_reduce." }, { "^2%.fc2%.", "se.conv_expand." }, { "^3%.0%.", "conv_pwl." }, { "^3%.1%.", "bn3." } }
+  local out = {}
+  for name, t in pairs(dict) do
+    local stage, i, rest = name:match "^features%.(%d+)%.(%d+)%.block%.(.*)$"
+    if stage then
+      out[("blocks.%d.%s.%s"):format(stage - 1, i, rename(rest, stage == "1" and first or others))] = t
+    else
+      out[rename(name, { { "^features%.0%.0%.", "conv_stem." }, { "^features%.0%.1%.", "bn1." }, { "^features%.8%.0%.", "conv_head." },
+        { "^features%.8%.1%.", "bn2." }, { "^classifier%.1%.", "classifier." } })] = t
+    end
+  end
+  return out
+end
+
+-- torchvision's MobileNetV2: features.N.conv.M, block N - 1
+local function torchvision_mobilenetv2(dict, model)
+  if not model.name:find "^mobilenetv2_" then return nil, "are torchvision's MobileNetV2" end
+  local shifted = {}
+  for name, t in pairs(dict) do
+    local i, rest = name:match "^features%.(%d+)%.conv%.(.*)$"
+    shifted[i and ("block.%d.%s"):format(i - 1, rest) or name] = t
+  end
+  return (blocks(shifted, model, "^block%.(%d+)%.(.*)$", function(i) return i > 0 end,
+    { { "^0%.0%.", "conv_dw." }, { "^0%.1%.", "bn1." }, { "^1%.", "conv_pw." }, { "^2%.", "bn2." } },
+    { { "^0%.0%.", "conv_pw." }, { "^0%.1%.", "bn1." }, { "^1%.0%.", "conv_dw." }, { "^1%.1%.", "bn2." }, { "^2%.", "conv_pwl." },
+      { "^3%.", "bn3." } },
+    { { "^features%.0%.0%.", "conv_stem." }, { "^features%.0%.1%.", "bn1." }, { "^features%.18%.0%.", "conv_head." },
+      { "^features%.18%.1%.", "bn2." }, { "^classifier%.1%.", "classifier." } }))
+end
+
+-- ConvNeXt as its authors published it
+local function original_convnext(dict, model)
+  if not model.name:find "^convnext_" then return nil, "are the original ConvNeXt" end
+  local out = {}
+  for name, t in pairs(dict) do
+    name = name:gsub("^downsample_layers%.0%.", "stem."):gsub("^downsample_layers%.(%d+)%.(%d+)", "stages.%1.downsample.%2")
+    name = name:gsub("^stages%.(%d+)%.(%d+)%.", "stages.%1.blocks.%2."):gsub("%.dwconv%.", ".conv_dw."):gsub("%.pwconv", ".mlp.fc")
+    out[name:gsub("^head%.", "head.fc."):gsub("^norm%.", "head.norm.")] = t
+  end
+  return out
+end
+
+local MAKERS = {  -- a name that only their files have, how to translate
+  { "_conv_stem.weight", efficientnet_pytorch },
+  { "features.1.0.block.0.0.weight", torchvision_efficientnet },
+  { "features.1.conv.0.0.weight", torchvision_mobilenetv2 },
+  { "downsample_layers.0.0.weight", original_convnext },
+}
+
+--- the tensors under our names; nil, what is wrong, where they are another model's.
+function keys.translate(model, dict)
+  for _, maker in ipairs(MAKERS) do
+    if dict[maker[1]] then
+      local out, why = maker[2](dict, model)
+      return out, why
+    end
+  end
+  return dict
+end
+
+return keys

@@ -1,0 +1,12 @@
+// pth.h -- PyTorch's .pth and .bin files, read into the same frt_file as safetensors files.
+#pragma once
+#include "io/safetensors.h"
+
+// Whether the first bytes (at least 16, zeros behind the end) are those of a pickle or a zip file.
+bool frt__pth_is(const unsigned char *head);
+frt_status frt__pth_open(frt_file *f, uint64_t size, bool zip);
+// All values of a strided tensor one after the other; the caller frees *out.
+frt_status frt__pth_gather(const frt_file *f, const frt_st_tensor *t, char **out);
+// Compares the tensors' bytes with the checksums of the zip file, where there is one.
+frt_status frt__pth_verify(const frt_file *f);
+void frt__pth_close(frt_file *f);
