@@ -187,6 +187,7 @@ frt_status frt__var_touch(frt_var *v)
   if (v->data) {
     return FRT_OK;
   }
+  FRT_CHECK(!v->wrapped, FRT_ESTATE, "a borrowed tensor has no data yet");
   size_t bytes = frt__bytes(&v->shape);
   void *data;
   FRT_TRY(frt__block_new(&data, bytes, v->name ? v->name : "a tensor"));

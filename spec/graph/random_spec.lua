@@ -5,7 +5,7 @@ local frt = require "foodrt"
 local T = require "foodrt.tensor"
 local C = require("foodrt.ffi").C
 local maker = require "spec.support.graph_maker"
-local plans = require "spec.support.plans"
+local isas, plans = require "spec.support.isas", require "spec.support.plans"
 
 local GRAPHS, SIZE = tonumber(os.getenv "FOODRT_GRAPHS" or "60"), tonumber(os.getenv "FOODRT_GRAPH_SIZE" or "6")
 
@@ -28,9 +28,10 @@ local function grow(g, seed)
   return g:outputs(({ 0.1, 0.4, 1 })[seed % 3 + 1])
 end
 
--- Every output, then every variable; after the graph and after the same one again, which is not planned again.
+-- On one instruction set after the other. Every output, then every variable; after the graph and after the same one again, which is not planned again.
 local function run(seed, dtype, backend)
   C.frt_backend(backend)
+  C.frt_set_isa(isas[seed % #isas + 1])
   local g, result = maker.new(seed, dtype), {}
   for round = 1, 2 do
     if round == 2 then g:again() end
@@ -51,6 +52,7 @@ local function run(seed, dtype, backend)
     end
   end
   C.frt_backend "cpu"
+  C.frt_set_isa "auto"
   return result
 end
 
@@ -79,6 +81,7 @@ describe("random graphs", function()
   after_each(function()
     C.frt_poison(0)
     C.frt_backend "cpu"
+    C.frt_set_isa "auto"
     T.forget()
     T.collect()
   end)
