@@ -28,7 +28,8 @@ local function grow(g, seed)
   return g:outputs(({ 0.1, 0.4, 1 })[seed % 3 + 1])
 end
 
--- On one instruction set after the other. Every output, then every variable; after the graph and after the same one again, which is not planned again.
+-- On one instruction set after the other. Every output, then every variable;
+-- after the graph and after the same one again, which is not planned again.
 local function run(seed, dtype, backend)
   C.frt_backend(backend)
   C.frt_set_isa(isas[seed % #isas + 1])
