@@ -327,6 +327,7 @@ local function evaluate_batches(model, data, loader, o)
       step.check_logits(model, logits, batch.n, #data.classes)
       loss = o.loss and o.loss(logits, batch.y)
     end
+    if not logits then err.user "recipe: 'step' must return logits too, for the measures" end
     if loss then T.api.realize(loss, logits) else T.api.realize(logits) end
     m:add(logits, batch.y, loss)
     done = done + batch.n
