@@ -63,7 +63,7 @@ end
 
 --- the same, cut short: `signal` after `seconds`; exit status, stdout, stderr
 function tiny.run_for(dir, args, signal, seconds)
-  local line = ("%s & p=$!; sleep %.2f; kill -%s $p; wait $p"):format(process.command(args), seconds, signal)
+  local line = ("%s & p=$!; sleep %.2f; kill -%s $p 2>/dev/null; wait $p"):format(process.command(args), seconds, signal)
   return process.shell(line, { dir = dir, env = { OMP_NUM_THREADS = "1" } })
 end
 

@@ -123,9 +123,10 @@ function mbconv.constructor(name, k)
   first[#first + 1] = #k.stages + 1
   return function(given)
     local o = opt.check(spec, given)
+    local conv_stem, bn1 = conv(k, k.stem, 3, 2), norm(k)  -- the order of construction is that of the keys
     local blocks, depths = stages(k, o, k.stem)
     local m = nn.Module {
-      conv_stem = conv(k, k.stem, 3, 2), bn1 = norm(k), blocks = blocks,
+      conv_stem = conv_stem, bn1 = bn1, blocks = blocks,
       conv_head = conv(k, k.head), bn2 = norm(k), classifier = nn.Linear { o.classes, init = "goog" },
       forward = backbone.forward,
     }
