@@ -15,9 +15,9 @@ end
 local rng, canvas, scene = use "rng", use "canvas", use "scene"
 local jpeg, files = use "jpeg", use "files"
 
-local VERSION = 1 -- raised whenever the pictures or the files change
+local VERSION = 2 -- raised whenever the pictures or the files change
 local SPLITS = { "train", "val", "test" }
-local PER_CLASS = { train = 70, val = 15, test = 25 }
+local PER_CLASS = { train = 140, val = 15, test = 25 }
 local SIZES = { { 176, 176 }, { 208, 160 }, { 160, 208 }, { 224, 168 }, { 192, 192 }, { 200, 176 } }
 local LARGEST = 224 * 176
 local MARK = "sample.json" -- written last
@@ -195,7 +195,7 @@ end
 --- Draws the set into `root` (replacing an older sample set there, never anything else). It is
 --- drawn beside root and renamed when it is whole, so root is never half a set.
 ---
----     sample.draw { root = "data/sample", seed = 1, per_class = { train = 70, val = 15, test = 25 } }
+---     sample.draw { root = "data/sample", seed = 1, per_class = { train = 140, val = 15, test = 25 } }
 ---
 --- in    root       the folder
 ---       seed       default 1; same seed, same bytes
