@@ -320,22 +320,7 @@ FRT_API frt_status frt_file_write(const char *path, int32_t n, const char *const
                                   const char *const *keys, const char *const *values);
 FRT_API frt_status frt_file_replace(const char *path, const void *data,
                                     size_t bytes); // any file, likewise
-FRT_API frt_status frt_file_sha256(const char *path, char out[65]);
 FRT_API frt_status frt_make_folders(const char *path); // with its parents
 // 0 nothing there, 1 file, 2 folder, 3 something else; bytes and changed (seconds) may be NULL.
 FRT_API int32_t frt_path_kind(const char *path, int64_t *bytes, double *changed);
-// --- the network
-// ---------------------------------------------------------------------------------- One transfer
-// by libcurl (opened on first use). With a path the body is added to that file, from where it ends,
-// following redirects; without one only the headers of the first answer are fetched. limit: an
-// answer that makes the file longer is an error (0: none).
-typedef struct frt_fetch frt_fetch;
-FRT_API frt_status frt_fetch_start(const char *url, const char *path, uint64_t limit,
-                                   frt_fetch **out);
-// Works for up to wait_ms; running is 0 when the transfer is done. bytes: the file's length by now.
-FRT_API frt_status frt_fetch_step(frt_fetch *f, int32_t wait_ms, int32_t *running, uint64_t *bytes);
-FRT_API const char *frt_fetch_headers(const frt_fetch *f); // of all answers
-FRT_API int32_t frt_fetch_status(const frt_fetch *f);      // of the last answer: 404; 0 none yet
-FRT_API void frt_fetch_free(frt_fetch *f);
-
 /* ffi:end */
