@@ -319,7 +319,7 @@ FRT_API frt_status frt_file_write(const char *path, int32_t n, const char *const
                                   const frt_shape *shapes, const void *const *data, int32_t n_meta,
                                   const char *const *keys, const char *const *values);
 FRT_API frt_status frt_file_replace(const char *path, const void *data,
-                                    size_t bytes); // any file, likewise
+                                    size_t bytes);     // any file, likewise
 FRT_API frt_status frt_make_folders(const char *path); // with its parents
 // 0 nothing there, 1 file, 2 folder, 3 something else; bytes and changed (seconds) may be NULL.
 FRT_API int32_t frt_path_kind(const char *path, int64_t *bytes, double *changed);
