@@ -181,6 +181,9 @@ static frt_status run(recompute *c)
 
 frt_status frt__pass_recompute(frt_plan_t *p)
 {
+  if (p->n_node == 0) {
+    return FRT_OK;
+  }
   recompute c = {.p = p, .n = p->n_node, .n_value = p->n_value};
   FRT_TRY(frt__readers_new(p, &c.r));
   size_t each = sizeof *c.last + sizeof *c.need + sizeof *c.again;
