@@ -5,7 +5,8 @@ local augment, phase = frt.augment, frt.phase
 return {
   name  = "lite0_quick",
   seed  = 1,
-  model = frt.models.efficientnet_lite0 { classes = "classes", pretrained = "auto", drop_rate = 0.2 },
+  model = frt.models.efficientnet_lite0 { classes = "classes", pretrained = "auto", drop_rate = 0.2,
+    zero_init_last = true },
   loss  = frt.loss.cross_entropy { smoothing = 0.1 },
   data  = frt.data.folder { "data", size = 128, batch = 32,
     train = { augment.random_resized_crop { scale = { 0.5, 1 } }, augment.flip {} } },
@@ -14,5 +15,5 @@ return {
             sched = frt.sched.cosine { warmup = 0.1 } },
   },
   metrics = { "top1", "top5", "f1" },
-  sample  = { ["data.size"] = 96, ["data.batch"] = 16 },
+  sample  = { ["data.size"] = 96, ["data.batch"] = 16, ["phases.all.optim.lr"] = 4e-3 },
 }
