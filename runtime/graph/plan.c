@@ -264,23 +264,6 @@ void frt__sort_nodes(frt_plan_t *p)
   }
 }
 
-void frt__replace_value(frt_plan_t *p, int32_t from, int32_t to)
-{
-  for (int32_t i = 0; i < p->n_node; i++) {
-    for (int32_t k = 0; k < p->node[i].n_in; k++) {
-      if (p->node[i].in[k] == from) {
-        p->node[i].in[k] = to;
-      }
-    }
-  }
-  for (int32_t i = 0; i < p->n_output; i++) {
-    p->output[i] = p->output[i] == from ? to : p->output[i];
-  }
-  for (int32_t i = 0; i < p->n_assign; i++) {
-    p->assign[i].value = p->assign[i].value == from ? to : p->assign[i].value;
-  }
-}
-
 int32_t frt__root(const frt_plan_t *p, int32_t value)
 {
   while (p->value[value].place == FRT_AT_ALIAS) {

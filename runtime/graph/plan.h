@@ -121,7 +121,6 @@ frt_status frt__pnode_new(frt_plan_t *p, const frt_op *op, int32_t n_in, const i
 // Drops dead nodes, brings the rest into the order of their ranks (ties: oldest first).
 void frt__sort_nodes(frt_plan_t *p);
 frt_status frt__const_new(frt_plan_t *p, double number, int32_t dtype, int32_t *out);
-void frt__replace_value(frt_plan_t *p, int32_t from, int32_t to); // in all reads and pins
 void frt__count_uses(frt_plan_t *p);
 int32_t frt__root(const frt_plan_t *p, int32_t value); // through aliases
 frt_status frt__step_new(frt_plan_t *p, const frt_op *op, const frt_kernel *kernel, int32_t n_in,
