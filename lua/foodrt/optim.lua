@@ -121,6 +121,7 @@ end
 ---   opt:attach(model)   opt:attach { { params = head, lr = 1e-3 }, { params = { w, b }, lr = 1e-4 } }
 function Optimizer:attach(what)
   self.entries, self.by_name, self.by_tensor = {}, {}, setmetatable({}, { __mode = "k" })
+  self.resting = {}  -- what earlier phases trained and this one does not: name -> entry
   if module.is(what) then
     attach_model(self, what)
   elseif T.is(what) then
@@ -298,55 +299,81 @@ end
 
 -- --- state -----------------------------------------------------------------------------------------------------
 --- the moments as name -> tensor ("fc.weight.exp_avg"), and what is not a tensor: { kind, t = { name = steps } }.
+--- Those of parameters that rest in this phase are in it.
 function Optimizer:state_dict()
   local tensors, info = {}, { kind = self.kind, t = {} }
-  for _, e in ipairs(attached(self)) do
+  local function put(e)
     info.t[e.name] = e.t
     for i, key in ipairs(e.state and self.rule.state or {}) do tensors[e.name .. "." .. key] = e.state[i] end
   end
+  for _, e in ipairs(attached(self)) do put(e) end
+  for _, e in pairs(self.resting) do put(e) end
   return tensors, info
 end
 
---- the other way; the optimizer must be attached to the same parameters.
+local function same_shape(a, b)
+  return table.concat(a.shape, ",") == table.concat(b.shape, ",")
+end
+
+local function load_entry(self, e, tensors, t)
+  e.t = t
+  for i, key in ipairs(self.rule.state) do
+    local src = tensors[e.name .. "." .. key]
+    if src then
+      local dst = state_of(self, e)[i]
+      if not same_shape(src, dst) then
+        err.user("%s: the state of '%s' has another shape", self.kind, e.name)
+      end
+      local bytes = dst:numel() * R.SIZE[dst.dtype]
+      local buffer = ffi.new("uint8_t[?]", bytes)
+      lib.check(C.frt_read(src.ref, buffer, bytes))
+      dst:write(buffer, bytes)
+    elseif t > 0 then
+      err.user("%s: the state lacks '%s.%s'", self.kind, e.name, key)
+    end
+  end
+end
+
+--- the other way; the optimizer must be attached to the same parameters. What the state has beyond them rests.
 function Optimizer:load_state_dict(tensors, info)
   if type(info) ~= "table" or info.kind ~= self.kind then
     err.user("%s: this state is of '%s'", self.kind, tostring(type(info) == "table" and info.kind))
   end
   for _, e in ipairs(attached(self)) do
-    local t = info.t[e.name]
-    if t == nil then err.user("%s: the state lacks '%s'", self.kind, e.name) end
-    e.t = t
-    for i, key in ipairs(self.rule.state) do
-      local src = tensors[e.name .. "." .. key]
-      if src then
-        local dst = state_of(self, e)[i]
-        if table.concat(src.shape, ",") ~= table.concat(dst.shape, ",") then
-          err.user("%s: the state of '%s' has another shape", self.kind, e.name)
-        end
-        local bytes = dst:numel() * R.SIZE[dst.dtype]
-        local buffer = ffi.new("uint8_t[?]", bytes)
-        lib.check(C.frt_read(src.ref, buffer, bytes))
-        dst:write(buffer, bytes)
-      elseif t > 0 then
-        err.user("%s: the state lacks '%s.%s'", self.kind, e.name, key)
-      end
+    if info.t[e.name] == nil then err.user("%s: the state lacks '%s'", self.kind, e.name) end
+    load_entry(self, e, tensors, info.t[e.name])
+  end
+  self.resting = {}
+  for name, t in pairs(info.t) do
+    local first = tensors[name .. "." .. (self.rule.state[1] or "")]
+    if not self.by_name[name] and first then
+      local e = { name = name, tensor = { shape = first.shape, dtype = first.dtype } }
+      load_entry(self, e, tensors, t)
+      e.tensor = nil  -- whichever comes to have this name
+      self.resting[name] = e
     end
   end
   return self
 end
 
---- frt.optim.carry(old, new): parameters that stay keep their moments and their age; new ones start afresh.
---- Both are attached. Returns how many were kept.
+--- frt.optim.carry(old, new): parameters keep their moments and their age, also over phases in which they rest; new
+--- ones start afresh. Both are attached; between rules with other moments nothing is carried. Returns how many of
+--- new's parameters kept theirs.
 function optim.carry(old, new)
   local kept = 0
   if table.concat(old.rule.state) ~= table.concat(new.rule.state) then return 0 end
+  local known = {}
+  for name, e in pairs(old.resting) do known[name] = e end
+  for _, e in ipairs(attached(old)) do known[e.name] = e end
   for _, e in ipairs(attached(new)) do
-    local from = attached(old) and old.by_name[e.name]
-    if from and from.state and from.tensor == e.tensor then
+    local from = known[e.name]
+    known[e.name] = nil
+    if from and from.state and (from.tensor == e.tensor or not from.tensor and same_shape(from.state[1], e.tensor)) then
       e.state, e.t = from.state, from.t
       kept = kept + 1
     end
   end
+  for name, e in pairs(known) do new.resting[name] = e.state and e or nil end
   return kept
 end
 

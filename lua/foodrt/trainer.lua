@@ -97,9 +97,9 @@ function Trainer:lengths(which)
   return lengths(self, index_of(self, which or self.phase))
 end
 
--- The moments of the phase before, apart from its config: two phases may share one optimizer.
+-- The moments of the phases before, apart from their config: two phases may share one optimizer.
 local function moments_of(o)
-  return o and { entries = o.entries, by_name = o.by_name, rule = o.rule }
+  return o and { entries = o.entries, resting = o.resting, rule = o.rule }
 end
 
 local function make_step(self, p, length)
