@@ -46,6 +46,14 @@ describe("the prompt", function()
       .. "stdin:1: attempt to index global 'undefined' (a nil value)\n", err)
   end)
 
+  it("drops assignments that can't be computed, keeps the others", function()
+    local status, out, err = prompt { "w = frt.tensor({ 1 })", "do w:assign(w + 1) end", "undefined.x", "w:item()",
+      "do w:assign(frt.zeros({ 3000000, 1000000 }):sum() + w) end", "w:item()", "w:item()" }
+    assert.equal(1, status)
+    assert.equal("2\n2\n", out)
+    assert.matches("undefined.-out of memory.-dropped\n$", err)
+  end)
+
   it("has frt and nn at hand", function()
     local status, out = prompt { "type(frt), frt.nn == nn" }
     assert.equal(0, status)

@@ -87,6 +87,14 @@ local function read_chunk()
   end
 end
 
+-- Assignments that wait and can't be computed would make every later line fail: they are dropped, and that is said.
+local function drop_hopeless()
+  local T = package.loaded["foodrt.tensor"]
+  if not T or require("foodrt.ffi").C.frt_pending() == 0 or pcall(T.api.realize) then return end
+  T.forget()
+  io.stderr:write "assignments that waited and can't be computed are dropped\n"
+end
+
 -- Runs a chunk and shows its values; out false when it failed.
 local function run(chunk)
   host.arm()
@@ -102,7 +110,9 @@ local function run(chunk)
   end, traceback)
   if not ok then
     io.stdout:flush()
-    io.stderr:write(host.interrupted() > 0 and "interrupted" or show(text, 0), "\n")
+    local stopped = host.interrupted() > 0
+    io.stderr:write(stopped and "interrupted" or show(text, 0), "\n")
+    if not stopped then drop_hopeless() end
   end
   host.arm()
   return ok
