@@ -58,7 +58,7 @@ extern const char *const frt_kernel_name[]; // the op each is for
 extern const int32_t frt_kernel_table_len;
 // Fused ops the planner makes: not recordable, known by these records (graph/fused.c).
 extern const frt_op frt_fused_chain, frt_fused_bn_act, frt_fused_bn_act_grad, frt_fused_layout,
-  frt_fused_copy, frt_fused_mul_sum;
+  frt_fused_copy, frt_fused_mul_sum, frt_fused_bn_stats, frt_fused_bn_apply;
 
 // Post-processing a conv or matrix-product kernel can take into its own pass.
 typedef enum frt_act {

@@ -15,56 +15,6 @@ static const struct {
   {&frt_op_sigmoid, NULL,               false, FRT_ACT_SIGMOID},
 };
 
-// Readers of every value, as one array indexed by value.
-typedef struct readers {
-  int32_t *first, *list;
-} readers;
-
-static frt_status find_readers(frt_plan_t *p, readers *r)
-{
-  frt__count_uses(p);
-  int32_t total = 0;
-  for (int32_t v = 0; v < p->n_value; v++) {
-    total += p->value[v].uses;
-  }
-  r->first = frt__alloc(sizeof *r->first * (size_t)(p->n_value + 2));
-  r->list = frt__alloc(sizeof *r->list * (size_t)(total + 1));
-  if (!r->first || !r->list) {
-    frt__free(r->first);
-    frt__free(r->list);
-    return frt_error_set(FRT_ENOMEM, "out of memory: a plan");
-  }
-  int32_t at = 0;
-  for (int32_t v = 0; v < p->n_value; v++) {
-    r->first[v] = at;
-    at += p->value[v].uses;
-  }
-  r->first[p->n_value] = at;
-  int32_t *fill = frt__alloc(sizeof *fill * (size_t)(p->n_value + 1));
-  if (!fill) {
-    frt__free(r->first);
-    frt__free(r->list);
-    return frt_error_set(FRT_ENOMEM, "out of memory: a plan");
-  }
-  memcpy(fill, r->first, sizeof *fill * (size_t)p->n_value);
-  for (int32_t i = 0; i < p->n_node; i++) {
-    for (int32_t k = 0; !p->node[i].dead && k < p->node[i].n_in; k++) {
-      int32_t v = p->node[i].in[k];
-      if (v >= 0) {
-        r->list[fill[v]++] = i;
-      }
-    }
-  }
-  frt__free(fill);
-  return FRT_OK;
-}
-
-static void forget_readers(readers *r)
-{
-  frt__free(r->first);
-  frt__free(r->list);
-}
-
 static int32_t act_of(const frt_op *op)
 {
   for (int32_t i = 0; i < FRT_COUNT(acts); i++) {
@@ -77,7 +27,7 @@ static int32_t act_of(const frt_op *op)
 
 // --- convolution + activation
 // ---------------------------------------------------------------------
-static void fuse_conv_act(frt_plan_t *p, const readers *r)
+static void fuse_conv_act(frt_plan_t *p, const frt_readers *r)
 {
   for (int32_t i = 0; i < p->n_node; i++) {
     frt_pnode *n = &p->node[i];
@@ -106,7 +56,7 @@ static void fuse_conv_act(frt_plan_t *p, const readers *r)
 // ------------------------------------------------------------------------ y = act(bn(x)) with
 // act'(bn(x)) computed again from x in the backward pass: bn(x) is never stored. The gradient of
 // act must be the one node `grad` whose result only batch_norm_grad reads.
-static bool bn_pattern(const frt_plan_t *p, const readers *r, int32_t bn, int32_t *act,
+static bool bn_pattern(const frt_plan_t *p, const frt_readers *r, int32_t bn, int32_t *act,
                        int32_t *act_grad, int32_t *bn_grad)
 {
   int32_t y = p->node[bn].out[0];
@@ -140,7 +90,7 @@ static bool bn_pattern(const frt_plan_t *p, const readers *r, int32_t bn, int32_
   return p->value[y].uses == allowed;
 }
 
-static frt_status fuse_bn_act(frt_plan_t *p, const readers *r)
+static frt_status fuse_bn_act(frt_plan_t *p, const frt_readers *r)
 {
   if (!frt__kernel_named("fused_bn_act") || !frt__kernel_named("fused_bn_act_grad")) {
     return FRT_OK;
@@ -181,7 +131,7 @@ static frt_status fuse_bn_act(frt_plan_t *p, const readers *r)
 // --- sum over the map of a product
 // ------------------------------------------------------------------ The product of two maps that
 // only a sum over height and width (and photos) reads is never stored.
-static void fuse_mul_sum(frt_plan_t *p, const readers *r)
+static void fuse_mul_sum(frt_plan_t *p, const frt_readers *r)
 {
   enum { MAP = 1 << 2 | 1 << 3, PHOTOS = 1 << 0 };
   for (int32_t i = 0; i < p->n_node && frt__kernel_named("fused_mul_sum"); i++) {
@@ -259,7 +209,7 @@ static bool chainable(const frt_plan_t *p, const frt_pnode *n)
   return p->value[n->out[0]].v.shape.dtype == FRT_F32;
 }
 
-static bool readers_after(const frt_plan_t *p, const readers *r, const chain *c, int32_t id,
+static bool readers_after(const frt_plan_t *p, const frt_readers *r, const chain *c, int32_t id,
                           int32_t at)
 {
   for (int32_t m = 0; m < c->n; m++) {
@@ -297,7 +247,7 @@ static int32_t count_inputs(const frt_plan_t *p, const chain *a, const chain *b,
   return n_seen; // counts values made inside as well: a bound, which is what the limit needs
 }
 
-static void join(frt_plan_t *p, const readers *r, chain *all, int32_t *n_chain, int32_t at)
+static void join(frt_plan_t *p, const frt_readers *r, chain *all, int32_t *n_chain, int32_t at)
 {
   frt_pnode *n = &p->node[at];
   int32_t mine = -1;
@@ -343,7 +293,7 @@ static void sort_members(chain *c)
   }
 }
 
-static bool read_outside(const frt_plan_t *p, const readers *r, int32_t id, int32_t v)
+static bool read_outside(const frt_plan_t *p, const frt_readers *r, int32_t id, int32_t v)
 {
   if (p->value[v].pinned) {
     return true;
@@ -357,7 +307,7 @@ static bool read_outside(const frt_plan_t *p, const readers *r, int32_t id, int3
 }
 
 // The members as instructions; registers are reused once their last reader is past.
-static frt_status write_program(frt_plan_t *p, const readers *r, const chain *c, int32_t id,
+static frt_status write_program(frt_plan_t *p, const frt_readers *r, const chain *c, int32_t id,
                                 int32_t *node)
 {
   int32_t in[MAX_INSTR * 3], n_in = 0, out[MAX_INSTR], n_out = 0;
@@ -434,11 +384,11 @@ static frt_status write_program(frt_plan_t *p, const readers *r, const chain *c,
 
 static frt_status fuse_chains(frt_plan_t *p)
 {
-  readers r;
+  frt_readers r;
   if (!frt__kernel_named("fused_chain")) {
     return FRT_OK;
   }
-  FRT_TRY(find_readers(p, &r));
+  FRT_TRY(frt__readers_new(p, &r));
   int32_t n = p->n_node, n_chain = 0;
   chain *all = frt__alloc(sizeof *all * (size_t)(n + 1));
   frt_status status = all ? FRT_OK : frt_error_set(FRT_ENOMEM, "out of memory: a plan");
@@ -459,7 +409,7 @@ static frt_status fuse_chains(frt_plan_t *p)
     }
   }
   frt__free(all);
-  forget_readers(&r);
+  frt__readers_free(&r);
   frt__sort_nodes(p);
   return status;
 }
@@ -468,16 +418,18 @@ static frt_status fuse_chains(frt_plan_t *p)
 // the right one.
 frt_status frt__pass_fuse(frt_plan_t *p)
 {
-  readers r;
+  frt_readers r;
   if (frt__graph.finite) {
     return fuse_chains(p);
   }
-  FRT_TRY(find_readers(p, &r));
+  FRT_TRY(frt__readers_new(p, &r));
   fuse_conv_act(p, &r);
   fuse_mul_sum(p, &r);
   frt_status status = fuse_bn_act(p, &r);
-  forget_readers(&r);
+  frt__readers_free(&r);
   FRT_TRY(status);
   frt__sort_nodes(p);
+  FRT_TRY(frt__pass_fuse_depthwise(p));
+  FRT_TRY(frt__pass_recompute(p));
   return fuse_chains(p);
 }

@@ -8,3 +8,5 @@ const frt_op frt_fused_bn_act_grad = {.name = "fused_bn_act_grad"};
 const frt_op frt_fused_layout = {.name = "fused_layout"};
 const frt_op frt_fused_copy = {.name = "fused_copy"};
 const frt_op frt_fused_mul_sum = {.name = "fused_mul_sum"};
+const frt_op frt_fused_bn_stats = {.name = "fused_bn_stats"};
+const frt_op frt_fused_bn_apply = {.name = "fused_bn_apply"};

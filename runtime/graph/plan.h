@@ -107,9 +107,18 @@ typedef struct frt_plan_t {
 frt_status
 frt__pass_simplify(frt_plan_t *p);        // twins, views, dead nodes, batch norm into convolution
 frt_status frt__pass_fuse(frt_plan_t *p); // conv + bias + act, batch norm + act, elementwise chains
-frt_status frt__pass_place(frt_plan_t *p);  // kernels, layouts, steps
+frt_status frt__pass_fuse_depthwise(frt_plan_t *p); // within fuse: batch norm around depthwise
+frt_status frt__pass_recompute(frt_plan_t *p);      // within fuse: computed again, not kept
+frt_status frt__pass_place(frt_plan_t *p);          // kernels, layouts, steps
 frt_status frt__pass_commit(frt_plan_t *p); // where assigned values are written (within place)
 frt_status frt__pass_arena(frt_plan_t *p);  // liveness, offsets
+
+// Readers of every value, in order: list[first[v]] .. list[first[v + 1] - 1] are nodes.
+typedef struct frt_readers {
+  int32_t *first, *list;
+} frt_readers;
+frt_status frt__readers_new(frt_plan_t *p, frt_readers *r); // counts uses as well
+void frt__readers_free(frt_readers *r);
 
 // --- what the passes build with
 // -------------------------------------------------------------------
