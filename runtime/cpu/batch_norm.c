@@ -16,7 +16,7 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
   for (int64_t c = 0; c < g.c; c++) {
     rstd[c] = (float)(1 / sqrt((double)var[c] + s->attr[0]));
   }
-  k->bn_apply(&g, in[0], in[1], in[2], in[3], rstd, out[0], scratch);
+  k->bn_apply(&g, in[0], in[1], in[2], in[3], rstd, NULL, out[0], scratch);
   return FRT_OK;
 }
 

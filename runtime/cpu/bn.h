@@ -36,6 +36,6 @@ static inline frt_status frt__bn_train(const frt_step *s, int32_t act, void *con
   g.eps = (float)s->attr[0];
   g.momentum = (float)s->attr[1];
   k->bn_stats(&g, in[0], in[3], in[4], out[1], out[2], out[3], out[4], scratch);
-  k->bn_apply(&g, in[0], in[1], in[2], out[1], out[2], out[0], scratch);
+  k->bn_apply(&g, in[0], in[1], in[2], out[1], out[2], NULL, out[0], scratch);
   return FRT_OK;
 }

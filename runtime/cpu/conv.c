@@ -1,25 +1,8 @@
 // conv.c -- a convolution, its gradient by the input and by the weights, in one of three ways: a
 // matrix product (1x1), an own kernel (depthwise), a oneDNN primitive (everything else).
-#include "cpu/conv.h"
-#include "cpu/kernels/kernels.h"
-#include "cpu/move.h"
+#include "cpu/conv_state.h"
 
-// Rows of a tile, columns a tiled result may have, numbers of a thread's part of bias and
-// activation.
-enum { TILE = 1024, NARROW = 384, PART = 16384 };
-
-typedef enum way { WAY_ONEDNN, WAY_GEMM, WAY_DEPTHWISE } way;
-
-typedef struct conv {
-  way way;
-  frt_dn_conv c;
-  frt_depthwise dw;
-  frt_dn *dn;
-  void *packed; // weights as the primitive wants them, or NULL
-  size_t packed_bytes;
-  const void *from; // the plain weights `packed` was made of, and which version of them
-  uint64_t version; // 0: not made yet
-} conv;
+typedef frt__conv conv;
 
 static bool is_f32_4d(const frt_value *v)
 {
@@ -68,28 +51,80 @@ static frt_dn_conv numbers(const frt_step *s, frt_dn_kind kind)
 // its 1x1 convolutions on packed ones, within 3 %, where the map is 1 x 1 it is 4 to 10 times
 // faster, and for gradients by weights 10 to 30 %. It loses 8 to 15 % where many channels become
 // fewer.
-static way choose(const frt_dn_conv *c)
+static frt__conv_way choose(const frt_dn_conv *c)
 {
   const int64_t rows = c->n * c->oh * c->ow;
   if (c->groups > 1 && c->groups == c->c && c->groups == c->o) {
     const bool own = c->act <= FRT_ACT_RELU6 && c->kh <= FRT_DW_MAX_KERNEL &&
                      c->kw <= FRT_DW_MAX_KERNEL && c->stride[0] <= FRT_DW_MAX_STRIDE &&
                      c->stride[1] <= FRT_DW_MAX_STRIDE;
-    return own ? WAY_DEPTHWISE : WAY_ONEDNN;
+    return own ? FRT__DEPTHWISE : FRT__ONEDNN;
   }
   if (c->groups != 1 || c->kh != 1 || c->kw != 1 || c->stride[0] != 1 || c->stride[1] != 1 ||
       c->pad[0] != 0 || c->pad[1] != 0 || c->pad[2] != 0 || c->pad[3] != 0) {
-    return WAY_ONEDNN;
+    return FRT__ONEDNN;
   }
   const bool narrows = c->kind == FRT_DN_CONV && c->c >= 256 && c->o < c->c && rows >= 1024;
-  return narrows && c->act == FRT_ACT_NONE ? WAY_ONEDNN : WAY_GEMM;
+  return narrows && c->act == FRT_ACT_NONE ? FRT__ONEDNN : FRT__GEMM;
 }
 
-// dw = dy^T x is made as (x^T dy)^T where O > C: sgemm wants the longer side in its inner loop,
-// which is worth 15 to 30 % once the sum is long enough to pay for turning the result.
-static bool turned(const frt_dn_conv *c)
+// A fused step takes batch norm, activation and gate into the load of x, y's statistics into its
+// own pass: by products or the own kernel, whatever a plain step of these shapes would take.
+static bool fused(const frt_step *s)
 {
-  return c->kind == FRT_DN_GRAD_WEIGHT && c->o > c->c && c->n * c->oh * c->ow >= 1024;
+  return s->op == &frt_fused_conv2d || s->op == &frt_fused_conv2d_grad_weight;
+}
+
+static frt__conv_way choose_for(const frt_step *s, const frt_dn_conv *c)
+{
+  const bool one = c->groups == 1 && c->kh == 1 && c->kw == 1 && c->stride[0] == 1 &&
+                   c->stride[1] == 1 && !c->pad[0] && !c->pad[1] && !c->pad[2] && !c->pad[3];
+  return fused(s) && one ? FRT__GEMM : choose(c);
+}
+
+bool frt__conv_can_fuse(const frt_step *s, frt_dn_kind kind)
+{
+  const int32_t loads = kind == FRT_DN_CONV ? 3 : 2;
+  if (!frt__conv_can(s, kind)) {
+    return false;
+  }
+  for (int32_t i = loads; i < s->n_in; i++) {
+    if (s->in[i] && s->in[i]->shape.dtype != FRT_F32) {
+      return false;
+    }
+  }
+  const frt_dn_conv c = numbers(s, kind);
+  const frt__conv_way way = choose_for(s, &c);
+  const frt_value *gate = s->in[loads + 4];
+  if (way == FRT__ONEDNN || (s->n_out > 1 && c.act != FRT_ACT_NONE)) {
+    return false;
+  }
+  if (!s->in[loads + 2] && !gate && choose(&c) == FRT__ONEDNN) {
+    return false; // a pass for the statistics costs less than leaving the primitive
+  }
+  const frt_shape *g = gate ? &gate->shape : NULL;
+  return !g || (way == FRT__GEMM && g->ndim == 4 && g->dim[0] == c.n && g->dim[1] == c.c &&
+                g->dim[2] == 1 && g->dim[3] == 1);
+}
+
+static void read_fused(const frt_step *s, conv *v)
+{
+  const int32_t loads = v->c.kind == FRT_DN_CONV ? 3 : 2;
+  const double *a = s->attr + FRT_FUSED_CONV_ATTR;
+  v->loads = s->in[loads + 2] || s->in[loads + 4] ? loads : 0;
+  v->act_in = (int32_t)a[0];
+  v->counts = s->n_out > 1;
+  v->bn = (frt_bn){.m = v->c.n * v->c.oh * v->c.ow,
+                   .c = v->c.o,
+                   .eps = (float)a[1],
+                   .momentum = (float)a[2]};
+}
+
+// Bytes of the statistics a depthwise convolution adds up.
+static size_t dw_counts(const conv *v)
+{
+  const frt_kernels *k = frt__kernels();
+  return v->counts ? (size_t)k->depthwise_team(&v->dw) * k->moments_bytes(v->c.o) : 0;
 }
 
 frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
@@ -98,15 +133,18 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
   FRT_CHECK(v, FRT_ENOMEM, "out of memory: a convolution's state");
   s->state = v;
   v->c = numbers(s, kind);
-  v->way = choose(&v->c);
-  s->label = v->way == WAY_DEPTHWISE ? "own depthwise" : v->way == WAY_GEMM ? "onednn gemm" : NULL;
+  v->way = choose_for(s, &v->c);
+  if (fused(s)) {
+    read_fused(s, v);
+  }
+  s->label = v->way == FRT__DEPTHWISE ? "own depthwise" : v->way == FRT__GEMM ? "onednn gemm" : NULL;
   const frt_dn_conv *c = &v->c;
   switch (v->way) {
-  case WAY_GEMM:
+  case FRT__GEMM:
     s->note = s->note && s->note[0] ? s->note : "matrix product";
-    s->scratch = turned(c) ? sizeof(float) * (size_t)(c->o * c->c) : 0;
+    s->scratch = frt__conv_gemm_scratch(v);
     return FRT_OK;
-  case WAY_DEPTHWISE:
+  case FRT__DEPTHWISE:
     s->note = s->note && s->note[0] ? s->note : "own depthwise";
     v->dw = (frt_depthwise){
       .n = c->n,
@@ -125,7 +163,7 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
       .left = (int32_t)c->pad[1],
       .act = (int32_t)c->act,
     };
-    s->scratch = frt__kernels()->depthwise_scratch(&v->dw, (int32_t)kind);
+    s->scratch = frt__kernels()->depthwise_scratch(&v->dw, (int32_t)kind) + dw_counts(v);
     return FRT_OK;
   default:
     FRT_TRY(frt__dn_conv(&v->dn, c));
@@ -137,7 +175,7 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
 frt_status frt__conv_ready(frt_step *s)
 {
   conv *v = s->state;
-  if (v->way != WAY_ONEDNN) {
+  if (v->way != FRT__ONEDNN) {
     return FRT_OK;
   }
   FRT_TRY(frt__dn_ready(v->dn));
@@ -159,78 +197,31 @@ void frt__conv_free(frt_step *s)
   }
 }
 
-static void run_depthwise(const conv *v, void *const *in, void *const *out, void *scratch)
+static void run_depthwise(const conv *v, void *const *in, void *const *out, char *scratch)
 {
   const frt_kernels *k = frt__kernels();
+  frt_load room;
+  const frt_load *load = frt__conv_load(v, in, &room);
+  const size_t counts = dw_counts(v);
+  double *moments = counts > 0 ? (double *)scratch : NULL;
   switch (v->c.kind) {
   case FRT_DN_CONV:
-    k->depthwise(&v->dw, in[0], in[1], v->c.bias ? in[2] : NULL, out[0], scratch);
+    if (moments) {
+      memset(moments, 0, counts);
+    }
+    k->depthwise(&v->dw, load, in[0], in[1], v->c.bias ? in[2] : NULL, out[0], moments,
+                 scratch + counts);
+    if (moments) {
+      k->moments_finish(&v->bn, k->depthwise_team(&v->dw), moments, k->moments_bytes(v->c.o), in[8],
+                        in[9], out[1], out[2], out[3], out[4]);
+    }
     break;
   case FRT_DN_GRAD_INPUT:
     k->depthwise_grad_input(&v->dw, in[0], in[1], out[0], scratch);
     break;
   default:
-    k->depthwise_grad_weight(&v->dw, in[0], in[1], out[0], scratch);
+    k->depthwise_grad_weight(&v->dw, load, in[0], in[1], out[0], scratch);
   }
-}
-
-// y = act(x w^T + bias), x [rows, C], w [O, C]. Narrow results go in tiles, so that bias and
-// activation find them in the cache: each tile is one thread's product.
-static frt_status run_forward(const conv *v, const float *x, const float *w, const float *bias,
-                              float *y)
-{
-  const frt_dn_conv *c = &v->c;
-  const frt_kernels *k = frt__kernels();
-  const int64_t rows = c->n * c->oh * c->ow, n_in = c->c, n_out = c->o;
-  const bool plain = !bias && c->act == FRT_ACT_NONE, tiled = !plain && n_out <= NARROW;
-  const int64_t n_tile = (rows + TILE - 1) / TILE;
-  if (!tiled || n_tile < frt_threads()) {
-    FRT_TRY(frt__dn_sgemm(false, true, rows, n_out, n_in, x, n_in, w, n_in, 0.0f, y, n_out));
-    const int64_t part = FRT_MAX((int64_t)1, PART / n_out);
-#pragma omp parallel for schedule(static) if (rows > part)
-    for (int64_t r = 0; r < (plain ? 0 : rows); r += part) {
-      k->bias_act(y + r * n_out, FRT_MIN(part, rows - r), n_out, bias, (int32_t)c->act);
-    }
-    return FRT_OK;
-  }
-  int32_t failed = 0;
-#pragma omp parallel for schedule(static) reduction(+ : failed)
-  for (int64_t i = 0; i < n_tile; i++) {
-    const int64_t r = i * TILE, m = FRT_MIN(TILE, rows - r);
-    float *tile = y + r * n_out;
-    failed += frt__dn_sgemm(false, true, m, n_out, n_in, x + r * n_in, n_in, w, n_in, 0.0f, tile,
-                            n_out) != FRT_OK;
-    k->bias_act(tile, m, n_out, bias, (int32_t)c->act);
-  }
-  FRT_CHECK(failed == 0, FRT_EDEVICE, "conv2d: oneDNN's matrix product failed");
-  return FRT_OK;
-}
-
-// dx = dy w, dw = dy^T x.
-static frt_status run_gemm(const conv *v, void *const *in, void *const *out, float *scratch)
-{
-  const frt_dn_conv *c = &v->c;
-  const int64_t rows = c->n * c->oh * c->ow;
-  float *y = out[0];
-  if (c->kind == FRT_DN_CONV) {
-    return run_forward(v, in[0], in[1], c->bias ? in[2] : NULL, y);
-  }
-  if (c->kind == FRT_DN_GRAD_INPUT) {
-    return frt__dn_sgemm(false, false, rows, c->c, c->o, in[0], c->o, in[1], c->c, 0.0f, y, c->c);
-  }
-  if (!turned(c)) {
-    return frt__dn_sgemm(true, false, c->o, c->c, rows, in[1], c->o, in[0], c->c, 0.0f, y, c->c);
-  }
-  FRT_TRY(
-    frt__dn_sgemm(true, false, c->c, c->o, rows, in[0], c->c, in[1], c->o, 0.0f, scratch, c->o));
-  frt__move(
-    (frt_move){
-      .ndim = 2, .dim = {c->o, c->c},
-           .from = {1,    c->o},
-           .to = {c->c, 1   }
-  },
-    sizeof(float), scratch, y);
-  return FRT_OK;
 }
 
 // The packed copy of the weights, made again only when they may have changed.
@@ -255,12 +246,12 @@ static frt_status packed_weights(const frt_step *s, const void *w, const void **
 frt_status frt__conv_run(const frt_step *s, void *const *in, void *const *out, void *scratch)
 {
   const conv *v = s->state;
-  if (v->way == WAY_DEPTHWISE) {
+  if (v->way == FRT__DEPTHWISE) {
     run_depthwise(v, in, out, scratch);
     return FRT_OK;
   }
-  if (v->way == WAY_GEMM) {
-    return run_gemm(v, in, out, scratch);
+  if (v->way == FRT__GEMM) {
+    return frt__conv_gemm(v, in, out, scratch);
   }
   const void *b = in[1];
   if (v->c.kind != FRT_DN_GRAD_WEIGHT) {

@@ -1,10 +1,12 @@
-// fused_bn_apply.c -- y = act((x - mean) * rstd * w + b): the second half of batch_norm_train.
+// fused_bn_apply.c -- y = act((x - mean) * rstd * w + b), or act(... + residual): the second half of
+// batch_norm_train.
 #include "cpu/bn.h"
 
 static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)
 {
   frt_bn g = frt__bn_sizes(s, (int32_t)s->attr[0]);
-  frt__kernels()->bn_apply(&g, in[0], in[1], in[2], in[3], in[4], out[0], scratch);
+  frt__kernels()->bn_apply(&g, in[0], in[1], in[2], in[3], in[4], s->n_in > 5 ? in[5] : NULL,
+                           out[0], scratch);
   return FRT_OK;
 }
 

@@ -284,7 +284,7 @@ void frt__reduce_run(const frt_step *s, frt_reduction kind, const float *x, floa
   const bool sums = kind == FRT_REDUCE_SUM || kind == FRT_REDUCE_MEAN;
   if (sums && is_rows(&d, &outer, &rows, &c)) {
     float scale = kind == FRT_REDUCE_MEAN ? (float)(1.0 / (double)rows) : 1.0f;
-    frt__kernels()->reduce_rows(x, NULL, outer, rows, c, scale, y, scratch);
+    frt__kernels()->reduce_rows(NULL, x, NULL, outer, rows, c, scale, y, scratch);
     return;
   }
   reduction r = {.kind = kind, .n = last >= 0 ? d.dim[last] : 1};
@@ -317,6 +317,25 @@ void frt__reduce_products(const frt_step *s, const float *a, const float *b, flo
   int64_t outer, rows, c;
   dims all = in_memory_order(s), d = merged(&all);
   if (is_rows(&d, &outer, &rows, &c)) {
-    frt__kernels()->reduce_rows(a, b, outer, rows, c, 1.0f, y, scratch);
+    frt__kernels()->reduce_rows(NULL, a, b, outer, rows, c, 1.0f, y, scratch);
   }
+}
+
+// --- of a map that is computed as it is read (fused_load_sum) ------------------------------------
+void frt__reduce_loaded(const frt_step *s, void *const *in, float *y, void *scratch)
+{
+  int64_t outer, rows, c;
+  dims all = in_memory_order(s), d = merged(&all);
+  if (!is_rows(&d, &outer, &rows, &c)) {
+    return; // can() saw to it
+  }
+  const frt_load load = {.w = in[2],
+                         .b = in[3],
+                         .mean = in[4],
+                         .rstd = in[5],
+                         .map = rows,
+                         .act = (int32_t)s->attr[FRT_FUSED_SUM_ATTR]};
+  const bool mean = s->attr[FRT_FUSED_SUM_ATTR + 1] != 0;
+  frt__kernels()->reduce_rows(&load, in[0], in[1], outer, rows, c,
+                              mean ? (float)(1.0 / (double)rows) : 1.0f, y, scratch);
 }

@@ -18,3 +18,5 @@ void frt__reduce_run(const frt_step *s, frt_reduction kind, const float *x, floa
 bool frt__reduce_is_rows(const frt_step *s);
 void frt__reduce_products(const frt_step *s, const float *a, const float *b, float *y,
                           void *scratch);
+// fused_load_sum: the same of x computed as it is read, times y where there is one.
+void frt__reduce_loaded(const frt_step *s, void *const *in, float *y, void *scratch);

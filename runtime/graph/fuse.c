@@ -3,6 +3,7 @@
 #include "plan.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static const struct {
   const frt_op *op, *grad;
@@ -23,6 +24,12 @@ static int32_t act_of(const frt_op *op)
     }
   }
   return -1;
+}
+
+frt_act frt__bn_act_of(const frt_op *op)
+{
+  int32_t a = act_of(op);
+  return a < 0 || acts[a].act == FRT_ACT_SIGMOID ? FRT_ACT_NONE : acts[a].act;
 }
 
 // --- convolution + activation
@@ -429,7 +436,7 @@ frt_status frt__pass_fuse(frt_plan_t *p)
   frt__readers_free(&r);
   FRT_TRY(status);
   frt__sort_nodes(p);
-  FRT_TRY(frt__pass_fuse_depthwise(p));
-  FRT_TRY(frt__pass_recompute(p));
+  FRT_TRY(frt__pass_fuse_bn(p));
+  if (!getenv("NOREC")) FRT_TRY(frt__pass_recompute(p));
   return fuse_chains(p);
 }

@@ -7,6 +7,19 @@ const frt_op frt_fused_bn_act = {.name = "fused_bn_act"};
 const frt_op frt_fused_bn_act_grad = {.name = "fused_bn_act_grad"};
 const frt_op frt_fused_layout = {.name = "fused_layout"};
 const frt_op frt_fused_copy = {.name = "fused_copy"};
+const frt_op frt_fused_load_sum = {.name = "fused_load_sum"};
 const frt_op frt_fused_mul_sum = {.name = "fused_mul_sum"};
 const frt_op frt_fused_bn_stats = {.name = "fused_bn_stats"};
 const frt_op frt_fused_bn_apply = {.name = "fused_bn_apply"};
+
+static double conv_flops(const frt_infer *c)
+{
+  return frt_op_conv2d.flops(c);
+}
+static double weight_flops(const frt_infer *c)
+{
+  return frt_op_conv2d_grad_weight.flops(c);
+}
+const frt_op frt_fused_conv2d = {.name = "fused_conv2d", .flops = conv_flops};
+const frt_op frt_fused_conv2d_grad_weight = {.name = "fused_conv2d_grad_weight",
+                                             .flops = weight_flops};

@@ -122,6 +122,13 @@ static frt_status kernel_can(const frt_plan_t *p, const frt_pnode *n, const frt_
   return FRT_OK;
 }
 
+frt_status frt__node_can(const frt_plan_t *p, const frt_pnode *n, bool *can)
+{
+  const frt_kernel *k = frt__kernel_named(n->op->name);
+  *can = false;
+  return k ? kernel_can(p, n, k, common_layout(p, n), can) : FRT_OK;
+}
+
 static bool is_derived(const frt_plan_t *p, const frt_pnode *n)
 {
   for (int32_t i = 0; n->derived && i < n->n_in; i++) {

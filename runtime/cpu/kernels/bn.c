@@ -91,52 +91,57 @@ void FRT_K(bn_stats)(const frt_bn *g, const float *x, const float *running_mean,
       double off = (double)rest[j] - mu;
       m2 += off * off;
     }
-    m2 = m2 < 0 ? 0 : m2;
-    double k = (double)g->momentum, unbiased = m2 / (g->m > 1 ? m - 1 : 1);
-    mean[c] = (float)mu;
-    rstd[c] = (float)(1 / sqrt(m2 / m + (double)g->eps));
-    new_mean[c] = (float)((1 - k) * (double)running_mean[c] + k * mu);
-    new_var[c] = (float)((1 - k) * (double)running_var[c] + k * unbiased);
+    bn_moved(g, mu, m2, running_mean[c], running_var[c], mean + c, rstd + c, new_mean + c,
+             new_var + c);
   }
 }
 
 // --- normalise ----------------------------------------------------------------------------------
-FRT_INLINE vf normal(const int act, vf x, const float *mean, const float *a, const float *b)
+FRT_INLINE vf normal(const int act, const float *x, const float *mean, const float *a,
+                     const float *b, const float *r)
 {
-  return v_act(act, v_fma(x - v_load(mean), v_load(a), v_load(b)));
+  vf y = v_fma(v_load(x) - v_load(mean), v_load(a), v_load(b));
+  if (r) {
+    y += v_load(r);
+  }
+  return v_act(act, y);
 }
-FRT_INLINE void apply_rows(const int act, const float *x, float *y, int64_t n, int64_t cf,
+FRT_INLINE void apply_rows(const int act, const bool adds, const float *x, const float *r, float *y,
+                           int64_t n, int64_t cf, const float *mean, const float *a,
+                           const float *b)
+{
+  int64_t i = 0;
+  for (; i + 1 < n; i += 2) {
+    const float *x0 = x + i * cf, *x1 = x0 + cf;
+    const float *r0 = adds ? r + i * cf : NULL, *r1 = adds ? r0 + cf : NULL;
+    float *y0 = y + i * cf, *y1 = y0 + cf;
+    for (int64_t j = 0; j < cf; j += FRT_VL) {
+      v_store(y0 + j, normal(act, x0 + j, mean + j, a + j, b + j, adds ? r0 + j : NULL));
+      v_store(y1 + j, normal(act, x1 + j, mean + j, a + j, b + j, adds ? r1 + j : NULL));
+    }
+  }
+  for (int64_t j = 0; i < n && j < cf; j += FRT_VL) {
+    int64_t at = i * cf + j;
+    v_store(y + at, normal(act, x + at, mean + j, a + j, b + j, adds ? r + at : NULL));
+  }
+}
+FRT_INLINE void apply_rest(const int act, const float *x, const float *r, float *y, int64_t n,
                            const float *mean, const float *a, const float *b)
 {
-  int64_t r = 0;
-  for (; r + 1 < n; r += 2) {
-    const float *x0 = x + r * cf, *x1 = x0 + cf;
-    float *y0 = y + r * cf, *y1 = y0 + cf;
-    for (int64_t j = 0; j < cf; j += FRT_VL) {
-      v_store(y0 + j, normal(act, v_load(x0 + j), mean + j, a + j, b + j));
-      v_store(y1 + j, normal(act, v_load(x1 + j), mean + j, a + j, b + j));
-    }
-  }
-  if (r < n) {
-    for (int64_t j = 0; j < cf; j += FRT_VL) {
-      v_store(y + r * cf + j, normal(act, v_load(x + r * cf + j), mean + j, a + j, b + j));
-    }
-  }
-}
-FRT_INLINE void apply_rest(const int act, const float *x, float *y, int64_t n, const float *mean,
-                           const float *a, const float *b)
-{
   for (int64_t j = 0; j < n; j += FRT_VL) {
-    int64_t lanes = n - j;
-    if (lanes >= FRT_VL) {
-      v_store(y + j, normal(act, v_load(x + j), mean + j, a + j, b + j));
-    } else {
-      v_store_n(y + j, normal(act, v_load_n(x + j, lanes), mean + j, a + j, b + j), lanes);
+    float in[2][FRT_VL] = {{0}}, out[FRT_VL];
+    size_t bytes = (size_t)FRT_MIN(FRT_VL, n - j) * sizeof(float);
+    memcpy(in[0], x + j, bytes);
+    if (r) {
+      memcpy(in[1], r + j, bytes);
     }
+    v_store(out, normal(act, in[0], mean + j, a + j, b + j, in[1]));
+    memcpy(y + j, out, bytes);
   }
 }
-FRT_INLINE void apply(const int act, const frt_bn *g, const float *x, const float *w,
-                      const float *b, const float *mean, const float *rstd, float *y, void *scratch)
+FRT_INLINE void apply(const int act, const bool adds, const frt_bn *g, const float *x,
+                      const float *w, const float *b, const float *mean, const float *rstd,
+                      const float *r, float *y, void *scratch)
 {
   bn_fold f = bn_fold_of(g);
   float *pm = bn_param(scratch, &f, 0), *pa = bn_param(scratch, &f, 1);
@@ -150,15 +155,21 @@ FRT_INLINE void apply(const int act, const frt_bn *g, const float *x, const floa
   for (int32_t t = 0; t < f.threads; t++) {
     int64_t from, to;
     frt__share(f.rows, BN_TILE, t, f.threads, &from, &to);
-    apply_rows(act, x + from * f.cf, y + from * f.cf, to - from, f.cf, pm, pa, pb);
+    int64_t at = from * f.cf;
+    apply_rows(act, adds, x + at, adds ? r + at : NULL, y + at, to - from, f.cf, pm, pa, pb);
   }
-  apply_rest(act, x + f.rows * f.cf, y + f.rows * f.cf, f.rest, pm, pa, pb);
+  int64_t at = f.rows * f.cf;
+  apply_rest(act, x + at, adds ? r + at : NULL, y + at, f.rest, pm, pa, pb);
 }
 #define BN_APPLY(name, act)                                                                        \
   static void name(const frt_bn *g, const float *x, const float *w, const float *b,                \
-                   const float *mean, const float *rstd, float *y, void *scratch)                  \
+                   const float *mean, const float *rstd, const float *r, float *y, void *scratch)  \
   {                                                                                                \
-    apply(act, g, x, w, b, mean, rstd, y, scratch);                                                \
+    if (r) {                                                                                       \
+      apply(act, true, g, x, w, b, mean, rstd, r, y, scratch);                                     \
+    } else {                                                                                       \
+      apply(act, false, g, x, w, b, mean, rstd, NULL, y, scratch);                                 \
+    }                                                                                              \
   }
 BN_APPLY(apply_none, FRT_ACT_NONE)
 BN_APPLY(apply_silu, FRT_ACT_SILU)
@@ -166,20 +177,21 @@ BN_APPLY(apply_relu, FRT_ACT_RELU)
 BN_APPLY(apply_relu6, FRT_ACT_RELU6)
 
 void FRT_K(bn_apply)(const frt_bn *g, const float *x, const float *w, const float *b,
-                     const float *mean, const float *rstd, float *y, void *scratch)
+                     const float *mean, const float *rstd, const float *residual, float *y,
+                     void *scratch)
 {
   switch (g->act) {
   case FRT_ACT_SILU:
-    apply_silu(g, x, w, b, mean, rstd, y, scratch);
+    apply_silu(g, x, w, b, mean, rstd, residual, y, scratch);
     break;
   case FRT_ACT_RELU:
-    apply_relu(g, x, w, b, mean, rstd, y, scratch);
+    apply_relu(g, x, w, b, mean, rstd, residual, y, scratch);
     break;
   case FRT_ACT_RELU6:
-    apply_relu6(g, x, w, b, mean, rstd, y, scratch);
+    apply_relu6(g, x, w, b, mean, rstd, residual, y, scratch);
     break;
   default:
-    apply_none(g, x, w, b, mean, rstd, y, scratch);
+    apply_none(g, x, w, b, mean, rstd, residual, y, scratch);
     break;
   }
 }

@@ -37,3 +37,15 @@ FRT_INLINE void *bn_thread(void *scratch, const bn_fold *f, int32_t t)
   size_t params = frt__round64((size_t)f->cf * BN_PARAMS * sizeof(float));
   return (char *)scratch + params + (size_t)t * bn_thread_bytes(f);
 }
+// What a channel's mean and sum of squared distances from it become.
+FRT_INLINE void bn_moved(const frt_bn *g, double mu, double m2, float running_mean,
+                         float running_var, float *mean, float *rstd, float *new_mean,
+                         float *new_var)
+{
+  double m = (double)g->m, k = (double)g->momentum;
+  m2 = m2 < 0 ? 0 : m2;
+  *mean = (float)mu;
+  *rstd = (float)(1 / sqrt(m2 / m + (double)g->eps));
+  *new_mean = (float)((1 - k) * (double)running_mean + k * mu);
+  *new_var = (float)((1 - k) * (double)running_var + k * (m2 / (g->m > 1 ? m - 1 : 1)));
+}

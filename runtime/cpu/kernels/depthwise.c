@@ -4,6 +4,7 @@
 // Backward by input is the same sum: the outputs of one column phase (w + left) mod stride meet
 // every stride-th tap, in reverse, one source column further for each output.
 #include "cpu/kernels/depthwise.h"
+#include "cpu/kernels/moments.h"
 
 #include "cpu/kernels/act.h"
 
@@ -128,9 +129,11 @@ typedef struct dw_phase {
   row_fn row;
 } dw_phase;
 
+enum { COUNTED = 64 }; // columns from which on their sums are merged
 // Either direction, seen as a gather: from a source [n, sh, sw, c] to a target [n, th, tw, c].
 typedef struct dw_gather {
   const frt_depthwise *g;
+  const frt_load *load; // of the source
   bool backward;
   int64_t sh, sw, th, tw;
   dw_ring ring;
@@ -204,8 +207,9 @@ static void gather_init(dw_gather *d, const frt_depthwise *g, bool backward)
   d->threads = frt__team(g->n * g->c * FRT_MAX(d->th * d->tw, d->sh * d->sw));
   dw_cut(&d->items, g->n, g->c, d->th, d->ring.blocks, d->threads);
   d->packed = (blocks * g->kh * g->kw + 1) * FRT_VL;
-  // Per thread: the ring and one target row of a block that is not full.
-  d->per_thread = frt__round64((size_t)(d->ring.blocks * d->ring.block + d->tw * FRT_VL) * 4) + 64;
+  // Per thread: the ring, one target row of a block that is not full, sums for statistics.
+  int64_t floats = d->ring.blocks * (d->ring.block + 3 * FRT_VL) + d->tw * FRT_VL;
+  d->per_thread = frt__round64((size_t)floats * 4) + 64;
 }
 
 // --- running ------------------------------------------------------------------------------------
@@ -290,8 +294,40 @@ static void block_row(const dw_gather *d, const float *ring, const float *packed
     }
   }
 }
+// Statistics of the target: a row of one block joins the block's sums in `memory`, `before` columns
+// of this stretch being in them; the stretch's last row merges them into the thread's part.
+static void count_row(const dw_gather *d, const float *y, int64_t before, bool merge, int64_t lanes,
+                      moments_sum *memory, double *part)
+{
+  int64_t w = 0, c = d->g->c, tw = d->tw;
+  moments_sum a = *memory, b;
+  if (before == 0) {
+    a = moments_start(lanes < FRT_VL ? v_load_n(y, lanes) : v_load(y));
+    w = 1;
+  }
+  b = moments_start(a.first);
+  for (; lanes < FRT_VL && w < tw; w++) {
+    moments_take(&a, v_load_n(y + w * c, lanes));
+  }
+  for (; w + 1 < tw; w += 2) {
+    moments_take(&a, v_load(y + w * c));
+    moments_take(&b, v_load(y + (w + 1) * c));
+  }
+  if (w < tw) {
+    moments_take(&a, v_load(y + w * c));
+  }
+  a.s += b.s;
+  a.q += b.q;
+  *memory = a;
+  if (merge) {
+    double all = moments_merge(&a, before + tw, lanes, part[0], part + c, part + 2 * c);
+    for (int64_t l = 0; l < lanes; l++) {
+      part[l] = all;
+    }
+  }
+}
 static void item(const dw_gather *d, int64_t index, const float *x, const float *packed,
-                 const float *bias, float *y, float *ring)
+                 const float *bias, float *y, double *moments, float *ring)
 {
   const frt_depthwise *g = d->g;
   const dw_items *it = &d->items;
@@ -300,6 +336,8 @@ static void item(const dw_gather *d, int64_t index, const float *x, const float 
   int64_t b0 = group * d->ring.blocks, c0 = b0 * FRT_VL, taps = (int64_t)g->kh * g->kw;
   int32_t blocks = (int32_t)FRT_MIN(d->ring.blocks, dw_blocks(g->c) - b0);
   float *spare = ring + d->ring.blocks * d->ring.block;
+  moments_sum *sums = (moments_sum *)(spare + d->tw * FRT_VL);
+  int64_t counted = 0; // columns in the sums
   const float *image = x + n * d->sh * d->sw * g->c;
   int64_t next = 0, source[FRT_DW_MAX_KERNEL];
   int32_t filter[FRT_DW_MAX_KERNEL];
@@ -313,7 +351,7 @@ static void item(const dw_gather *d, int64_t index, const float *x, const float 
         d->backward ? dw_floor_div(t + g->top - reach, g->stride_h) : t * g->stride_h - g->top;
       int64_t high = source[n_row - 1];
       for (next = FRT_MAX(next, low); next <= high; next++) {
-        dw_ring_fill(&d->ring, ring, image + next * d->sw * g->c, g->c, c0, blocks,
+        dw_ring_fill(&d->ring, d->load, ring, image + next * d->sw * g->c, g->c, c0, blocks,
                      next % d->ring.slots);
       }
     }
@@ -330,15 +368,21 @@ static void item(const dw_gather *d, int64_t index, const float *x, const float 
       }
       block_row(d, ring + b * d->ring.block, packed + (b0 + b) * taps * FRT_VL, n_row, source,
                 filter, start, spare, lanes, row + b * FRT_VL);
+      if (moments) {
+        count_row(d, row + b * FRT_VL, counted, t + 1 == to || counted + d->tw >= COUNTED, lanes,
+                  &sums[b], moments + c0 + b * FRT_VL);
+      }
     }
+    counted = counted + d->tw >= COUNTED ? 0 : counted + d->tw;
   }
 }
 static void gather(const dw_gather *d, const float *x, const float *weight, const float *bias,
-                   float *y, void *scratch)
+                   float *y, double *moments, void *scratch)
 {
   float *packed = scratch;
   char *rings = (char *)scratch + frt__round64((size_t)d->packed * 4);
   int64_t blocks = dw_blocks(d->g->c);
+  size_t each = FRT_K(moments_bytes)(d->g->c) / sizeof *moments;
 #pragma omp parallel for num_threads(d->threads) schedule(static)
   for (int32_t t = 0; t < d->threads; t++) {
     int64_t from, to;
@@ -354,7 +398,7 @@ static void gather(const dw_gather *d, const float *x, const float *weight, cons
     memset(ring, 0, (size_t)(d->ring.blocks * d->ring.block) * 4);
     frt__share(d->items.count, 1, t, d->threads, &from, &to);
     for (int64_t i = from; i < to; i++) {
-      item(d, i, x, packed, bias, y, ring);
+      item(d, i, x, packed, bias, y, moments ? moments + (size_t)t * each : NULL, ring);
     }
   }
 }
@@ -365,17 +409,25 @@ size_t FRT_K(depthwise_gather_scratch)(const frt_depthwise *g, int32_t pass)
   gather_init(&d, g, pass == FRT_DW_GRAD_INPUT);
   return frt__round64((size_t)d.packed * 4) + (size_t)d.threads * d.per_thread;
 }
-void FRT_K(depthwise)(const frt_depthwise *g, const float *x, const float *weight,
-                      const float *bias, float *y, void *scratch)
+int32_t FRT_K(depthwise_team)(const frt_depthwise *g)
 {
   dw_gather d;
   gather_init(&d, g, false);
-  gather(&d, x, weight, bias, y, scratch);
+  return d.threads;
+}
+void FRT_K(depthwise)(const frt_depthwise *g, const frt_load *load, const float *x,
+                      const float *weight, const float *bias, float *y, double *moments,
+                      void *scratch)
+{
+  dw_gather d;
+  gather_init(&d, g, false);
+  d.load = load;
+  gather(&d, x, weight, bias, y, moments, scratch);
 }
 void FRT_K(depthwise_grad_input)(const frt_depthwise *g, const float *dy, const float *weight,
                                  float *dx, void *scratch)
 {
   dw_gather d;
   gather_init(&d, g, true);
-  gather(&d, dy, weight, NULL, dx, scratch);
+  gather(&d, dy, weight, NULL, dx, NULL, scratch);
 }

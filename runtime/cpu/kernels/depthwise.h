@@ -1,7 +1,7 @@
 // depthwise.h -- what the depthwise kernels share: the ring of padded source rows in blocks of one
 // vector of channels, and how the work is cut into items.
 #pragma once
-#include "cpu/kernels/vec.h"
+#include "cpu/kernels/load.h"
 
 // Channels are walked in groups: as many as keep the ring in the first cache, if that is at least
 // DW_PIECE bytes of each pixel, else as many as keep it in the second (rows are then read whole).
@@ -54,20 +54,53 @@ FRT_INLINE void dw_cut(dw_items *it, int64_t n, int64_t c, int64_t rows, int32_t
   it->chunks = (rows + it->rows - 1) / it->rows;
   it->count = it->n * it->groups * it->chunks;
 }
-// Copies source row `row` (row of [width][c] at src) of `blocks` blocks from channel c0 into the
-// ring.
-FRT_INLINE void dw_ring_fill(const dw_ring *r, float *ring, const float *src, int64_t c, int64_t c0,
-                             int32_t blocks, int64_t slot)
+enum { DW_AS_IT_LIES = -1, DW_AHEAD = 8 }; // in place of an activation; columns asked for early
+// Computing keeps the core too busy to find the next columns' misses by itself: they are asked for.
+FRT_INLINE void dw_ring_copy(const int act, const frt_load *l, const dw_ring *r, float *to,
+                             const float *from, int64_t c, int64_t c0, int32_t blocks)
 {
   int64_t channels = FRT_MIN(c - c0, blocks * FRT_VL), full = channels / FRT_VL;
-  float *to = ring + slot * r->row + r->left * FRT_VL;
-  const float *from = src + c0;
+  int64_t rest = channels - full * FRT_VL;
   for (int64_t w = 0; w < r->copy; w++, to += FRT_VL, from += c) {
     for (int64_t b = 0; b < full; b++) {
-      v_store(to + b * r->block, v_load(from + b * FRT_VL));
+      vf v = v_load(from + b * FRT_VL);
+      if (act != DW_AS_IT_LIES) {
+        __builtin_prefetch(from + DW_AHEAD * c + b * FRT_VL);
+        v = load_value(act, v, load_norm_at(l, c0 + b * FRT_VL, FRT_VL));
+      }
+      v_store(to + b * r->block, v);
     }
     if (full < blocks) {
-      v_store(to + full * r->block, v_load_n(from + full * FRT_VL, channels - full * FRT_VL));
+      vf v = v_load_n(from + full * FRT_VL, rest);
+      if (act != DW_AS_IT_LIES) {
+        v = load_value(act, v, load_norm_at(l, c0 + full * FRT_VL, rest));
+      }
+      v_store(to + full * r->block, v);
     }
+  }
+}
+// Copies source row `row` (row of [width][c] at src) of `blocks` blocks from channel c0 into the
+// ring, computed as load says.
+FRT_INLINE void dw_ring_fill(const dw_ring *r, const frt_load *load, float *ring, const float *src,
+                             int64_t c, int64_t c0, int32_t blocks, int64_t slot)
+{
+  float *to = ring + slot * r->row + r->left * FRT_VL;
+  const float *from = src + c0;
+  switch (load ? load->act : DW_AS_IT_LIES) {
+  case DW_AS_IT_LIES:
+    dw_ring_copy(DW_AS_IT_LIES, load, r, to, from, c, c0, blocks);
+    break;
+  case FRT_ACT_SILU:
+    dw_ring_copy(FRT_ACT_SILU, load, r, to, from, c, c0, blocks);
+    break;
+  case FRT_ACT_RELU:
+    dw_ring_copy(FRT_ACT_RELU, load, r, to, from, c, c0, blocks);
+    break;
+  case FRT_ACT_RELU6:
+    dw_ring_copy(FRT_ACT_RELU6, load, r, to, from, c, c0, blocks);
+    break;
+  default:
+    dw_ring_copy(FRT_ACT_NONE, load, r, to, from, c, c0, blocks);
+    break;
   }
 }

@@ -131,6 +131,7 @@ static void taps_all(const frt_depthwise *g, const dw_pass *p, float *dw)
 // --- running ------------------------------------------------------------------------------------
 typedef struct dw_weight {
   const frt_depthwise *g;
+  const frt_load *load; // of x
   dw_ring ring;
   dw_items items;
   int32_t threads, rows; // rows: output rows per pass
@@ -171,7 +172,7 @@ static void item(const dw_weight *d, int64_t index, const float *x, const float 
     int64_t low = FRT_MAX(0, r0 * g->stride_h - g->top);
     int64_t high = (r0 + p.rows - 1) * g->stride_h - g->top + (int64_t)(g->kh - 1) * g->dil_h;
     for (next = FRT_MAX(next, low); next <= FRT_MIN(high, g->h - 1); next++) {
-      dw_ring_fill(&d->ring, ring, x + (n * g->h + next) * g->w * g->c, g->c, c0, blocks,
+      dw_ring_fill(&d->ring, d->load, ring, x + (n * g->h + next) * g->w * g->c, g->c, c0, blocks,
                    next % d->ring.slots);
     }
     for (int32_t b = 0; b < blocks; b++) {
@@ -233,11 +234,12 @@ size_t FRT_K(depthwise_weight_scratch)(const frt_depthwise *g)
   weight_init(&d, g);
   return (size_t)d.threads * d.per_thread;
 }
-void FRT_K(depthwise_grad_weight)(const frt_depthwise *g, const float *x, const float *dy,
-                                  float *dweight, void *scratch)
+void FRT_K(depthwise_grad_weight)(const frt_depthwise *g, const frt_load *load, const float *x,
+                                  const float *dy, float *dweight, void *scratch)
 {
   dw_weight d;
   weight_init(&d, g);
+  d.load = load;
   int64_t filter = (int64_t)g->kh * g->kw;
 #pragma omp parallel for num_threads(d.threads) schedule(static)
   for (int32_t t = 0; t < d.threads; t++) {

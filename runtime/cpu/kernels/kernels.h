@@ -38,26 +38,44 @@ typedef struct frt_bn {
   float eps, momentum;
 } frt_bn;
 
+// A map that is computed as it is read: act((x - mean) * rstd * w + b), as bn_apply would have
+// stored it, times gate. mean NULL: x as it lies; gate NULL: none.
+typedef struct frt_load {
+  const float *w, *b, *mean, *rstd; // [c]
+  const float *gate;                // [photos, c]
+  int64_t map;                      // rows of a photo
+  int32_t act;                      // NONE, SILU, RELU, RELU6
+} frt_load;
+
 // Where the table's functions live, for the table itself (table.c).
 #ifdef FRT_ISA
-void FRT_K(depthwise)(const frt_depthwise *g, const float *x, const float *weight,
-                      const float *bias, float *y, void *scratch);
+void FRT_K(depthwise)(const frt_depthwise *g, const frt_load *load, const float *x,
+                      const float *weight, const float *bias, float *y, double *moments,
+                      void *scratch);
 void FRT_K(depthwise_grad_input)(const frt_depthwise *g, const float *dy, const float *weight,
                                  float *dx, void *scratch);
-void FRT_K(depthwise_grad_weight)(const frt_depthwise *g, const float *x, const float *dy,
-                                  float *dweight, void *scratch);
+void FRT_K(depthwise_grad_weight)(const frt_depthwise *g, const frt_load *load, const float *x,
+                                  const float *dy, float *dweight, void *scratch);
+void FRT_K(load_rows)(const frt_load *l, const float *x, int64_t row, int64_t rows, int64_t c,
+                      float *y);
+size_t FRT_K(moments_bytes)(int64_t c);
+void FRT_K(moments_rows)(const float *x, int64_t rows, int64_t c, double *part);
+void FRT_K(moments_finish)(const frt_bn *g, int32_t parts, const void *part, size_t bytes,
+                           const float *running_mean, const float *running_var, float *mean,
+                           float *rstd, float *new_mean, float *new_var);
 size_t FRT_K(bn_scratch)(const frt_bn *g);
 void FRT_K(bn_stats)(const frt_bn *g, const float *x, const float *running_mean,
                      const float *running_var, float *mean, float *rstd, float *new_mean,
                      float *new_var, void *scratch);
 void FRT_K(bn_apply)(const frt_bn *g, const float *x, const float *w, const float *b,
-                     const float *mean, const float *rstd, float *y, void *scratch);
+                     const float *mean, const float *rstd, const float *residual, float *y,
+                     void *scratch);
 void FRT_K(bn_grad)(const frt_bn *g, const float *x, const float *dy, const float *w,
                     const float *b, const float *mean, const float *rstd, float *dx, float *dw,
                     float *db, void *scratch);
 size_t FRT_K(reduce_rows_scratch)(int64_t n_outer, int64_t rows, int64_t c);
-void FRT_K(reduce_rows)(const float *x, const float *y, int64_t n_outer, int64_t rows, int64_t c,
-                        float scale, float *out, void *scratch);
+void FRT_K(reduce_rows)(const frt_load *load, const float *x, const float *y, int64_t n_outer,
+                        int64_t rows, int64_t c, float scale, float *out, void *scratch);
 void FRT_K(bias_act)(float *y, int64_t rows, int64_t c, const float *bias, int32_t act);
 void FRT_K(chain)(const struct frt_chain *chain, void *const *in, void *const *out, void *scratch);
 void FRT_K(adam)(const struct frt_adam *a);
@@ -73,33 +91,49 @@ void FRT_K(uniform)(const uint32_t key[2], uint64_t step, uint32_t sample, int64
 typedef struct frt_kernels {
   const char *isa;
 
-  // Depthwise convolution. Weights and their gradient are plain [C,1,kh,kw]; bias may be NULL.
+  // Depthwise convolution. Weights and their gradient are plain [C,1,kh,kw]; bias may be NULL, load
+  // too (ungated). moments: NULL, or zeroed parts of y's statistics, depthwise_team of them.
   size_t (*depthwise_scratch)(const frt_depthwise *g, int32_t pass);
-  void (*depthwise)(const frt_depthwise *g, const float *x, const float *weight, const float *bias,
-                    float *y, void *scratch);
+  int32_t (*depthwise_team)(const frt_depthwise *g);
+  void (*depthwise)(const frt_depthwise *g, const frt_load *load, const float *x,
+                    const float *weight, const float *bias, float *y, double *moments,
+                    void *scratch);
   void (*depthwise_grad_input)(const frt_depthwise *g, const float *dy, const float *weight,
                                float *dx, void *scratch);
-  void (*depthwise_grad_weight)(const frt_depthwise *g, const float *x, const float *dy,
-                                float *dweight, void *scratch);
+  void (*depthwise_grad_weight)(const frt_depthwise *g, const frt_load *load, const float *x,
+                                const float *dy, float *dweight, void *scratch);
+
+  // y = rows `row` .. of a map at x as `l` says, on the calling thread; x and y begin at `row`.
+  void (*load_rows)(const frt_load *l, const float *x, int64_t row, int64_t rows, int64_t c,
+                    float *y);
+  // Statistics of a map where it is made: a part (moments_bytes, zeroed) takes rows on the calling
+  // thread; all parts together give what bn_stats gives. A part: count, mean, M2, each [c].
+  size_t (*moments_bytes)(int64_t c);
+  void (*moments_rows)(const float *x, int64_t rows, int64_t c, double *part);
+  void (*moments_finish)(const frt_bn *g, int32_t parts, const void *part, size_t bytes,
+                         const float *running_mean, const float *running_var, float *mean,
+                         float *rstd, float *new_mean, float *new_var);
 
   // Batch norm. mean, rstd [c] are written by bn_stats together with the moved running statistics
-  // (new_var unbiased); bn_apply: y = act((x - mean) * rstd * w + b).
+  // (new_var unbiased); bn_apply: y = act((x - mean) * rstd * w + b + residual), residual may be
+  // NULL.
   size_t (*bn_scratch)(const frt_bn *g);
   void (*bn_stats)(const frt_bn *g, const float *x, const float *running_mean,
                    const float *running_var, float *mean, float *rstd, float *new_mean,
                    float *new_var, void *scratch);
   void (*bn_apply)(const frt_bn *g, const float *x, const float *w, const float *b,
-                   const float *mean, const float *rstd, float *y, void *scratch);
+                   const float *mean, const float *rstd, const float *residual, float *y,
+                   void *scratch);
   // dy is the gradient of act's output; b is read only when act is not NONE.
   void (*bn_grad)(const frt_bn *g, const float *x, const float *dy, const float *w, const float *b,
                   const float *mean, const float *rstd, float *dx, float *dw, float *db,
                   void *scratch);
 
   // out[o][c] = scale * sum over r < rows of x[o][r][c], or of x * y where y is given; both are
-  // [n_outer, rows, c].
+  // [n_outer, rows, c]. load (ungated) may be NULL.
   size_t (*reduce_rows_scratch)(int64_t n_outer, int64_t rows, int64_t c);
-  void (*reduce_rows)(const float *x, const float *y, int64_t n_outer, int64_t rows, int64_t c,
-                      float scale, float *out, void *scratch);
+  void (*reduce_rows)(const frt_load *load, const float *x, const float *y, int64_t n_outer,
+                      int64_t rows, int64_t c, float scale, float *out, void *scratch);
 
   // y[rows, c] = act(y + bias), any frt_act, on the calling thread; bias may be NULL.
   void (*bias_act)(float *y, int64_t rows, int64_t c, const float *bias, int32_t act);

@@ -1,12 +1,9 @@
 // reduce.c -- sums over the rows of [outer, rows, c], of one operand or of the product of two:
 // global average pooling, sums per channel, the gradient of a gate. Chunks of rows are summed apart
 // and added in order, whatever the number of threads.
-#include "cpu/kernels/vec.h"
+#include "cpu/kernels/load.h"
 
-enum {
-  CHUNK = 256,
-  COLUMNS = 512
-}; // rows summed together; floats per row below which rows are folded
+enum { CHUNK = 256, COLUMNS = 512 }; // rows summed together; floats per row below which rows are folded
 
 // Rows are folded so that a row is whole vectors, where c is not.
 static int64_t fold_of(int64_t c)
@@ -84,13 +81,48 @@ static int64_t chunks_of(int64_t rows)
 {
   return FRT_MAX(1, (rows + CHUNK - 1) / CHUNK);
 }
+#define LOAD_SUM(name, act)                                                                        \
+  static void name(const frt_load *l, const float *x, const float *y, int64_t n, int64_t c,        \
+                   float *sum)                                                                     \
+  {                                                                                                \
+    if (y) {                                                                                       \
+      load_sum(act, true, l, x, y, n, c, sum);                                                     \
+    } else {                                                                                       \
+      load_sum(act, false, l, x, y, n, c, sum);                                                    \
+    }                                                                                              \
+  }
+LOAD_SUM(sum_none, FRT_ACT_NONE)
+LOAD_SUM(sum_silu, FRT_ACT_SILU)
+LOAD_SUM(sum_relu, FRT_ACT_RELU)
+LOAD_SUM(sum_relu6, FRT_ACT_RELU6)
+
+// The same of x computed as load says.
+static void chunk_loaded(const frt_load *l, const float *x, const float *y, int64_t n, int64_t c,
+                         float *out)
+{
+  memset(out, 0, (size_t)c * sizeof(float));
+  switch (l->act) {
+  case FRT_ACT_SILU:
+    sum_silu(l, x, y, n, c, out);
+    break;
+  case FRT_ACT_RELU:
+    sum_relu(l, x, y, n, c, out);
+    break;
+  case FRT_ACT_RELU6:
+    sum_relu6(l, x, y, n, c, out);
+    break;
+  default:
+    sum_none(l, x, y, n, c, out);
+    break;
+  }
+}
 size_t FRT_K(reduce_rows_scratch)(int64_t n_outer, int64_t rows, int64_t c)
 {
   int64_t wide = fold_of(c) * c * frt__team(n_outer * rows * c);
   return (size_t)(wide + n_outer * chunks_of(rows) * c) * sizeof(float);
 }
-void FRT_K(reduce_rows)(const float *x, const float *y, int64_t n_outer, int64_t rows, int64_t c,
-                        float scale, float *out, void *scratch)
+void FRT_K(reduce_rows)(const frt_load *load, const float *x, const float *y, int64_t n_outer,
+                        int64_t rows, int64_t c, float scale, float *out, void *scratch)
 {
   int64_t fold = fold_of(c), chunks = chunks_of(rows);
   int32_t threads = frt__team(n_outer * rows * c);
@@ -101,9 +133,13 @@ void FRT_K(reduce_rows)(const float *x, const float *y, int64_t n_outer, int64_t
     frt__share(n_outer * chunks, 1, t, threads, &from, &to);
     for (int64_t i = from; i < to; i++) {
       int64_t o = i / chunks, r = i % chunks * CHUNK;
-      int64_t at = (o * rows + r) * c;
-      chunk_sum(x + at, y ? y + at : NULL, FRT_MIN(CHUNK, rows - r), c, fold,
-                (float *)scratch + t * fold * c, part + i * c);
+      int64_t at = (o * rows + r) * c, n = FRT_MIN(CHUNK, rows - r);
+      const float *factor = y ? y + at : NULL;
+      if (load) {
+        chunk_loaded(load, x + at, factor, n, c, part + i * c);
+      } else {
+        chunk_sum(x + at, factor, n, c, fold, (float *)scratch + t * fold * c, part + i * c);
+      }
     }
   }
   for (int64_t o = 0; o < n_outer; o++) {

@@ -3,6 +3,7 @@
 
 size_t FRT_K(depthwise_gather_scratch)(const frt_depthwise *g, int32_t pass);
 size_t FRT_K(depthwise_weight_scratch)(const frt_depthwise *g);
+int32_t FRT_K(depthwise_team)(const frt_depthwise *g);
 
 static size_t depthwise_scratch(const frt_depthwise *g, int32_t pass)
 {
@@ -15,9 +16,14 @@ static size_t depthwise_scratch(const frt_depthwise *g, int32_t pass)
 const frt_kernels FRT_K(kernels) = {
   .isa = NAME(FRT_ISA),
   .depthwise_scratch = depthwise_scratch,
+  .depthwise_team = FRT_K(depthwise_team),
   .depthwise = FRT_K(depthwise),
   .depthwise_grad_input = FRT_K(depthwise_grad_input),
   .depthwise_grad_weight = FRT_K(depthwise_grad_weight),
+  .load_rows = FRT_K(load_rows),
+  .moments_bytes = FRT_K(moments_bytes),
+  .moments_rows = FRT_K(moments_rows),
+  .moments_finish = FRT_K(moments_finish),
   .bn_scratch = FRT_K(bn_scratch),
   .bn_stats = FRT_K(bn_stats),
   .bn_apply = FRT_K(bn_apply),

@@ -1,0 +1,42 @@
+// conv_state.h -- a convolution's step between conv.c, which chooses the way, and conv_gemm.c, the
+// way by matrix products.
+#pragma once
+#include "cpu/conv.h"
+#include "cpu/kernels/kernels.h"
+
+typedef enum frt__conv_way { FRT__ONEDNN, FRT__GEMM, FRT__DEPTHWISE } frt__conv_way;
+
+typedef struct frt__conv {
+  frt__conv_way way;
+  frt_dn_conv c;
+  frt_depthwise dw;
+  frt_dn *dn;
+  void *packed; // weights as the primitive wants them, or NULL
+  size_t packed_bytes;
+  const void *from; // the plain weights `packed` was made of, and which version of them
+  uint64_t version; // 0: not made yet
+  int32_t loads;    // fused: the first of the inputs that frt_load stands for; 0: x as it lies
+  int32_t act_in;   // of the load
+  bool counts;      // fused: y's statistics are outputs too
+  frt_bn bn;        // of y
+} frt__conv;
+
+// The load of a fused step, from its inputs; NULL: x as it lies.
+static inline const frt_load *frt__conv_load(const frt__conv *v, void *const *in, frt_load *l)
+{
+  if (v->loads == 0) {
+    return NULL;
+  }
+  void *const *p = in + v->loads; // gamma, beta, mean, rstd, gate
+  *l = (frt_load){.w = p[0],
+                  .b = p[1],
+                  .mean = p[2],
+                  .rstd = p[3],
+                  .gate = p[4],
+                  .map = v->c.h * v->c.w,
+                  .act = v->act_in};
+  return l;
+}
+
+size_t frt__conv_gemm_scratch(const frt__conv *v);
+frt_status frt__conv_gemm(const frt__conv *v, void *const *in, void *const *out, void *scratch);

@@ -1,0 +1,55 @@
+// load.h -- maps that are computed as they are read: act((x - mean) * rstd * w + b), times a gate.
+#pragma once
+#include "cpu/kernels/act.h"
+
+// The numbers of one vector of channels from `c` on; of the last one, `lanes` exist.
+typedef struct load_norm {
+  vf mean, scale, shift;
+} load_norm;
+
+FRT_INLINE load_norm load_norm_at(const frt_load *l, int64_t c, int64_t lanes)
+{
+  if (lanes >= FRT_VL) {
+    return (load_norm){v_load(l->mean + c), v_load(l->rstd + c) * v_load(l->w + c),
+                       v_load(l->b + c)};
+  }
+  return (load_norm){v_load_n(l->mean + c, lanes),
+                     v_load_n(l->rstd + c, lanes) * v_load_n(l->w + c, lanes),
+                     v_load_n(l->b + c, lanes)};
+}
+// The same bits as bn_apply's.
+FRT_INLINE vf load_value(const int act, vf x, load_norm n)
+{
+  return v_act(act, v_fma(x - n.mean, n.scale, n.shift));
+}
+
+FRT_INLINE vf load_lanes(const float *x, int64_t lanes)
+{
+  return lanes >= FRT_VL ? v_load(x) : v_load_n(x, lanes);
+}
+// sum[c] += over rows of x (computed), or of x * y.
+FRT_INLINE void load_sum(const int act, const bool product, const frt_load *l, const float *x,
+                         const float *y, int64_t rows, int64_t c, float *sum)
+{
+  for (int64_t r = 0; r < rows; r += 4) {
+    int64_t n = FRT_MIN(4, rows - r);
+    for (int64_t j = 0; j < c; j += FRT_VL) {
+      int64_t lanes = c - j;
+      load_norm k = load_norm_at(l, j, lanes);
+      vf s = load_lanes(sum + j, lanes);
+      for (int64_t i = 0; i < n; i++) {
+        int64_t at = (r + i) * c + j;
+        vf v = load_value(act, load_lanes(x + at, lanes), k);
+        if (product) {
+          v *= load_lanes(y + at, lanes);
+        }
+        s += v;
+      }
+      if (lanes >= FRT_VL) {
+        v_store(sum + j, s);
+      } else {
+        v_store_n(sum + j, s, lanes);
+      }
+    }
+  }
+}
