@@ -18,8 +18,8 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
   const float *x = in[0];
   float *y = out[0];
   if (oh == 1 && ow == 1) {
-    frt__kernels()->reduce_rows(NULL, x, NULL, xs->dim[0], pixels, c, (float)(1.0 / (double)pixels), y,
-                                scratch);
+    frt__kernels()->reduce_rows(NULL, x, NULL, xs->dim[0], pixels, c, (float)(1.0 / (double)pixels),
+                                y, scratch);
     return FRT_OK;
   }
 #pragma omp parallel for schedule(static) if (frt__numel(xs) >= FRT_SMALL_MAP)

@@ -27,7 +27,7 @@ static inline frt_status frt__bn_plan(frt_step *s)
   s->scratch = frt__kernels()->bn_scratch(&g);
   return FRT_OK;
 }
-// Statistics, then y = act(bn(x)): batch_norm_train and fused_bn_act.
+// Statistics, then y = bn(x): batch_norm_train.
 static inline frt_status frt__bn_train(const frt_step *s, int32_t act, void *const *in,
                                        void *const *out, void *scratch)
 {

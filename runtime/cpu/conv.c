@@ -49,8 +49,9 @@ static frt_dn_conv numbers(const frt_step *s, frt_dn_kind kind)
 // The rule is fixed, from shapes alone, so that a run is the same everywhere. Measured on AVX-512
 // over the layers of EfficientNet-B4 and ResNet-50: oneDNN's sgemm on plain weights is as fast as
 // its 1x1 convolutions on packed ones, within 3 %, where the map is 1 x 1 it is 4 to 10 times
-// faster, and for gradients by weights 10 to 30 %. It loses 8 to 15 % where many channels become
-// fewer.
+// faster, and for gradients by weights 10 to 30 %, those of larger filters included (ResNet-50: 97
+// to 80 ms in all). It loses 8 to 15 % where many channels become fewer, and forward and by the
+// input where windows would have to be gathered.
 static frt__conv_way choose(const frt_dn_conv *c)
 {
   const int64_t rows = c->n * c->oh * c->ow;
@@ -62,7 +63,9 @@ static frt__conv_way choose(const frt_dn_conv *c)
   }
   if (c->groups != 1 || c->kh != 1 || c->kw != 1 || c->stride[0] != 1 || c->stride[1] != 1 ||
       c->pad[0] != 0 || c->pad[1] != 0 || c->pad[2] != 0 || c->pad[3] != 0) {
-    return FRT__ONEDNN;
+    const bool windows =
+      c->kind == FRT_DN_GRAD_WEIGHT && c->groups == 1 && c->c >= 16 && c->o >= 16;
+    return windows ? FRT__WINDOWS : FRT__ONEDNN;
   }
   const bool narrows = c->kind == FRT_DN_CONV && c->c >= 256 && c->o < c->c && rows >= 1024;
   return narrows && c->act == FRT_ACT_NONE ? FRT__ONEDNN : FRT__GEMM;
@@ -96,7 +99,9 @@ bool frt__conv_can_fuse(const frt_step *s, frt_dn_kind kind)
   const frt_dn_conv c = numbers(s, kind);
   const frt__conv_way way = choose_for(s, &c);
   const frt_value *gate = s->in[loads + 4];
-  if (way == FRT__ONEDNN || (s->n_out > 1 && c.act != FRT_ACT_NONE)) {
+  const int32_t act_in = (int32_t)s->attr[FRT_FUSED_CONV_ATTR];
+  if (way == FRT__ONEDNN || (way == FRT__WINDOWS && act_in == FRT_ACT_SILU) ||
+      (s->n_out > 1 && c.act != FRT_ACT_NONE)) {
     return false;
   }
   if (!s->in[loads + 2] && !gate && choose(&c) == FRT__ONEDNN) {
@@ -114,10 +119,8 @@ static void read_fused(const frt_step *s, conv *v)
   v->loads = s->in[loads + 2] || s->in[loads + 4] ? loads : 0;
   v->act_in = (int32_t)a[0];
   v->counts = s->n_out > 1;
-  v->bn = (frt_bn){.m = v->c.n * v->c.oh * v->c.ow,
-                   .c = v->c.o,
-                   .eps = (float)a[1],
-                   .momentum = (float)a[2]};
+  v->bn = (frt_bn){
+    .m = v->c.n * v->c.oh * v->c.ow, .c = v->c.o, .eps = (float)a[1], .momentum = (float)a[2]};
 }
 
 // Bytes of the statistics a depthwise convolution adds up.
@@ -137,10 +140,12 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
   if (fused(s)) {
     read_fused(s, v);
   }
-  s->label = v->way == FRT__DEPTHWISE ? "own depthwise" : v->way == FRT__GEMM ? "onednn gemm" : NULL;
+  static const char *const label[] = {NULL, "onednn gemm", "onednn gemm windows", "own depthwise"};
+  s->label = label[v->way];
   const frt_dn_conv *c = &v->c;
   switch (v->way) {
   case FRT__GEMM:
+  case FRT__WINDOWS:
     s->note = s->note && s->note[0] ? s->note : "matrix product";
     s->scratch = frt__conv_gemm_scratch(v);
     return FRT_OK;
@@ -250,12 +255,12 @@ frt_status frt__conv_run(const frt_step *s, void *const *in, void *const *out, v
     run_depthwise(v, in, out, scratch);
     return FRT_OK;
   }
-  if (v->way == FRT__GEMM) {
+  if (v->way != FRT__ONEDNN) {
     return frt__conv_gemm(v, in, out, scratch);
   }
-  const void *b = in[1];
+  const void *w = in[1];
   if (v->c.kind != FRT_DN_GRAD_WEIGHT) {
-    FRT_TRY(packed_weights(s, in[1], &b));
+    FRT_TRY(packed_weights(s, in[1], &w));
   }
-  return frt__dn_run(v->dn, in[0], b, v->c.bias ? in[2] : NULL, out[0], scratch);
+  return frt__dn_run(v->dn, in[0], w, v->c.bias ? in[2] : NULL, out[0], scratch);
 }

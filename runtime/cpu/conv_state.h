@@ -4,7 +4,8 @@
 #include "cpu/conv.h"
 #include "cpu/kernels/kernels.h"
 
-typedef enum frt__conv_way { FRT__ONEDNN, FRT__GEMM, FRT__DEPTHWISE } frt__conv_way;
+// FRT__WINDOWS: a product too, over windows that are gathered; of gradients by the weights.
+typedef enum frt__conv_way { FRT__ONEDNN, FRT__GEMM, FRT__WINDOWS, FRT__DEPTHWISE } frt__conv_way;
 
 typedef struct frt__conv {
   frt__conv_way way;

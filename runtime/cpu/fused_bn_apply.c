@@ -1,5 +1,5 @@
-// fused_bn_apply.c -- y = act((x - mean) * rstd * w + b), or act(... + residual): the second half of
-// batch_norm_train.
+// fused_bn_apply.c -- y = act((x - mean) * rstd * w + b), or act(... + residual): the second half
+// of batch_norm_train.
 #include "cpu/bn.h"
 
 static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)

@@ -11,9 +11,10 @@ static const struct {
 #define CODE(id) {&frt_op_##id, FRT_CHAIN_##id},
   // All but the last two are ops of their own.
   CODE(neg) CODE(exp) CODE(log) CODE(sqrt) CODE(rsqrt) CODE(abs) CODE(sign) CODE(sin) CODE(cos)
-    CODE(erf) CODE(tanh) CODE(sigmoid) CODE(relu) CODE(relu6) CODE(silu) CODE(softplus) CODE(floor)
-      CODE(expand) CODE(add) CODE(sub) CODE(mul) CODE(div) CODE(pow) CODE(maximum) CODE(minimum)
-        CODE(eq) CODE(lt) CODE(le) CODE(silu_grad) CODE(relu_grad) CODE(relu6_grad) CODE(where)};
+    CODE(erf) CODE(tanh) CODE(sigmoid) CODE(relu) CODE(relu6) CODE(silu) CODE(gelu) CODE(softplus)
+      CODE(floor) CODE(expand) CODE(add) CODE(sub) CODE(mul) CODE(div) CODE(pow) CODE(maximum)
+        CODE(minimum) CODE(eq) CODE(lt) CODE(le) CODE(silu_grad) CODE(gelu_grad) CODE(relu_grad)
+          CODE(relu6_grad) CODE(where)};
 
 static int32_t code_of(const frt_op *op)
 {

@@ -1,5 +1,5 @@
-// fused_load_sum.c -- sum or mean over a map that is computed as it is read, or over its product with
-// another: squeeze-and-excitation's pooling, and the gradient of its gate.
+// fused_load_sum.c -- sum or mean over a map that is computed as it is read, or over its product
+// with another: squeeze-and-excitation's pooling, and the gradient of its gate.
 #include "cpu/reduce.h"
 
 static bool can(const frt_step *s)

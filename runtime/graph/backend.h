@@ -57,13 +57,13 @@ extern const frt_kernel *const frt_kernel_table[];
 extern const char *const frt_kernel_name[]; // the op each is for
 extern const int32_t frt_kernel_table_len;
 // Fused ops the planner makes: not recordable, known by these records (graph/fused.c).
-extern const frt_op frt_fused_chain, frt_fused_bn_act, frt_fused_bn_act_grad, frt_fused_layout,
-  frt_fused_copy, frt_fused_mul_sum, frt_fused_bn_stats, frt_fused_bn_apply, frt_fused_conv2d,
+extern const frt_op frt_fused_chain, frt_fused_bn_act_grad, frt_fused_layout, frt_fused_copy,
+  frt_fused_mul_sum, frt_fused_bn_stats, frt_fused_bn_apply, frt_fused_conv2d,
   frt_fused_conv2d_grad_weight, frt_fused_load_sum;
 
-// Convolutions whose x is act(batch norm(x)) * gate, computed as it is read. All but x, w and dy may
-// be absent. Attributes: those of conv2d (of conv2d_grad_weight), then from FRT_FUSED_CONV_ATTR on
-// the activation, and eps and momentum of the statistics.
+// Convolutions whose x is act(batch norm(x)) * gate, computed as it is read. All but x, w and dy
+// may be absent. Attributes: those of conv2d (of conv2d_grad_weight), then from FRT_FUSED_CONV_ATTR
+// on the activation, and eps and momentum of the statistics.
 //   fused_conv2d              x, w, bias, gamma, beta, mean, rstd, gate, running mean, running var
 //                             -> y, or y, mean, rstd, new running mean, new running var
 //   fused_conv2d_grad_weight  x, dy, gamma, beta, mean, rstd, gate -> dw

@@ -1,35 +1,24 @@
-// fuse.c -- patterns: convolution + activation, batch norm + activation (forward and backward), and
-// chains of elementwise nodes that become one step.
+// fuse.c -- patterns: convolution + activation, sums of products, and chains of elementwise nodes
+// that become one step. Batch norm has a file of its own (fuse_bn.c).
 #include "plan.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
-static const struct {
-  const frt_op *op, *grad;
-  bool grad_of_output; // grad reads the activation's output, not its input
-  frt_act act;
-} acts[] = {
+static const frt_act_op acts[] = {
   {&frt_op_silu,    &frt_op_silu_grad,  false, FRT_ACT_SILU   },
   {&frt_op_relu,    &frt_op_relu_grad,  true,  FRT_ACT_RELU   },
   {&frt_op_relu6,   &frt_op_relu6_grad, true,  FRT_ACT_RELU6  },
   {&frt_op_sigmoid, NULL,               false, FRT_ACT_SIGMOID},
 };
 
-static int32_t act_of(const frt_op *op)
+const frt_act_op *frt__act_of(const frt_op *op)
 {
   for (int32_t i = 0; i < FRT_COUNT(acts); i++) {
     if (acts[i].op == op) {
-      return i;
+      return &acts[i];
     }
   }
-  return -1;
-}
-
-frt_act frt__bn_act_of(const frt_op *op)
-{
-  int32_t a = act_of(op);
-  return a < 0 || acts[a].act == FRT_ACT_SIGMOID ? FRT_ACT_NONE : acts[a].act;
+  return NULL;
 }
 
 // --- convolution + activation
@@ -46,93 +35,17 @@ static void fuse_conv_act(frt_plan_t *p, const frt_readers *r)
       continue;
     }
     frt_pnode *next = &p->node[r->list[r->first[n->out[0]]]];
-    int32_t a = act_of(next->op);
-    if (a < 0) {
+    const frt_act_op *a = frt__act_of(next->op);
+    if (!a) {
       continue;
     }
-    n->attr[9] = acts[a].act;
+    n->attr[9] = a->act;
     n->out[0] = next->out[0];
     p->value[n->out[0]].maker = i;
     size_t used = strlen(n->note);
     snprintf(n->note + used, sizeof n->note - used, used ? ", %s" : "%s", next->op->name);
     next->dead = true;
   }
-}
-
-// --- batch norm + activation
-// ------------------------------------------------------------------------ y = act(bn(x)) with
-// act'(bn(x)) computed again from x in the backward pass: bn(x) is never stored. The gradient of
-// act must be the one node `grad` whose result only batch_norm_grad reads.
-static bool bn_pattern(const frt_plan_t *p, const frt_readers *r, int32_t bn, int32_t *act,
-                       int32_t *act_grad, int32_t *bn_grad)
-{
-  int32_t y = p->node[bn].out[0];
-  *act = *act_grad = *bn_grad = -1;
-  if (p->value[y].pinned || p->value[y].v.shape.ndim != 4 || p->value[y].v.shape.dtype != FRT_F32) {
-    return false;
-  }
-  for (int32_t k = r->first[y]; k < r->first[y + 1]; k++) {
-    *act = act_of(p->node[r->list[k]].op) >= 0 ? r->list[k] : *act;
-  }
-  int32_t a = *act < 0 ? -1 : act_of(p->node[*act].op);
-  if (a < 0 || acts[a].act == FRT_ACT_SIGMOID) {
-    return false;
-  }
-  // Who else reads bn(x): only the gradient may, and only where it is that of the input.
-  int32_t seen = acts[a].grad_of_output ? p->node[*act].out[0] : y;
-  for (int32_t k = r->first[seen]; k < r->first[seen + 1]; k++) {
-    const frt_pnode *n = &p->node[r->list[k]];
-    if (n->op != acts[a].grad || n->in[0] != seen || *act_grad >= 0) {
-      continue;
-    }
-    int32_t dy = n->out[0];
-    const frt_pnode *g = p->value[dy].uses == 1 ? &p->node[r->list[r->first[dy]]] : NULL;
-    if (g && !p->value[dy].pinned && g->op == &frt_op_batch_norm_grad && g->in[1] == dy &&
-        g->in[0] == p->node[bn].in[0]) {
-      *act_grad = r->list[k];
-      *bn_grad = r->list[r->first[dy]];
-    }
-  }
-  int32_t allowed = 1 + (*act_grad >= 0 && !acts[a].grad_of_output);
-  return p->value[y].uses == allowed;
-}
-
-static frt_status fuse_bn_act(frt_plan_t *p, const frt_readers *r)
-{
-  if (!frt__kernel_named("fused_bn_act") || !frt__kernel_named("fused_bn_act_grad")) {
-    return FRT_OK;
-  }
-  int32_t n = p->n_node;
-  for (int32_t i = 0; i < n; i++) {
-    int32_t act, act_grad, bn_grad, made;
-    if (p->node[i].dead || p->node[i].op != &frt_op_batch_norm_train ||
-        !bn_pattern(p, r, i, &act, &act_grad, &bn_grad)) {
-      continue;
-    }
-    int32_t kind = acts[act_of(p->node[act].op)].act;
-    double attr[3] = {p->node[i].attr[0], p->node[i].attr[1], kind};
-    FRT_TRY(
-      frt__pnode_new(p, &frt_fused_bn_act, 5, p->node[i].in, 5, 3, attr, p->node[i].origin, &made));
-    frt_pnode *f = &p->node[made], *bn = &p->node[i];
-    memcpy(f->out, bn->out, sizeof *f->out * 5);
-    f->out[0] = p->node[act].out[0];
-    f->rank = bn->rank;
-    snprintf(f->note, sizeof f->note, "%s", p->node[act].op->name);
-    bn->dead = p->node[act].dead = true;
-    if (bn_grad < 0) {
-      continue;
-    }
-    const frt_pnode *g = &p->node[bn_grad];
-    int32_t in[6] = {g->in[0], p->node[act_grad].in[1], g->in[2], bn->in[2], g->in[3], g->in[4]};
-    FRT_TRY(frt__pnode_new(p, &frt_fused_bn_act_grad, 6, in, 3, 1, &attr[2], g->origin, &made));
-    f = &p->node[made];
-    g = &p->node[bn_grad];
-    memcpy(f->out, g->out, sizeof *f->out * 3);
-    f->rank = g->rank;
-    snprintf(f->note, sizeof f->note, "%s recomputed", p->node[act].op->name);
-    p->node[bn_grad].dead = p->node[act_grad].dead = true;
-  }
-  return FRT_OK;
 }
 
 // --- sum over the map of a product
@@ -383,8 +296,9 @@ static frt_status write_program(frt_plan_t *p, const frt_readers *r, const chain
   f->derived = last->derived;
   size_t used = 0;
   for (int32_t m = 0; m < c->n && used < sizeof f->note - 1; m++) {
-    used += (size_t)snprintf(f->note + used, sizeof f->note - used, m ? " %s" : "%s",
-                             g->instr[m].op->name);
+    const bool again = p->node[c->member[m]].note[0] != '\0'; // the recompute pass made it
+    used += (size_t)snprintf(f->note + used, sizeof f->note - used, "%s%s%s", m ? " " : "",
+                             g->instr[m].op->name, again ? " again" : "");
   }
   return FRT_OK;
 }
@@ -432,11 +346,9 @@ frt_status frt__pass_fuse(frt_plan_t *p)
   FRT_TRY(frt__readers_new(p, &r));
   fuse_conv_act(p, &r);
   fuse_mul_sum(p, &r);
-  frt_status status = fuse_bn_act(p, &r);
   frt__readers_free(&r);
-  FRT_TRY(status);
   frt__sort_nodes(p);
   FRT_TRY(frt__pass_fuse_bn(p));
-  if (!getenv("NOREC")) FRT_TRY(frt__pass_recompute(p));
+  FRT_TRY(frt__pass_recompute(p));
   return fuse_chains(p);
 }

@@ -1,30 +1,29 @@
-// fuse_bn.c -- what stands between two convolutions in training, taken into them. Batch norm is split
-// into statistics and application; the statistics go into the convolution that makes the map, and the
-// application with its activation (and a gate per photo and channel) into the load of whoever reads
-// it. A map that every reader can compute as it reads is never stored; where one cannot, it is.
+// fuse_bn.c -- what stands between two convolutions in training, taken into them. Batch norm is
+// split into statistics and application; the statistics go into the convolution that makes the map,
+// and the application with its activation (and a gate per photo and channel) into the load of
+// whoever reads it. A map that every reader can compute as it reads is never stored; where one
+// cannot, it is.
 #include <stdio.h>
 
 #include "plan.h"
 
 // --- batch norm as statistics and application
 // ------------------------------------------------------
-static frt_status split(frt_plan_t *p, int32_t at)
+// y = act(bn(x)); the two new nodes take the place of batch_norm_train at `at`.
+static frt_status split(frt_plan_t *p, int32_t at, double act, int32_t y, const char *note)
 {
   const frt_pnode *n = &p->node[at];
-  int32_t x = n->in[0], w = n->in[1], b = n->in[2], stats, apply;
-  bool fused = n->op == &frt_fused_bn_act;
-  double act = fused ? n->attr[2] : FRT_ACT_NONE;
-  int32_t in[3] = {x, n->in[3], n->in[4]};
+  int32_t in[3] = {n->in[0], n->in[3], n->in[4]}, stats, apply;
+  int32_t use[5] = {n->in[0], n->in[1], n->in[2], n->out[1], n->out[2]};
   FRT_TRY(frt__pnode_new(p, &frt_fused_bn_stats, 3, in, 4, 2, n->attr, n->origin, &stats));
   n = &p->node[at];
-  int32_t use[5] = {x, w, b, n->out[1], n->out[2]};
   FRT_TRY(frt__pnode_new(p, &frt_fused_bn_apply, 5, use, 1, 1, &act, n->origin, &apply));
   n = &p->node[at];
   memcpy(p->node[stats].out, n->out + 1, sizeof *n->out * 4);
-  p->node[apply].out[0] = n->out[0];
+  p->node[apply].out[0] = y;
   p->node[stats].rank = n->rank;
   p->node[apply].rank = n->rank + 1;
-  snprintf(p->node[apply].note, sizeof p->node[apply].note, "%s", n->note);
+  snprintf(p->node[apply].note, sizeof p->node[apply].note, "%s", note);
   p->node[at].dead = true;
   return FRT_OK;
 }
@@ -40,24 +39,85 @@ static bool all_f32(const frt_plan_t *p, const frt_pnode *n)
   return x->ndim == 4 && frt__numel(x) > 0;
 }
 
-static frt_status split_all(frt_plan_t *p)
+// The activation that the batch norm kernels can take in; NULL: none.
+static const frt_act_op *act_of(const frt_op *op)
+{
+  const frt_act_op *a = frt__act_of(op);
+  return a && a->act != FRT_ACT_SIGMOID ? a : NULL;
+}
+
+// y = act(bn(x)) with act'(bn(x)) computed again from x in the backward pass: bn(x) is never
+// stored. The gradient of act must be the one node `grad` whose result only batch_norm_grad reads.
+static bool bn_pattern(const frt_plan_t *p, const frt_readers *r, int32_t bn, int32_t *act,
+                       int32_t *act_grad, int32_t *bn_grad)
+{
+  int32_t y = p->node[bn].out[0];
+  *act = *act_grad = *bn_grad = -1;
+  if (p->value[y].pinned || p->value[y].v.shape.ndim != 4 || p->value[y].v.shape.dtype != FRT_F32) {
+    return false;
+  }
+  for (int32_t k = r->first[y]; k < r->first[y + 1]; k++) {
+    *act = act_of(p->node[r->list[k]].op) ? r->list[k] : *act;
+  }
+  const frt_act_op *a = *act < 0 ? NULL : act_of(p->node[*act].op);
+  if (!a) {
+    return false;
+  }
+  // Who else reads bn(x): only the gradient may, and only where it is that of the input.
+  int32_t seen = a->grad_of_output ? p->node[*act].out[0] : y;
+  for (int32_t k = r->first[seen]; k < r->first[seen + 1]; k++) {
+    const frt_pnode *n = &p->node[r->list[k]];
+    if (n->op != a->grad || n->in[0] != seen || *act_grad >= 0) {
+      continue;
+    }
+    int32_t dy = n->out[0];
+    const frt_pnode *g = p->value[dy].uses == 1 ? &p->node[r->list[r->first[dy]]] : NULL;
+    if (g && !p->value[dy].pinned && g->op == &frt_op_batch_norm_grad && g->in[1] == dy &&
+        g->in[0] == p->node[bn].in[0]) {
+      *act_grad = r->list[k];
+      *bn_grad = r->list[r->first[dy]];
+    }
+  }
+  int32_t allowed = 1 + (*act_grad >= 0 && !a->grad_of_output);
+  return p->value[y].uses == allowed;
+}
+
+static frt_status split_all(frt_plan_t *p, const frt_readers *r)
 {
   int32_t n = p->n_node;
   for (int32_t i = 0; i < n; i++) {
-    const frt_pnode *b = &p->node[i];
-    if (!b->dead && (b->op == &frt_op_batch_norm_train || b->op == &frt_fused_bn_act) &&
-        all_f32(p, b)) {
-      FRT_TRY(split(p, i));
+    int32_t act, act_grad, bn_grad, made;
+    if (p->node[i].dead || p->node[i].op != &frt_op_batch_norm_train || !all_f32(p, &p->node[i])) {
+      continue;
     }
+    if (!bn_pattern(p, r, i, &act, &act_grad, &bn_grad)) {
+      FRT_TRY(split(p, i, FRT_ACT_NONE, p->node[i].out[0], ""));
+      continue;
+    }
+    double kind = act_of(p->node[act].op)->act;
+    FRT_TRY(split(p, i, kind, p->node[act].out[0], p->node[act].op->name));
+    p->node[act].dead = true;
+    if (bn_grad < 0) {
+      continue;
+    }
+    const frt_pnode *g = &p->node[bn_grad];
+    const int32_t beta = p->node[i].in[2];
+    int32_t in[6] = {g->in[0], p->node[act_grad].in[1], g->in[2], beta, g->in[3], g->in[4]};
+    FRT_TRY(frt__pnode_new(p, &frt_fused_bn_act_grad, 6, in, 3, 1, &kind, g->origin, &made));
+    frt_pnode *f = &p->node[made];
+    g = &p->node[bn_grad];
+    memcpy(f->out, g->out, sizeof *f->out * 3);
+    f->rank = g->rank;
+    snprintf(f->note, sizeof f->note, "%s recomputed", p->node[act].op->name);
+    p->node[bn_grad].dead = p->node[act_grad].dead = true;
   }
-  frt__sort_nodes(p);
   return FRT_OK;
 }
 
 // --- readers that compute what they read
 // -----------------------------------------------------------
-// What a reader is to take into its load: an application (gamma, beta, mean, rstd, activation), or a
-// gate; and what it then reads in its place.
+// What a reader is to take into its load: an application (gamma, beta, mean, rstd, activation), or
+// a gate; and what it then reads in its place.
 typedef struct taken {
   int32_t from, norm[4], gate;
   double act;
@@ -101,8 +161,7 @@ static frt_status sum_twin(frt_plan_t *p, int32_t at, int32_t y, int32_t *made)
   int32_t other = !product ? -1 : n->in[0] == y ? n->in[1] : n->in[0];
   int32_t in[6] = {y, other, -1, -1, -1, -1};
   double attr[FRT_FUSED_SUM_ATTRS] = {n->attr[0], n->attr[1], 0, !product};
-  FRT_TRY(
-    frt__pnode_new(p, &frt_fused_load_sum, 6, in, 1, FRT_COUNT(attr), attr, n->origin, made));
+  FRT_TRY(frt__pnode_new(p, &frt_fused_load_sum, 6, in, 1, FRT_COUNT(attr), attr, n->origin, made));
   n = &p->node[at];
   p->node[*made].out[0] = n->out[0];
   p->node[*made].rank = n->rank;
@@ -153,29 +212,33 @@ static frt_status reader_twin(frt_plan_t *p, int32_t at, int32_t y, const taken 
   return FRT_OK;
 }
 
-// Gives every reader of y its twin, if each has one.
+// Gives every reader of y its twin, if each has one: y is then not stored. Where one has none, the
+// gradients by weights, which come long after, still compute y again, for it need not be kept until
+// then.
 static frt_status take_into_readers(frt_plan_t *p, const frt_readers *r, int32_t y, const taken *t)
 {
   enum { MOST = 8 };
   int32_t n = r->first[y + 1] - r->first[y], twin[MOST];
-  if (n == 0 || n > MOST || p->value[y].pinned) {
+  if (n == 0 || n > MOST) {
     return FRT_OK;
   }
+  bool all = !p->value[y].pinned;
   for (int32_t k = 0; k < n; k++) {
     int32_t at = r->list[r->first[y] + k];
     twin[k] = -1;
     if (!p->node[at].dead) {
       FRT_TRY(reader_twin(p, at, y, t, &twin[k]));
     }
-    if (twin[k] < 0) {
-      return FRT_OK;
-    }
+    all = all && twin[k] >= 0;
   }
   for (int32_t k = 0; k < n; k++) {
-    p->node[r->list[r->first[y] + k]].dead = true;
-    p->node[twin[k]].dead = false;
+    int32_t at = r->list[r->first[y] + k];
+    if (all || (twin[k] >= 0 && t->gate < 0 && is_conv_weight(p->node[at].op))) {
+      p->node[at].dead = true;
+      p->node[twin[k]].dead = false;
+    }
   }
-  p->node[p->value[y].maker].dead = true;
+  p->node[p->value[y].maker].dead = all;
   return FRT_OK;
 }
 
@@ -255,8 +318,9 @@ static frt_status add_residuals(frt_plan_t *p)
       continue;
     }
     int32_t next = only_reader(p, &r, sum->out[0]);
-    double act = next >= 0 ? frt__bn_act_of(p->node[next].op) : FRT_ACT_NONE;
-    frt_pnode *last = act != FRT_ACT_NONE ? &p->node[next] : sum;
+    const frt_act_op *taken_in = next >= 0 ? act_of(p->node[next].op) : NULL;
+    double act = taken_in ? taken_in->act : FRT_ACT_NONE;
+    frt_pnode *last = taken_in ? &p->node[next] : sum;
     int32_t in[6] = {a->in[0], a->in[1], a->in[2], a->in[3], a->in[4], other};
     int32_t out = last->out[0];
     int64_t rank = last->rank;
@@ -269,10 +333,10 @@ static frt_status add_residuals(frt_plan_t *p)
     frt_pnode *m = &p->node[made];
     m->out[0] = out;
     m->rank = rank;
-    add_note(m, act != FRT_ACT_NONE ? p->node[next].op->name : "");
+    add_note(m, taken_in ? p->node[next].op->name : "");
     add_note(m, "residual");
     p->node[i].dead = p->node[at].dead = true;
-    if (act != FRT_ACT_NONE) {
+    if (taken_in) {
       p->node[next].dead = true;
     }
   }
@@ -316,10 +380,16 @@ static frt_status count_where_made(frt_plan_t *p)
 
 frt_status frt__pass_fuse_bn(frt_plan_t *p)
 {
-  if (!frt__kernel_named("fused_bn_stats") || !frt__kernel_named("fused_bn_apply")) {
+  frt_readers r;
+  if (!frt__kernel_named("fused_bn_stats") || !frt__kernel_named("fused_bn_apply") ||
+      !frt__kernel_named("fused_bn_act_grad")) {
     return FRT_OK;
   }
-  FRT_TRY(split_all(p));
+  FRT_TRY(frt__readers_new(p, &r));
+  frt_status status = split_all(p, &r);
+  frt__readers_free(&r);
+  FRT_TRY(status);
+  frt__sort_nodes(p);
   FRT_TRY(take_all(p, true));
   FRT_TRY(take_all(p, false));
   FRT_TRY(add_residuals(p));

@@ -3,7 +3,6 @@
 #include "backend.h"
 
 const frt_op frt_fused_chain = {.name = "fused_chain"};
-const frt_op frt_fused_bn_act = {.name = "fused_bn_act"};
 const frt_op frt_fused_bn_act_grad = {.name = "fused_bn_act_grad"};
 const frt_op frt_fused_layout = {.name = "fused_layout"};
 const frt_op frt_fused_copy = {.name = "fused_copy"};

@@ -107,14 +107,19 @@ typedef struct frt_plan_t {
 frt_status
 frt__pass_simplify(frt_plan_t *p);        // twins, views, dead nodes, batch norm into convolution
 frt_status frt__pass_fuse(frt_plan_t *p); // conv + bias + act, batch norm + act, elementwise chains
-frt_status frt__pass_fuse_bn(frt_plan_t *p);        // within fuse: batch norm into convolutions
-frt_status frt__pass_recompute(frt_plan_t *p);      // within fuse: computed again, not kept
-frt_status frt__pass_place(frt_plan_t *p);          // kernels, layouts, steps
-frt_status frt__pass_commit(frt_plan_t *p); // where assigned values are written (within place)
-frt_status frt__pass_arena(frt_plan_t *p);  // liveness, offsets
+frt_status frt__pass_fuse_bn(frt_plan_t *p);   // within fuse: batch norm into convolutions
+frt_status frt__pass_recompute(frt_plan_t *p); // within fuse: computed again, not kept
+frt_status frt__pass_place(frt_plan_t *p);     // kernels, layouts, steps
+frt_status frt__pass_commit(frt_plan_t *p);    // where assigned values are written (within place)
+frt_status frt__pass_arena(frt_plan_t *p);     // liveness, offsets
 
-// The activation that the batch norm kernels can take in; FRT_ACT_NONE: they can't, or it is none.
-frt_act frt__bn_act_of(const frt_op *op);
+// An activation that a kernel may take into its pass, and the op that is its gradient.
+typedef struct frt_act_op {
+  const frt_op *op, *grad;
+  bool grad_of_output; // grad reads the activation's output, not its input
+  frt_act act;
+} frt_act_op;
+const frt_act_op *frt__act_of(const frt_op *op); // NULL: none
 
 // Readers of every value, in order: list[first[v]] .. list[first[v + 1] - 1] are nodes.
 typedef struct frt_readers {
@@ -141,7 +146,7 @@ frt_status frt__step_new(frt_plan_t *p, const frt_op *op, const frt_kernel *kern
 const frt_kernel *frt__kernel_named(const char *name); // of the CPU backend; NULL
 // Whether there is a kernel of the node's op and it can run it.
 frt_status frt__node_can(const frt_plan_t *p, const frt_pnode *n, bool *can);
-extern const frt_kernel frt__reference;                // runs any op's plain-C forward()
+extern const frt_kernel frt__reference; // runs any op's plain-C forward()
 // Bytes lie the same way in both layouts.
 static inline bool frt__same_bytes(const frt_shape *s)
 {

@@ -8,12 +8,14 @@
 
 #include "plan.h"
 
-enum { BUDGET = 8, LARGE = 64 << 10, FAR = 16, SMALL_PART = 16 };
+// Copies cost time: they are made where they free a WORTH-th of the peak or more.
+enum { BUDGET = 8, LARGE = 64 << 10, FAR = 16, SMALL_PART = 16, WORTH = 3 };
 
 typedef struct recompute {
   frt_plan_t *p;
   frt_readers r;
   int32_t n, n_value, peak; // nodes and values before any is added; the node where the peak is
+  int64_t most, freed;      // bytes alive there; of them computed again
   int32_t *last;            // by value: its last reader
   int64_t *need;            // by value: lowest rank of a copy that reads it
   bool *again;              // by value: is computed again
@@ -56,11 +58,12 @@ static frt_status find_peak(recompute *c)
       }
     }
   }
-  int64_t live = 0, most = -1;
+  int64_t live = 0;
+  c->most = -1;
   for (int32_t i = 0; i < c->n; i++) {
     live += change[i];
-    if (live > most) {
-      most = live;
+    if (live > c->most) {
+      c->most = live;
       c->peak = i;
     }
   }
@@ -116,6 +119,7 @@ static void choose(recompute *c)
     }
     c->again[v] =
       late >= 0 && late - early >= FAR && cost_of(c, v, late, p->value[v].bytes, true) <= BUDGET;
+    c->freed += c->again[v] ? (int64_t)p->value[v].bytes : 0;
   }
 }
 
@@ -143,7 +147,7 @@ static frt_status copy(recompute *c, int32_t v)
   m->rank = rank;
   memcpy(m->note, n->note, sizeof m->note);
   size_t used = strlen(m->note);
-  snprintf(m->note + used, sizeof m->note - used, "%scomputed again", used ? ", " : "");
+  snprintf(m->note + used, sizeof m->note - used, "%sagain", used ? ", " : "");
   p->value[again].maker = made;
   for (int32_t k = 0; k < m->n_in; k++) {
     int32_t x = m->in[k];
@@ -170,6 +174,9 @@ static frt_status run(recompute *c)
     c->need[v] = INT64_MAX;
   }
   choose(c);
+  if (c->freed < c->most / WORTH) {
+    return FRT_OK;
+  }
   for (int32_t i = c->n - 1; i >= 0; i--) {
     int32_t v = c->p->node[i].n_out == 1 ? c->p->node[i].out[0] : -1;
     if (v >= 0 && (c->again[v] || c->need[v] < INT64_MAX)) {

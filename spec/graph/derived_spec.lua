@@ -53,7 +53,7 @@ describe("batch norm at evaluation", function()
 
   it("is folded into the convolution: no batch norm is left, and nothing is derived twice", function()
     assert.are.equal(0, plans.count("batch_norm", m.run(x)))
-    assert.are.equal(0, plans.count("fused_bn_act", m.run(x)))
+    assert.are.equal(0, plans.count("fused_bn_apply", m.run(x)))
     T.plan(m.run(x))
     assert.is_true(plans.info().derived > 8 * 3 * 9 * 4)
     plans.verify(m.run(x))

@@ -33,7 +33,7 @@ local function binary(name)
 end
 
 for _, name in ipairs { "neg", "exp", "log", "sqrt", "rsqrt", "abs", "sign", "sin", "cos", "erf", "tanh", "sigmoid",
-  "relu", "relu6", "silu", "softplus", "floor" } do
+  "relu", "relu6", "silu", "gelu", "softplus", "floor" } do
   methods[name] = unary(name)
 end
 for _, name in ipairs { "add", "sub", "mul", "div", "pow", "maximum", "minimum", "eq", "lt", "le" } do
@@ -102,11 +102,6 @@ function methods.clamp(x, low, high)
   if low ~= nil then x = methods.maximum(x, low) end
   if high ~= nil then x = methods.minimum(x, high) end
   return x
-end
-
---- x * Phi(x), by the error function.
-function methods.gelu(x)
-  return x * 0.5 * ((x * math.sqrt(0.5)):erf() + 1)
 end
 
 --- the tanh approximation of gelu.

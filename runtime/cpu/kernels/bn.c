@@ -107,8 +107,7 @@ FRT_INLINE vf normal(const int act, const float *x, const float *mean, const flo
   return v_act(act, y);
 }
 FRT_INLINE void apply_rows(const int act, const bool adds, const float *x, const float *r, float *y,
-                           int64_t n, int64_t cf, const float *mean, const float *a,
-                           const float *b)
+                           int64_t n, int64_t cf, const float *mean, const float *a, const float *b)
 {
   int64_t i = 0;
   for (; i + 1 < n; i += 2) {

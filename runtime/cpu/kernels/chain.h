@@ -7,8 +7,9 @@
 // clang-format off
 #define FRT_CHAIN_CODES(X) \
   X(neg) X(exp) X(log) X(sqrt) X(rsqrt) X(abs) X(sign) X(sin) X(cos) X(erf) X(tanh) X(sigmoid) \
-  X(relu) X(relu6) X(silu) X(softplus) X(floor) X(expand) X(add) X(sub) X(mul) X(div) X(pow) \
-  X(maximum) X(minimum) X(eq) X(lt) X(le) X(silu_grad) X(relu_grad) X(relu6_grad) \
+  X(relu) X(relu6) X(silu) X(gelu) X(softplus) X(floor) X(expand) X(add) X(sub) X(mul) X(div) \
+  X(pow) X(maximum) X(minimum) X(eq) X(lt) X(le) X(silu_grad) X(gelu_grad) X(relu_grad) \
+  X(relu6_grad) \
   X(where) X(muladd) X(mulsub)
 // clang-format on
 #define FRT_CHAIN_ENUM(id) FRT_CHAIN_##id,

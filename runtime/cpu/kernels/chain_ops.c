@@ -53,6 +53,7 @@ CHAIN_1(sigmoid, v_sigmoid(x))
 CHAIN_1(relu, v_max(x, v_zero()))
 CHAIN_1(relu6, v_min(v_max(x, v_zero()), v_set(6.0f)))
 CHAIN_1(silu, x / (1.0f + v_exp(-x)))
+CHAIN_1(gelu, x *v_phi(x))
 CHAIN_1(softplus, v_softplus(x))
 CHAIN_1(floor, v_floor(x))
 CHAIN_1(expand, x)
@@ -74,7 +75,13 @@ FRT_INLINE vf silu_slope(vf x)
   vf s = v_sigmoid(x);
   return v_fma(x * s, 1.0f - s, s);
 }
+// The normal distribution's density.
+FRT_INLINE vf density(vf x)
+{
+  return v_exp(x * x * -0.5f) * 0.39894228f;
+}
 CHAIN_2(silu_grad, b *silu_slope(a))
+CHAIN_2(gelu_grad, b *v_fma(density(a), a, v_phi(a)))
 CHAIN_2(relu_grad, v_select(a > 0.0f, b, v_zero()))
 CHAIN_2(relu6_grad, v_select((a > 0.0f) & (a < 6.0f), b, v_zero()))
 

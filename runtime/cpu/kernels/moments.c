@@ -1,7 +1,7 @@
 // moments.c -- batch statistics where a map is made: the makers' parts become mean, 1 / standard
 // deviation and the moved running statistics.
-#include "cpu/kernels/bn.h"
 #include "cpu/kernels/moments.h"
+#include "cpu/kernels/bn.h"
 
 enum { ROWS = 64 };
 

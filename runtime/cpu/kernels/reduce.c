@@ -3,7 +3,10 @@
 // and added in order, whatever the number of threads.
 #include "cpu/kernels/load.h"
 
-enum { CHUNK = 256, COLUMNS = 512 }; // rows summed together; floats per row below which rows are folded
+enum {
+  CHUNK = 256,
+  COLUMNS = 512
+}; // rows summed together; floats per row below which rows are folded
 
 // Rows are folded so that a row is whole vectors, where c is not.
 static int64_t fold_of(int64_t c)
