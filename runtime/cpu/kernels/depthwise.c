@@ -205,7 +205,7 @@ static void gather_init(dw_gather *d, const frt_depthwise *g, bool backward)
   phases(d);
   int64_t blocks = dw_blocks(g->c);
   d->threads = frt__team(g->n * g->c * FRT_MAX(d->th * d->tw, d->sh * d->sw));
-  dw_cut(&d->items, g->n, g->c, d->th, d->ring.blocks, d->threads);
+  dw_cut(&d->items, &d->ring, g->n, g->c, d->th, d->threads);
   d->packed = (blocks * g->kh * g->kw + 1) * FRT_VL;
   // Per thread: the ring, one target row of a block that is not full, sums for statistics.
   int64_t floats = d->ring.blocks * (d->ring.block + 3 * FRT_VL) + d->tw * FRT_VL;
@@ -395,7 +395,7 @@ static void gather(const dw_gather *d, const float *x, const float *weight, cons
   for (int32_t t = 0; t < d->threads; t++) {
     float *ring = (float *)(rings + (size_t)t * d->per_thread);
     int64_t from, to;
-    memset(ring, 0, (size_t)(d->ring.blocks * d->ring.block) * 4);
+    dw_ring_clear(&d->ring, ring);
     frt__share(d->items.count, 1, t, d->threads, &from, &to);
     for (int64_t i = from; i < to; i++) {
       item(d, i, x, packed, bias, y, moments ? moments + (size_t)t * each : NULL, ring);

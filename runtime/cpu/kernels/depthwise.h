@@ -41,11 +41,19 @@ FRT_INLINE void dw_ring_size(dw_ring *r, int64_t slots, int64_t width, int64_t l
   fit = fit * FRT_VBYTES >= DW_PIECE ? fit : DW_RING_L2 / (r->block * 4);
   r->blocks = (int32_t)FRT_MAX(1, FRT_MIN(fit, 4096));
 }
-// Cuts n images x groups of channels x chunks of rows: at least four items per thread if the rows
-// allow.
-FRT_INLINE void dw_cut(dw_items *it, int64_t n, int64_t c, int64_t rows, int32_t group_blocks,
+// Cuts n images x groups of channels x chunks of rows: at least four items per thread. Smaller
+// groups come first, down to DW_PIECE bytes of a pixel, for chunks read their neighbours' rows
+// again.
+FRT_INLINE void dw_cut(dw_items *it, dw_ring *r, int64_t n, int64_t c, int64_t rows,
                        int32_t threads)
 {
+  int64_t wanted = (dw_blocks(c) * n + 4 * threads - 1) / (4 * threads);
+  if (threads > 1) {
+    r->blocks =
+      (int32_t)FRT_MIN(r->blocks, FRT_MAX(wanted, FRT_MAX(1, DW_PIECE / (int64_t)FRT_VBYTES)));
+  }
+  r->blocks = (int32_t)FRT_MIN(r->blocks, dw_blocks(c));
+  int32_t group_blocks = r->blocks;
   it->n = n;
   it->groups = (dw_blocks(c) + group_blocks - 1) / group_blocks;
   int64_t have = FRT_MAX(1, it->n * it->groups), want = 4 * (int64_t)threads;
@@ -102,5 +110,18 @@ FRT_INLINE void dw_ring_fill(const dw_ring *r, const frt_load *load, float *ring
   default:
     dw_ring_copy(FRT_ACT_NONE, load, r, to, from, c, c0, blocks);
     break;
+  }
+}
+// Zeros where no source column goes: beside the columns, and in the last slot.
+FRT_INLINE void dw_ring_clear(const dw_ring *r, float *ring)
+{
+  int64_t left = r->left * FRT_VL, used = left + r->copy * FRT_VL;
+  for (int32_t b = 0; b < r->blocks; b++) {
+    float *row = ring + b * r->block;
+    for (int64_t s = 0; s < r->slots; s++, row += r->row) {
+      memset(row, 0, (size_t)left * sizeof(float));
+      memset(row + used, 0, (size_t)(r->row - used) * sizeof(float));
+    }
+    memset(row, 0, (size_t)r->row * sizeof(float));
   }
 }

@@ -148,7 +148,7 @@ static void weight_init(dw_weight *d, const frt_depthwise *g)
   dw_ring_size(&d->ring, reach_h + 1 + (int64_t)(d->rows - 1) * g->stride_h,
                (g->wo - 1) * g->stride_w + reach_w + 1, g->left, g->w);
   d->threads = frt__team(g->n * g->c * FRT_MAX(g->h * g->w, g->ho * g->wo));
-  dw_cut(&d->items, g->n, g->c, g->ho, d->ring.blocks, d->threads);
+  dw_cut(&d->items, &d->ring, g->n, g->c, g->ho, d->threads);
   d->sums = dw_blocks(g->c) * g->kh * g->kw * FRT_VL;
   // Per thread: the sums, the ring, and dy's rows of a block that is not full.
   int64_t floats = d->sums + d->ring.blocks * d->ring.block + d->rows * g->wo * FRT_VL;
@@ -252,7 +252,7 @@ void FRT_K(depthwise_grad_weight)(const frt_depthwise *g, const frt_load *load, 
       size_t bytes = (size_t)((last - first) * filter * FRT_VL) * 4;
       memset(sums + first * filter * FRT_VL, 0, bytes);
     }
-    memset(ring, 0, (size_t)(d.ring.blocks * d.ring.block) * 4);
+    dw_ring_clear(&d.ring, ring);
     frt__share(d.items.count, 1, t, d.threads, &from, &to);
     for (int64_t i = from; i < to; i++) {
       item(&d, i, x, dy, sums, ring);
