@@ -23,7 +23,8 @@ end
 
 local nothing = lib.ffi.new "float[4]"  -- what a batch that is never read points to
 
-local function batch_of(r, n, columns)
+--- a batch of n photos that are never read, with label columns of these names (default: class).
+function dry.batch(r, n, columns)
   local size = r.data.size
   local b = { n = n, index = 1, n_bad = 0, ids = {}, paths = {}, labels = {},
     x = T.wrap_data({ n, 3, size, size }, "f32", nothing, true) }
@@ -98,7 +99,7 @@ local function training(r, phase, o)
     groups = phase.optim:groups(), rates = {}, moments = n * 4 * #phase.optim.rule.state,
     sums = accumulate > 1 and n * 4 or 0 }
   for i, e in ipairs(phase.optim.entries) do out.rates[i] = { name = e.name, lr = e.lr } end
-  local b = batch_of(r, batch, o.columns)
+  local b = dry.batch(r, batch, o.columns)
   if accumulate > 1 then
     out.step, out.update = accumulated(r, phase, b, params, clip)
   else
