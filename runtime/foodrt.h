@@ -163,21 +163,26 @@ FRT_API void frt_forget_pending(void); // drops them (a failed step)
 
 // What of a batch of photos need not be computed again: the values through which everything else
 // depends on the photos, and which follow from each photo and frozen variables alone; of all such
-// sets the one with the fewest bytes, nearest to `outs`.
+// sets the one with the fewest bytes, nearest to `outs` (a byte weighs as much as 1000 FLOPs that
+// are computed again in each step).
 typedef struct frt_cut {
   int32_t n;
   frt_ref value[8];
-  int64_t bytes[8];   // of each value, for one photo
-  uint64_t structure; // hash of how they are computed, whatever the number of photos
-  uint64_t weights;   // hash of the variables they are computed from; 0 unless asked for
-  uint64_t stamp;     // of structure and the variables' versions: equal stamps, equal features
-  double flops;       // of a batch, for what lies before them
-  char where[160];    // "mean in 'backbone.pool'": the last of them
+  int32_t place[8], out[8]; // where they are in the recording
+  int64_t bytes[8];         // of each value, for one photo
+  uint64_t structure;       // hash of how they are computed, whatever the number of photos
+  uint64_t weights;         // hash of the variables they are computed from; 0 unless asked for
+  uint64_t stamp;  // of structure and the variables' versions: equal stamps, equal features
+  double flops;    // of a batch, for what lies before them
+  char where[160]; // "mean in 'backbone.pool'": the last of them
 } frt_cut;
 // `x`: the photos, a variable [N, ...]. Pending assignments count as outs. FRT_EARG and a message
 // that says why where nothing can be kept.
 FRT_API frt_status frt_cut_find(int32_t n, const frt_ref *outs, frt_ref x, int32_t with_weights,
                                 frt_cut *out);
+// The same values (cut->value) in another recording of the step, with any number of photos.
+// FRT_ESTATE where they are made in another way now, or something takes more of the photos.
+FRT_API frt_status frt_cut_again(int32_t n, const frt_ref *outs, frt_ref x, frt_cut *cut);
 // Gives a recorded value its bytes, row-major (NULL: zeros): nobody computes it any more.
 FRT_API frt_status frt_give(frt_ref t, const void *src);
 

@@ -130,14 +130,17 @@ local function set_up(self, i)
   T.collect()
 end
 
--- FLOPs of an update of every phase: how the time is shared out.
+-- FLOPs of an update of every phase, and of what it does once: how the time is shared out.
 local function measure_work(self)
   if self.work or not self.clock.limit_s then return end
   self.work = {}
   for i = self.phase, #self.recipe.phases do
     local length = lengths(self, i)
-    self.work[i] = #self.recipe.phases > self.phase
-      and require("foodrt.dry").phase(self.recipe, self.recipe.phases[i]).step.flops * length.accumulate or 1
+    self.work[i] = { step = 1, once = 0 }
+    if #self.recipe.phases > self.phase then
+      local s = require("foodrt.dry").phase(self.recipe, self.recipe.phases[i])
+      self.work[i] = { step = s.step.flops * length.accumulate, once = features.flops(s, self.data:count "train", length) }
+    end
   end
 end
 
@@ -172,7 +175,7 @@ local function advance(self)
   end
   local later = 0
   for i = self.phase + 1, #self.recipe.phases do
-    later = later + lengths(self, i).total * self.work[i] / self.work[self.phase]
+    later = later + (lengths(self, i).total * self.work[i].step + self.work[i].once) / self.work[self.phase].step
   end
   self.progress = math.min(1, self.progress + self.clock:advance { progress = self.progress, total = length.total,
     steps_per_epoch = length.updates, batch = length.batch * length.accumulate, n_val = self.data:count "val",
@@ -390,7 +393,8 @@ function Trainer:evaluate(split, kept)
     forward = r.step and self.stepper and function(batch) return self.stepper:forward(batch) end or nil,
     on_batch = function(done) tell(self, "evaluated", split, done, total) end,
     on_bad = function(bad) tell(self, "bad_photo", bad) end })
-  if values then self.clock:evaluation_took(C.frt_now() - began, values.n) end
+  -- what was kept says nothing of how long the test will take
+  if values and not (kept and kept.complete) then self.clock:evaluation_took(C.frt_now() - began, values.n) end
   return values, m
 end
 

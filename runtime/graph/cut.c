@@ -2,44 +2,16 @@
 // of a step depends on the photos, and which follow from each photo and frozen variables alone.
 #include <stdio.h>
 
-#include "graph.h"
+#include "cut.h"
 #include "op_list.h"
 
 #define G frt__graph
 
-// What a value depends on. PHOTO alone is what can be kept.
-enum { PHOTO = 1, TRAINED = 2, VARIES = 4 };
-
-typedef struct edge {
-  int32_t to, next;
-  int64_t
-    room; // bytes that may still flow; the edge back is the next or the one before (index ^ 1)
-} edge;
-
-typedef struct search {
-  const int32_t *order;
-  int32_t n_order, x_node; // x_node: the leaf of the photos
-  int64_t batch;
-  uint8_t *kind;        // of every node of the order
-  int32_t *cause;       // node of the order that varies or is trained first; -1: an input
-  uint32_t *used;       // outputs that somebody reads
-  bool *front;          // read by what is no PHOTO
-  const char *why_name; // a variable to speak of
-  edge *edge;
-  int32_t n_edge, cap_edge, n_vertex, *first, *queue, *from;
-  bool *behind; // vertices from which the sink is reached when no more can flow
-} search;
-
 // --- what depends on what ---------------------------------------------------------------------
-static bool in_order(frt_link l)
-{
-  return l.node >= 0 && G.node[l.node]->kind == FRT_NODE_OP && !frt__link_has_value(l);
-}
-
-static int32_t kind_of(search *s, frt_link l, int32_t *cause)
+static int32_t kind_of(frt__search *s, frt_link l, int32_t *cause)
 {
   const frt_node *n = G.node[l.node];
-  if (in_order(l)) {
+  if (frt__in_order(l)) {
     *cause = s->cause[n->pos];
     return s->kind[n->pos];
   }
@@ -62,7 +34,7 @@ static int32_t kind_of(search *s, frt_link l, int32_t *cause)
 }
 
 // A row for each photo that follows from that photo alone, as far as shapes tell.
-static bool by_photo(const search *s, const frt_node *n)
+static bool by_photo(const frt__search *s, const frt_node *n)
 {
   if (n->op->flags & (FRT_RANDOM | FRT_UPDATE) || n->op == &frt_op_batch_norm_train) {
     return false;
@@ -75,7 +47,7 @@ static bool by_photo(const search *s, const frt_node *n)
   return n->n_out <= 32;
 }
 
-static void classify(search *s)
+static void classify(frt__search *s)
 {
   for (int32_t p = 0; p < s->n_order; p++) {
     frt_node *n = G.node[s->order[p]];
@@ -98,16 +70,16 @@ static void classify(search *s)
 }
 
 // Which PHOTO values are read, and by what is none; x is place n_order.
-static void read_by(search *s, frt_link l, bool outside)
+static void read_by(frt__search *s, frt_link l, bool outside)
 {
-  int32_t at = l.node == s->x_node ? s->n_order : in_order(l) ? G.node[l.node]->pos : -1;
+  int32_t at = l.node == s->x_node ? s->n_order : frt__in_order(l) ? G.node[l.node]->pos : -1;
   if (at >= 0 && (at == s->n_order || s->kind[at] == PHOTO)) {
     s->used[at] |= 1u << (l.out & 31);
     s->front[at] |= outside;
   }
 }
 
-static void find_front(search *s, int32_t n, const frt_link *outs)
+static void find_front(frt__search *s, int32_t n, const frt_link *outs)
 {
   for (int32_t p = 0; p < s->n_order; p++) {
     const frt_node *node = G.node[s->order[p]];
@@ -125,130 +97,7 @@ static void find_front(search *s, int32_t n, const frt_link *outs)
   }
 }
 
-// --- the smallest cut: as many bytes as can flow from the photos to what is no PHOTO ------------
-// Place p enters at vertex 2p and leaves at 2p + 1; the last vertex is the sink.
-static frt_status add_edge(search *s, int32_t from, int32_t to, int64_t room)
-{
-  FRT_TRY(frt__grow(&s->edge, &s->cap_edge, s->n_edge + 2, sizeof *s->edge));
-  s->edge[s->n_edge] = (edge){to, s->first[from], room};
-  s->first[from] = s->n_edge++;
-  s->edge[s->n_edge] = (edge){from, s->first[to], 0};
-  s->first[to] = s->n_edge++;
-  return FRT_OK;
-}
-
-static int64_t row_bytes(const search *s, int32_t at)
-{
-  const frt_node *n = G.node[at == s->n_order ? s->x_node : s->order[at]];
-  int64_t bytes = 0;
-  for (int32_t k = 0; k < n->n_out; k++) {
-    bytes += s->used[at] >> k & 1 ? (int64_t)frt__bytes(&n->shape[k]) / s->batch : 0;
-  }
-  return bytes;
-}
-
-static frt_status build_flow(search *s)
-{
-  const int64_t any = INT64_MAX / 4;
-  for (int32_t v = 0; v < s->n_vertex; v++) {
-    s->first[v] = -1;
-  }
-  for (int32_t p = 0; p <= s->n_order; p++) {
-    if (p < s->n_order && s->kind[p] != PHOTO) {
-      continue;
-    }
-    FRT_TRY(add_edge(s, 2 * p, 2 * p + 1, row_bytes(s, p)));
-    if (s->front[p]) {
-      FRT_TRY(add_edge(s, 2 * p + 1, s->n_vertex - 1, any));
-    }
-    const frt_node *n = p < s->n_order ? G.node[s->order[p]] : NULL;
-    for (int32_t i = 0; n && i < n->n_in; i++) {
-      frt_link l = n->in[i];
-      int32_t u = l.node < 0            ? -1
-                  : l.node == s->x_node ? s->n_order
-                  : in_order(l)         ? G.node[l.node]->pos
-                                        : -1;
-      if (u >= 0 && (u == s->n_order || s->kind[u] == PHOTO)) {
-        FRT_TRY(add_edge(s, 2 * u + 1, 2 * p, any));
-      }
-    }
-  }
-  return FRT_OK;
-}
-
-// One more path from the photos to the sink, filled; false when there is none.
-static bool augment(search *s)
-{
-  int32_t source = 2 * s->n_order, sink = s->n_vertex - 1, head = 0, tail = 0;
-  for (int32_t v = 0; v < s->n_vertex; v++) {
-    s->from[v] = -1;
-  }
-  s->queue[tail++] = source;
-  while (head < tail && s->from[sink] < 0) {
-    int32_t v = s->queue[head++];
-    for (int32_t e = s->first[v]; e >= 0; e = s->edge[e].next) {
-      int32_t to = s->edge[e].to;
-      if (s->edge[e].room > 0 && s->from[to] < 0 && to != source) {
-        s->from[to] = e;
-        s->queue[tail++] = to;
-      }
-    }
-  }
-  if (s->from[sink] < 0) {
-    return false;
-  }
-  int64_t flow = INT64_MAX;
-  for (int32_t v = sink; v != source; v = s->edge[s->from[v] ^ 1].to) {
-    flow = FRT_MIN(flow, s->edge[s->from[v]].room);
-  }
-  for (int32_t v = sink; v != source; v = s->edge[s->from[v] ^ 1].to) {
-    s->edge[s->from[v]].room -= flow;
-    s->edge[s->from[v] ^ 1].room += flow;
-  }
-  return true;
-}
-
-// Of all smallest cuts the one nearest to the sink: it saves most.
-static void find_behind(search *s)
-{
-  int32_t sink = s->n_vertex - 1, head = 0, tail = 0;
-  s->behind[sink] = true;
-  s->queue[tail++] = sink;
-  while (head < tail) {
-    int32_t v = s->queue[head++];
-    for (int32_t e = s->first[v]; e >= 0; e = s->edge[e].next) {
-      int32_t u = s->edge[e].to; // u -> v is the edge back
-      if (s->edge[e ^ 1].room > 0 && !s->behind[u]) {
-        s->behind[u] = true;
-        s->queue[tail++] = u;
-      }
-    }
-  }
-}
-
-static bool is_cut(const search *s, int32_t at)
-{
-  return !s->behind[2 * at] && s->behind[2 * at + 1];
-}
-
 // --- what is said of it -------------------------------------------------------------------------
-static double flops_of(const frt_node *n)
-{
-  const frt_shape *x[16];
-  double total = 0;
-  for (int32_t k = 0; k < n->n_out; k++) {
-    total += (double)frt__numel(&n->shape[k]);
-  }
-  if (!n->op->flops || n->n_in > 16) {
-    return total;
-  }
-  for (int32_t i = 0; i < n->n_in; i++) {
-    x[i] = n->in[i].node < 0 ? NULL : frt__link_shape(n->in[i]);
-  }
-  return n->op->flops(
-    &(frt_infer){.n_in = n->n_in, .n_out = n->n_out, .x = x, .y = n->shape, .attr = n->attr});
-}
-
 static const char *place_of(const frt_node *n)
 {
   static char text[160];
@@ -262,7 +111,7 @@ static const char *place_of(const frt_node *n)
 }
 
 // Why node `at` of the order is no PHOTO.
-static frt_status explain(const search *s, int32_t at, const char *lead)
+static frt_status explain(const frt__search *s, int32_t at, const char *lead)
 {
   int32_t cause = s->cause[at] >= 0 ? s->cause[at] : at;
   const frt_node *n = G.node[s->order[cause]];
@@ -294,7 +143,7 @@ static frt_status explain(const search *s, int32_t at, const char *lead)
                        s->why_name ? s->why_name : "what changes in each step");
 }
 
-static frt_status refuse_photos(const search *s)
+static frt_status refuse_photos(const frt__search *s)
 {
   for (int32_t p = 0; p < s->n_order; p++) {
     const frt_node *n = G.node[s->order[p]];
@@ -308,13 +157,13 @@ static frt_status refuse_photos(const search *s)
 }
 
 // Frozen work that has to be done in each step all the same may be a tenth of what is kept.
-static frt_status refuse_behind(const search *s, double kept)
+static frt_status refuse_behind(const frt__search *s, double kept)
 {
   double behind = 0;
   int32_t first = -1;
   for (int32_t p = 0; p < s->n_order; p++) {
     if ((s->kind[p] & (PHOTO | VARIES | TRAINED)) == (PHOTO | VARIES)) {
-      behind += flops_of(G.node[s->order[p]]);
+      behind += frt__node_flops(G.node[s->order[p]]);
       first = first < 0 ? p : first;
     }
   }
@@ -360,7 +209,7 @@ static frt_status add_var(identity *id, const frt_node *leaf)
   return FRT_OK;
 }
 
-static frt_status add_link(const search *s, identity *id, frt_link l, const int32_t *number)
+static frt_status add_link(const frt__search *s, identity *id, frt_link l, const int32_t *number)
 {
   if (l.node < 0 || l.node == s->x_node) {
     id->structure = mix(id->structure, l.node < 0 ? 0 : 1);
@@ -379,7 +228,7 @@ static frt_status add_link(const search *s, identity *id, frt_link l, const int3
   return FRT_OK;
 }
 
-static frt_status add_node(const search *s, identity *id, int32_t p, const int32_t *number)
+static frt_status add_node(const frt__search *s, identity *id, int32_t p, const int32_t *number)
 {
   const frt_node *n = G.node[s->order[p]];
   bool shaping = n->op == &frt_op_reshape || n->op == &frt_op_expand; // attr 1: the photos
@@ -398,46 +247,59 @@ static frt_status add_node(const search *s, identity *id, int32_t p, const int32
   return FRT_OK;
 }
 
-// The nodes before the cut, and the constants that they read.
-static frt_status identify(search *s, identity *id)
+// The nodes that the kept values are computed from, constants among them: need[].
+static void find_before(frt__search *s, const frt_cut *cut)
 {
-  int32_t *number = s->from, n = 0; // paths are found
-  bool *need = s->front;
-  for (int32_t p = 0; p < s->n_order; p++) {
-    need[p] = s->kind[p] == PHOTO && !s->behind[2 * p];
+  memset(s->need, 0, (size_t)s->n_order);
+  for (int32_t k = 0; k < cut->n; k++) {
+    s->need[cut->place[k]] = true;
   }
   for (int32_t p = s->n_order - 1; p >= 0; p--) {
     const frt_node *node = G.node[s->order[p]];
-    for (int32_t i = 0; need[p] && i < node->n_in; i++) {
-      if (in_order(node->in[i])) {
-        need[G.node[node->in[i].node]->pos] = true;
+    for (int32_t i = 0; s->need[p] && i < node->n_in; i++) {
+      if (frt__in_order(node->in[i])) {
+        s->need[G.node[node->in[i].node]->pos] = true;
       }
     }
   }
-  for (int32_t p = 0; p < s->n_order; p++) {
-    if (need[p]) {
+}
+
+static frt_status identify(frt__search *s, bool with_weights, frt_cut *out)
+{
+  int32_t *number = s->from, n = 0; // paths are found
+  identity id = {.with_weights = with_weights};
+  frt_status status = FRT_OK;
+  find_before(s, out);
+  for (int32_t p = 0; p < s->n_order && status == FRT_OK; p++) {
+    if (s->need[p]) {
       number[p] = n++;
-      FRT_TRY(add_node(s, id, p, number));
+      status = add_node(s, &id, p, number);
     }
   }
-  return FRT_OK;
+  frt__free(id.var);
+  out->structure = id.structure;
+  out->weights = id.weights;
+  out->stamp = mix(id.structure, id.versions);
+  return status;
 }
 
 // --- the whole of it
 // ------------------------------------------------------------------------------
-static frt_status list_values(const search *s, frt_cut *out)
+static frt_status list_values(const frt__search *s, frt_cut *out)
 {
   for (int32_t p = 0; p < s->n_order; p++) {
     const frt_node *n = G.node[s->order[p]];
     if (s->kind[p] != PHOTO) {
       continue;
     }
-    out->flops += s->behind[2 * p] ? 0 : flops_of(n);
-    for (int32_t k = 0; is_cut(s, p) && k < n->n_out; k++) {
+    out->flops += s->behind[2 * p] ? 0 : frt__node_flops(n);
+    for (int32_t k = 0; frt__is_cut(s, p) && k < n->n_out; k++) {
       if (s->used[p] >> k & 1) {
         FRT_CHECK(out->n < FRT_COUNT(out->value), FRT_EARG,
                   "more than %d values would have to be kept of each photo", FRT_COUNT(out->value));
         out->value[out->n] = frt__ref((frt_link){s->order[p], k});
+        out->place[out->n] = p;
+        out->out[out->n] = k;
         out->bytes[out->n++] = (int64_t)frt__bytes(&n->shape[k]) / s->batch;
         snprintf(out->where, sizeof out->where, "%s", place_of(n));
       }
@@ -447,26 +309,67 @@ static frt_status list_values(const search *s, frt_cut *out)
   return FRT_OK;
 }
 
-static frt_status find(search *s, int32_t n, const frt_link *outs, bool with_weights, frt_cut *out)
+static frt_status find(frt__search *s, int32_t n, const frt_link *outs, bool with_weights,
+                       frt_cut *out)
 {
   classify(s);
   find_front(s, n, outs);
-  FRT_TRY(build_flow(s));
-  while (augment(s)) {
-  }
-  find_behind(s);
-  if (is_cut(s, s->n_order)) {
+  FRT_TRY(frt__cut_flow(s));
+  if (frt__is_cut(s, s->n_order)) {
     return refuse_photos(s);
   }
   FRT_TRY(list_values(s, out));
   FRT_TRY(refuse_behind(s, out->flops));
-  identity id = {.with_weights = with_weights};
-  frt_status status = identify(s, &id);
-  frt__free(id.var);
-  out->structure = id.structure;
-  out->weights = id.weights;
-  out->stamp = mix(id.structure, id.versions);
-  return status;
+  return identify(s, with_weights, out);
+}
+
+// Whether everything else takes of the photos what the cut keeps, and nothing more.
+static bool is_all(const frt__search *s, const frt_cut *cut, frt_link l)
+{
+  if (l.node < 0 || l.node == s->x_node) {
+    return l.node < 0;
+  }
+  if (!frt__in_order(l) || !s->need[G.node[l.node]->pos] ||
+      !(s->kind[G.node[l.node]->pos] & PHOTO)) {
+    return true;
+  }
+  for (int32_t k = 0; k < cut->n; k++) {
+    if (cut->place[k] == G.node[l.node]->pos && cut->out[k] == l.out) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// The same cut in another recording of the step.
+static frt_status find_again(frt__search *s, int32_t n, const frt_link *outs, frt_cut *out)
+{
+  classify(s);
+  bool same = true;
+  for (int32_t k = 0; k < out->n && same; k++) {
+    same = out->place[k] < s->n_order && s->kind[out->place[k]] == PHOTO &&
+           out->out[k] < G.node[s->order[out->place[k]]]->n_out;
+  }
+  uint64_t stamp = out->stamp;
+  if (same) {
+    FRT_TRY(identify(s, false, out));
+  }
+  same = same && out->stamp == stamp;
+  for (int32_t p = 0; p < s->n_order && same; p++) {
+    const frt_node *node = G.node[s->order[p]];
+    for (int32_t i = 0; !s->need[p] && i < node->n_in; i++) {
+      same = same && is_all(s, out, node->in[i]);
+    }
+  }
+  for (int32_t i = 0; i < n + G.n_pending && same; i++) {
+    same = is_all(s, out, i < n ? outs[i] : G.var[G.pending[i - n]].current);
+  }
+  for (int32_t k = 0; k < out->n && same; k++) {
+    out->value[k] = frt__ref((frt_link){s->order[out->place[k]], out->out[k]});
+  }
+  out->stamp = stamp;
+  FRT_CHECK(same, FRT_ESTATE, "what is frozen, or what is made of it, changed within an epoch");
+  return FRT_OK;
 }
 
 static void *take(char **at, size_t bytes)
@@ -476,12 +379,11 @@ static void *take(char **at, size_t bytes)
   return p;
 }
 
-frt_status frt_cut_find(int32_t n, const frt_ref *outs, frt_ref x, int32_t with_weights,
-                        frt_cut *out)
+static frt_status search_step(int32_t n, const frt_ref *outs, frt_ref x, bool again,
+                              bool with_weights, frt_cut *out)
 {
   frt_link links[16], photos;
-  search s = {0};
-  *out = (frt_cut){0};
+  frt__search s = {0};
   FRT_CHECK(n >= 1 && n <= FRT_COUNT(links), FRT_EARG, "cut: takes 1 to %d values, got %d",
             FRT_COUNT(links), n);
   for (int32_t i = 0; i < n; i++) {
@@ -503,14 +405,27 @@ frt_status frt_cut_find(int32_t n, const frt_ref *outs, frt_ref x, int32_t with_
   s.cause = take(&at, places * sizeof *s.cause);
   s.used = take(&at, places * sizeof *s.used);
   s.front = take(&at, places);
+  s.need = take(&at, places);
   s.behind = take(&at, vertices);
   s.first = take(&at, vertices * sizeof *s.first);
   s.queue = take(&at, vertices * sizeof *s.queue);
   s.from = take(&at, vertices * sizeof *s.from);
-  frt_status status = find(&s, n, links, with_weights != 0, out);
+  frt_status status = again ? find_again(&s, n, links, out) : find(&s, n, links, with_weights, out);
   frt__free(s.edge);
   frt__free(room);
   return status;
+}
+
+frt_status frt_cut_find(int32_t n, const frt_ref *outs, frt_ref x, int32_t with_weights,
+                        frt_cut *out)
+{
+  *out = (frt_cut){0};
+  return search_step(n, outs, x, false, with_weights != 0, out);
+}
+
+frt_status frt_cut_again(int32_t n, const frt_ref *outs, frt_ref x, frt_cut *cut)
+{
+  return search_step(n, outs, x, true, false, cut);
 }
 
 frt_status frt_give(frt_ref t, const void *src)

@@ -37,14 +37,10 @@ function features.check(p, data)
 end
 
 -- --- the cut ------------------------------------------------------------------------------------------------------
-local out = ffi.new "frt_cut"
+local refs = ffi.new "frt_ref[2]"
 
---- what need not be computed again of a step that is recorded: { n, values (handles), bytes (each, of a photo), row
---- (bytes of a photo), flops (of the batch), where, stamp, structure, weights }; nil and the reason when nothing.
---- in   x      the photos
----      outs   loss and logits (or nil)
-function features.cut(x, with_weights, ...)
-  local refs = ffi.new("frt_ref[?]", 2)
+-- Fills refs with what is there of loss and logits.
+local function given(...)
   local n = 0
   for i = 1, 2 do
     local t = (select(i, ...))
@@ -53,11 +49,20 @@ function features.cut(x, with_weights, ...)
       n = n + 1
     end
   end
-  if tonumber(C.frt_cut_find(n, refs, x.ref, with_weights and 1 or 0, out)) ~= 0 then
+  return n
+end
+
+--- what need not be computed again of a step that is recorded: { n, values (handles), bytes (each, of a photo), row
+--- (bytes of a photo), flops (of the batch), where, stamp, structure, weights }; nil and the reason when nothing.
+--- in   x      the photos
+---      outs   loss and logits (or nil)
+function features.cut(x, with_weights, ...)
+  local out = ffi.new "frt_cut"
+  if tonumber(C.frt_cut_find(given(...), refs, x.ref, with_weights and 1 or 0, out)) ~= 0 then
     return nil, ffi.string(C.frt_error_last())
   end
   local cut = { n = out.n, values = {}, bytes = {}, shapes = {}, row = 0, flops = out.flops, where = ffi.string(out.where),
-    stamp = out.stamp, structure = out.structure, weights = out.weights }
+    stamp = out.stamp, structure = out.structure, weights = out.weights, c = out }
   for k = 1, out.n do
     cut.values[k], cut.bytes[k] = R.wrap(out.value[k - 1]), tonumber(out.bytes[k - 1])
     cut.row = cut.row + cut.bytes[k]
@@ -69,6 +74,34 @@ end
 --- the error of a phase whose frozen part can't be kept.
 function features.refuse(p, why)
   error(("%sphase '%s': cache = true: %s"):format(p.at, p.name, why), 0)
+end
+
+-- The values of a cut in another recording.
+local function again(self, x, ...)
+  local c = self.cut.c
+  if tonumber(C.frt_cut_again(given(...), refs, x.ref, c)) ~= 0 then
+    features.refuse(self.trainer.config, ffi.string(C.frt_error_last()))
+  end
+  local values = {}
+  for k = 1, c.n do values[k] = R.wrap(c.value[k - 1]) end
+  return values
+end
+
+--- FLOPs of computing what a phase keeps of its training photos.
+--- in   step    the phase as dry.phase has it
+---      n       training photos
+---      length  { total, updates }: updates of the phase and of an epoch
+function features.flops(step, n, length)
+  local k = step.kept
+  if not k or not k.used then return 0 end
+  return k.fill.flops / step.batch * n * math.min(k.views, math.ceil(length.total / length.updates))
+end
+
+--- bytes of the file for n photos; of a row of `row` bytes in so many views.
+function features.bytes(row, n, views)
+  local s = ffi.new "frt_features_spec"
+  s.n_photos, s.row_bytes, s.n_views = n, row, views
+  return tonumber(C.frt_features_bytes(s))
 end
 
 -- --- one split ------------------------------------------------------------------------------------------------------
@@ -211,23 +244,17 @@ function Split:close()
   self.handle = nil
 end
 
-local function changed(self)
-  features.refuse(self.trainer.config, "what is frozen changed within an epoch, so nothing of it can be kept")
-end
-
 -- --- computing ------------------------------------------------------------------------------------------------------
 -- The values at the cut of a batch whose pixels begin at `x`, into self.buffers.
 local function compute(self, x, rows)
   local batch = blank(self, rows)
   batch.x:rebind(x)
   recorded(self, batch, function(loss, logits)
-    local cut, why = features.cut(batch.x, false, loss, logits)
-    if not cut then features.refuse(self.trainer.config, why) end
-    if cut.stamp ~= self.cut.stamp then changed(self) end
+    local values = again(self, batch.x, loss, logits)
     C.frt_forget_pending()  -- batch statistics of what is trained move with the step, not here
-    T.api.realize(unpack(cut.values))
-    for k, v in ipairs(cut.values) do
-      lib.check_late(tonumber(C.frt_read(v.ref, self.buffers[k], rows * cut.bytes[k])))
+    T.api.realize(unpack(values))
+    for k, v in ipairs(values) do
+      lib.check_late(tonumber(C.frt_read(v.ref, self.buffers[k], rows * self.cut.bytes[k])))
     end
   end)
 end
@@ -273,16 +300,16 @@ end
 
 --- gives the recorded step of a batch what is kept of its photos.
 function Split:give(batch, loss, logits)
-  local cut, why = features.cut(batch.x, false, loss, logits)
-  if not cut then features.refuse(self.trainer.config, why) end
-  if cut.stamp ~= self.cut.stamp then changed(self) end
-  lib.check(C.frt_features_get(self.handle, self.view, batch.n, batch.raw.ids, cut.n, self.parts, self.bytes))
-  for k, v in ipairs(cut.values) do lib.check(C.frt_give(v.ref, self.buffers[k])) end
+  local values = again(self, batch.x, loss, logits)
+  lib.check(C.frt_features_get(self.handle, self.view, batch.n, batch.raw.ids, #values, self.parts, self.bytes))
+  for k, v in ipairs(values) do lib.check(C.frt_give(v.ref, self.buffers[k])) end
 end
 
 --- options of the loader whose batches this split's files serve.
 function Split:options()
-  return { kept = C.frt_features_kept(self.handle, self.view), views = self.n_views, features = self }
+  local complete = true
+  for i = 0, self.n - 1 do complete = complete and C.frt_features_state(self.handle, self.view, i) == 1 end
+  return { kept = C.frt_features_kept(self.handle, self.view), views = self.n_views, features = self, complete = complete }
 end
 
 -- --- filling ----------------------------------------------------------------------------------------------------------
