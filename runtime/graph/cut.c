@@ -33,18 +33,10 @@ static int32_t kind_of(frt__search *s, frt_link l, int32_t *cause)
   return v->kind == FRT_VAR_INPUT || v->current.node >= 0 ? VARIES : 0;
 }
 
-// A row for each photo that follows from that photo alone, as far as shapes tell.
-static bool by_photo(const frt__search *s, const frt_node *n)
+// Whether an op makes of equal inputs equal outputs, and nothing that lasts.
+static bool is_pure(const frt_op *op)
 {
-  if (n->op->flags & (FRT_RANDOM | FRT_UPDATE) || n->op == &frt_op_batch_norm_train) {
-    return false;
-  }
-  for (int32_t k = 0; k < n->n_out; k++) {
-    if (n->shape[k].ndim < 1 || n->shape[k].dim[0] != s->batch) {
-      return false;
-    }
-  }
-  return n->n_out <= 32;
+  return !(op->flags & (FRT_RANDOM | FRT_UPDATE)) && op != &frt_op_batch_norm_train;
 }
 
 static void classify(frt__search *s)
@@ -60,7 +52,7 @@ static void classify(frt__search *s)
       }
       kind |= one;
     }
-    if (n->op->flags & FRT_RANDOM || (kind == PHOTO && !by_photo(s, n))) {
+    if (n->op->flags & FRT_RANDOM || (kind == PHOTO && !is_pure(n->op))) {
       kind |= VARIES;
       cause = p;
     }
@@ -135,9 +127,6 @@ static frt_status explain(const frt__search *s, int32_t at, const char *lead)
                              v->kind == FRT_VAR_INPUT ? "the labels" : name);
       }
     }
-  }
-  if (s->kind[cause] & PHOTO && !by_photo(s, n)) {
-    return frt_error_set(FRT_EARG, "%s%s mixes the photos of a batch", lead, where);
   }
   return frt_error_set(FRT_EARG, "%s%s reads %s", lead, where,
                        s->why_name ? s->why_name : "what changes in each step");
@@ -231,18 +220,21 @@ static frt_status add_link(const frt__search *s, identity *id, frt_link l, const
 static frt_status add_node(const frt__search *s, identity *id, int32_t p, const int32_t *number)
 {
   const frt_node *n = G.node[s->order[p]];
-  bool shaping = n->op == &frt_op_reshape || n->op == &frt_op_expand; // attr 1: the photos
+  // The number of photos is in these attributes: of a constant the second one, of what follows
+  // from the photos any.
+  bool shaping = n->op == &frt_op_reshape || n->op == &frt_op_expand;
   id->structure = frt__hash(id->structure, n->op->name, strlen(n->op->name));
   for (int32_t i = 0; i < n->n_in; i++) {
     FRT_TRY(add_link(s, id, n->in[i], number));
   }
   for (int32_t i = 0; i < n->n_attr; i++) {
-    if (!(shaping && i == 1)) {
+    if (!shaping || (s->kind[p] != PHOTO && i != 1)) {
       id->structure = frt__hash(id->structure, &n->attr[i], sizeof n->attr[i]);
     }
   }
   for (int32_t k = 0; s->kind[p] == PHOTO && k < n->n_out; k++) {
-    id->structure = frt__hash(id->structure, &n->shape[k].dim[1], sizeof(int64_t) * 5);
+    id->structure = mix(id->structure, (uint64_t)n->shape[k].ndim << 56 |
+                                         (uint64_t)(frt__numel(&n->shape[k]) / s->batch));
   }
   return FRT_OK;
 }

@@ -22,6 +22,8 @@ double frt__node_flops(const frt_node *n)
 
 // --- the cheapest cut: as much as can flow from the photos to what is no PHOTO ------------------
 // It costs the bytes that are kept of a photo and the FLOPs that are computed behind it.
+static const int64_t ANY = INT64_MAX / 4;
+
 // Place p enters at vertex 2p and leaves at 2p + 1; the last vertex is the sink.
 static frt_status add_edge(frt__search *s, int32_t from, int32_t to, int64_t room)
 {
@@ -33,14 +35,20 @@ static frt_status add_edge(frt__search *s, int32_t from, int32_t to, int64_t roo
   return FRT_OK;
 }
 
+// Bytes of a photo's row of what is read of a node; no end of them where there are no such rows.
 static int64_t row_bytes(const frt__search *s, int32_t at)
 {
   const frt_node *n = G.node[at == s->n_order ? s->x_node : s->order[at]];
   int64_t bytes = 0;
   for (int32_t k = 0; k < n->n_out; k++) {
-    bytes += s->used[at] >> k & 1 ? (int64_t)frt__bytes(&n->shape[k]) / s->batch : 0;
+    if (k > 31 || s->used[at] >> k & 1) {
+      if (k > 31 || n->shape[k].ndim < 1 || n->shape[k].dim[0] != s->batch) {
+        return ANY;
+      }
+      bytes += (int64_t)frt__bytes(&n->shape[k]) / s->batch;
+    }
   }
-  return bytes;
+  return bytes * FLOPS_OF_A_BYTE;
 }
 
 // What it costs to compute a value in each step instead, in the same unit.
@@ -51,7 +59,6 @@ static int64_t work(const frt__search *s, int32_t at)
 
 static frt_status build_flow(frt__search *s)
 {
-  const int64_t any = INT64_MAX / 4;
   for (int32_t v = 0; v < s->n_vertex; v++) {
     s->first[v] = -1;
   }
@@ -59,12 +66,12 @@ static frt_status build_flow(frt__search *s)
     if (p < s->n_order && s->kind[p] != PHOTO) {
       continue;
     }
-    FRT_TRY(add_edge(s, 2 * p, 2 * p + 1, row_bytes(s, p) * FLOPS_OF_A_BYTE));
+    FRT_TRY(add_edge(s, 2 * p, 2 * p + 1, row_bytes(s, p)));
     if (p < s->n_order) {
       FRT_TRY(add_edge(s, 2 * s->n_order, 2 * p, work(s, p)));
     }
     if (s->front[p]) {
-      FRT_TRY(add_edge(s, 2 * p + 1, s->n_vertex - 1, any));
+      FRT_TRY(add_edge(s, 2 * p + 1, s->n_vertex - 1, ANY));
     }
     const frt_node *n = p < s->n_order ? G.node[s->order[p]] : NULL;
     for (int32_t i = 0; n && i < n->n_in; i++) {
@@ -74,7 +81,7 @@ static frt_status build_flow(frt__search *s)
                   : frt__in_order(l)    ? G.node[l.node]->pos
                                         : -1;
       if (u >= 0 && (u == s->n_order || s->kind[u] == PHOTO)) {
-        FRT_TRY(add_edge(s, 2 * u + 1, 2 * p, any));
+        FRT_TRY(add_edge(s, 2 * u + 1, 2 * p, ANY));
       }
     }
   }

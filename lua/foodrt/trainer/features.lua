@@ -429,7 +429,7 @@ function Kept:stop(done)
       if done then os.remove(split.path) end
     end
   end
-  if done then os.remove(self.trainer.folder) end  -- where it is empty
+  if done then os.remove(self.trainer.folder .. "/") end  -- where it is empty, and no link
 end
 
 return features
