@@ -2,8 +2,8 @@
 ---   local t = frt.trainer(recipe)
 ---   t:open();  t:run_phase("head");  t:run_phase("all");  print(t:evaluate("test").top1)
 ---
---- A trainer knows nothing of files or terminals: whoever watches it (foodrt.run.session) is told of every step
---- and epoch and may save t:state(). Everything that decides what comes next is a number in there, so a run
+--- A trainer knows nothing of terminals and no file but those of kept features: whoever watches it
+--- (foodrt.run.session) is told of every step and epoch and may save t:state(). Everything that decides what comes next is a number in there, so a run
 --- goes on from a checkpoint as if it had never stopped.
 local T, rng = require "foodrt.tensor", require "foodrt.rng"
 local lib = require "foodrt.ffi"

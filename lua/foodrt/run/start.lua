@@ -102,8 +102,8 @@ end
 
 -- --- one that goes on ---------------------------------------------------------------------------------------------
 local MAY_CHANGE = { "^data%.root$", "^data%.file$", "^data%.workers$", "^data%.prefetch$", "^save%.every$",
-  "^phases%.[^.]+%.epochs$", "^phases%.[^.]+%.steps$" }
-local MAY = "what may: epochs and steps of phases, data.root (of the same photos), data.workers, data.prefetch, "
+  "^phases%.[^.]+%.epochs$", "^phases%.[^.]+%.steps$", "^phases%.[^.]+%.cache$" }
+local MAY = "what may: epochs, steps and cache of phases, data.root (of the same photos), data.workers, data.prefetch, "
   .. "save.every, --workers, --device, --time"
 
 local function may_change(path)

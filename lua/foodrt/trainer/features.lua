@@ -350,7 +350,7 @@ function Split:fill(view)
   self.view = view
   local mask, missing = known(self)
   if missing == 0 then return nil end
-  local t, began = self.trainer, C.frt_now()
+  local t = self.trainer
   local loader = t.data:loader("train", { seed = t.recipe.seed, epoch = view, views = self.n_views, shuffle = false,
     drop_last = false, batch = self.rows, on_bad = "skip", threads = t.workers, kept = mask })
   local ok, reason = pcall(fill_batches, self, loader)
@@ -359,7 +359,6 @@ function Split:fill(view)
   T.collect()
   if not ok then error(reason, 0) end
   for _, b in ipairs(bad) do lib.check(C.frt_features_unreadable(self.handle, view, b.id)) end
-  self.fill_s = (self.fill_s or 0) + C.frt_now() - began
   self.n_found = self.n
   return reason
 end
