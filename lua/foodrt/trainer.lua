@@ -3,8 +3,8 @@
 ---   t:open();  t:run_phase("head");  t:run_phase("all");  print(t:evaluate("test").top1)
 ---
 --- A trainer knows nothing of terminals and no file but those of kept features: whoever watches it
---- (foodrt.run.session) is told of every step and epoch and may save t:state(). Everything that decides what comes next is a number in there, so a run
---- goes on from a checkpoint as if it had never stopped.
+--- (foodrt.run.session) is told of every step and epoch and may save t:state(). Everything that decides what comes
+--- next is a number in there, so a run goes on from a checkpoint as if it had never stopped.
 local T, rng = require "foodrt.tensor", require "foodrt.rng"
 local lib = require "foodrt.ffi"
 local err, opt, line = require "foodrt.err", require "foodrt.opt", require "foodrt.line"
