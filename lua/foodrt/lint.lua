@@ -134,7 +134,7 @@ local function reference(_, what, add)
 end
 
 -- frozen work that is done again in each epoch
-local function repeated(r, what, add)
+local function repeated(_, what, add)
   for _, step in ipairs(what.steps) do
     local k, epochs = step.kept, step.updates and step.epoch and step.updates / step.epoch or 0
     local share = k and k.fill.flops / math.max(step.step.flops, 1) or 0

@@ -216,7 +216,7 @@ local function cache_lines(found, add)
   for _, s in ipairs(found.steps) do
     local c = s.cache
     if c and not c.used then
-      add(first and "cache" or "", ("%s: nothing, no photo is seen twice in the same of %d views"):format(s.name, c.views))
+      add(first and "cache" or "", ("%s: nothing, no photo is seen twice in the same view"):format(s.name))
     elseif c then
       add(first and "cache" or "", ("%s: %s by %s, %s a photo, %d view%s: %s train, %s val under the run"):format(s.name,
         table.concat(c.shapes, " and "), c.where, text.bytes(c.row), c.views, c.views == 1 and "" or "s", text.bytes(c.train),

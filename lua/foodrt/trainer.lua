@@ -289,8 +289,9 @@ end
 
 -- The rest of the epoch's batches. Returns "interrupted" when a signal came.
 local function train_epoch(self)
-  local o, reason = { views = features.views(self.config, self.data) }, nil
+  local o = { views = features.views(self.config, self.data) }
   if self.features then
+    local reason
     o, reason = self.features:training(self.epochs)
     if reason then return reason end
   end
@@ -360,8 +361,8 @@ function trainer.evaluate(model, data, split, given)
   local was = model.training
   model:eval()
   local kept = o.kept or {}
-  local loader = data:loader(split, { kept = kept.kept, features = kept.features, batch = o.batch, threads = o.workers, shuffle = false, augment = false, drop_last = false,
-    on_bad = data.on_bad == "error" and "error" or "skip" })  -- training photos are measured like others
+  local loader = data:loader(split, { batch = o.batch, threads = o.workers, shuffle = false, augment = false,
+    drop_last = false, on_bad = data.on_bad == "error" and "error" or "skip", kept = kept.kept, features = kept.features })  -- training photos are measured like others
   local ok, m, reason = pcall(evaluate_batches, model, data, loader, o)
   local bad = loader:bad()
   loader:stop()

@@ -75,9 +75,10 @@ describe("a file of features", function()
   it("is begun anew for another key, shape or number of photos, and says which key", function()
     for key, want in pairs { [1] = { 2, 1 }, n_photos = { 3, -1 }, row_bytes = { 3, -1 }, n_views = { 3, -1 } } do
       os.remove(path)
-      local f, info = open()
+      local f = open()
       put(f, 0)
       C.frt_features_close(f)
+      local info
       f, info = open { [key] = key == "row_bytes" and 16 or 9 }
       assert.same({ want[1], want[2], 0 }, { tonumber(info.found), tonumber(info.differs), tonumber(info.n_rows) })
       assert.equal(0, C.frt_features_state(f, 0, 4))

@@ -4,7 +4,7 @@
 --- as ever; then the values at the cut are given their bytes, and what lies before them is never computed.
 local lib = require "foodrt.ffi"
 local T, R, rng = require "foodrt.tensor", require "foodrt.tensor.record", require "foodrt.rng"
-local err, line, text = require "foodrt.err", require "foodrt.line", require "foodrt.text"
+local line, text = require "foodrt.line", require "foodrt.text"
 local ffi, C = lib.ffi, lib.C
 
 local features = {}
@@ -61,11 +61,11 @@ function features.cut(x, with_weights, ...)
   if tonumber(C.frt_cut_find(given(...), refs, x.ref, with_weights and 1 or 0, out)) ~= 0 then
     return nil, ffi.string(C.frt_error_last())
   end
-  local cut = { n = out.n, values = {}, bytes = {}, shapes = {}, row = 0, flops = out.flops, where = ffi.string(out.where),
+  local cut = { n = out.n, values = {}, bytes = {}, shapes = {}, dtypes = {}, row = 0, flops = out.flops, where = ffi.string(out.where),
     stamp = out.stamp, structure = out.structure, weights = out.weights, c = out }
   for k = 1, out.n do
     cut.values[k], cut.bytes[k] = R.wrap(out.value[k - 1]), tonumber(out.bytes[k - 1])
-    cut.row = cut.row + cut.bytes[k]
+    cut.row, cut.dtypes[k] = cut.row + cut.bytes[k], cut.values[k].dtype
     cut.shapes[k] = ("[%s]"):format(table.concat(cut.values[k].shape, ", ", 2))
   end
   return cut
@@ -259,28 +259,35 @@ local function compute(self, x, rows)
   end)
 end
 
+-- The largest difference of two rows of bytes by the largest number in them: floats as numbers, others as bytes.
+local function difference(a, b, bytes, dtype)
+  if dtype ~= "f32" then return ffi.string(a, bytes) == ffi.string(b, bytes) and 0 or 1, 1 end
+  local worst, scale = 0, 0
+  a, b = ffi.cast("const float *", a), ffi.cast("const float *", b)
+  for c = 0, bytes / 4 - 1 do
+    worst, scale = math.max(worst, math.abs(a[c] - b[c])), math.max(scale, math.abs(a[c]))
+  end
+  return worst, scale
+end
+
 -- Photos of a batch must not see each other: the first half computed again beside others, in other places.
 local function check_apart(self, x)
-  local rows, half = self.rows, math.floor(self.rows / 2)
+  local rows, half, cut = self.rows, math.floor(self.rows / 2), self.cut
+  local floats = self.trainer.data.size ^ 2 * 3
   if half < 1 then return end
-  local size = self.trainer.data.size
-  local floats = size * size * 3
   local other, before = ffi.new("float[?]", rows * floats), {}
-  for k = 1, self.cut.n do before[k] = ffi.string(self.buffers[k], half * self.cut.bytes[k]) end
+  for k = 1, cut.n do before[k] = ffi.string(self.buffers[k], half * cut.bytes[k]) end
   for j = 0, rows - 1 do ffi.copy(other + j * floats, x + (half - 1 - j % half) * floats, floats * 4) end
   compute(self, other, rows)
-  for k = 1, self.cut.n do
-    local n = self.cut.bytes[k] / 4
-    local a, b = ffi.cast("const float *", before[k]), ffi.cast("const float *", self.buffers[k])
-    local worst, scale = 0, 0
+  for k = 1, cut.n do
+    local bytes, worst, scale = cut.bytes[k], 0, 0
     for i = 0, half - 1 do
-      for c = 0, n - 1 do
-        local u = a[i * n + c]
-        worst, scale = math.max(worst, math.abs(u - b[(half - 1 - i) * n + c])), math.max(scale, math.abs(u))
-      end
+      local d, s = difference(ffi.cast("const char *", before[k]) + i * bytes, self.buffers[k] + (half - 1 - i) * bytes, bytes,
+        cut.dtypes[k])
+      worst, scale = math.max(worst, d), math.max(scale, s)
     end
-    if not (worst <= 1e-5 * scale) then
-      features.refuse(self.trainer.config, ("%s depends on the other photos of the batch"):format(self.cut.where))
+    if worst > 1e-5 * scale then
+      features.refuse(self.trainer.config, ("%s depends on the other photos of the batch"):format(cut.where))
     end
   end
 end
@@ -386,7 +393,7 @@ function features.start(t)
   if epochs > views + 1e-9 then
     self.train = new_split(self, "train", views)
   else
-    self:say("cache = true: in %.3g epochs of %d views no photo is seen twice, so nothing is kept of them", epochs, views)
+    self:say("cache = true: no training photo is seen twice in the same view, so nothing of them is kept")
   end
   if t.data:has "val" and epochs > 1 then self.val = new_split(self, "val", 1) end
   return self
