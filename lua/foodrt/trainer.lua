@@ -362,7 +362,8 @@ function trainer.evaluate(model, data, split, given)
   model:eval()
   local kept = o.kept or {}
   local loader = data:loader(split, { batch = o.batch, threads = o.workers, shuffle = false, augment = false,
-    drop_last = false, on_bad = data.on_bad == "error" and "error" or "skip", kept = kept.kept, features = kept.features })  -- training photos are measured like others
+    drop_last = false, on_bad = data.on_bad == "error" and "error" or "skip",  -- training photos are measured like others
+    kept = kept.kept, features = kept.features })
   local ok, m, reason = pcall(evaluate_batches, model, data, loader, o)
   local bad = loader:bad()
   loader:stop()

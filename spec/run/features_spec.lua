@@ -102,23 +102,25 @@ describe("kept features", function()
     assert.is_true(there(name .. "/features/head.train"))
   end
 
-  local function resumed(name)
-    local status, said, err = tiny.run(dir, { "stop.lua", "--run", name, "--resume" }, { env = { GO = "1" } })
+  local function resumed(name, ...)
+    local status, said, err = tiny.run(dir, { "stop.lua", "--run", name, "--resume", ... }, { env = { GO = "1" } })
     assert.equal("", err)
     assert.equal(0, status)
     return said
   end
 
-  it("a stopped run goes on with the rows that are there; damaged rows, a cut and a foreign file are found", function()
+  it("a stopped run goes on with the rows that are there; damaged rows, a cut and a foreign file are found; "
+    .. "or it goes on without", function()
     stopped "a"
-    process.shell("for n in b c d; do cp -r a $n; done; size=$(stat -c %s a/features/head.train);"
+    process.shell("for n in b c d f; do cp -r a $n; done; size=$(stat -c %s a/features/head.train);"
       .. " printf X | dd of=b/features/head.train bs=1 seek=$((size - 64)) conv=notrunc;"
       .. " truncate -s 5000 c/features/head.train; echo hello >d/features/head.train", { dir = dir })
     assert.match("60 of them are there\n", resumed "a")
     assert.match("'b/features/head.train': 1 damaged rows are computed again\n", resumed "b")
     assert.match("'c/features/head.train' is damaged or no file of features: begun anew\n", resumed "c")
     assert.match("'d/features/head.train' is damaged or no file of features: begun anew\n", resumed "d")
-    for _, name in ipairs { "a", "b", "c", "d" } do assert.same(hashes "kept", hashes(name)) end
+    assert.match("phases.head.cache: true %-> false from here on\n", resumed("f", "-o", "phases.head.cache=false"))
+    for _, name in ipairs { "a", "b", "c", "d", "f" } do assert.same(hashes "kept", hashes(name)) end
   end)
 
   it("photos that have changed since, and other threads of computing, are seen", function()
