@@ -161,6 +161,31 @@ FRT_API int32_t frt_nodes(void);
 FRT_API int32_t frt_pending(void);     // assignments not yet realized
 FRT_API void frt_forget_pending(void); // drops them (a failed step)
 
+// What of a batch of photos need not be computed again: the values through which everything else
+// depends on the photos, and which follow from each photo and frozen variables alone; of all such
+// sets the one with the fewest bytes, nearest to `outs` (a byte weighs as much as 1000 FLOPs that
+// are computed again in each step).
+typedef struct frt_cut {
+  int32_t n;
+  frt_ref value[8];
+  int32_t place[8], out[8]; // where they are in the recording
+  int64_t bytes[8];         // of each value, for one photo
+  uint64_t structure;       // hash of how they are computed, whatever the number of photos
+  uint64_t weights;         // hash of the variables they are computed from; 0 unless asked for
+  uint64_t stamp;  // of structure and the variables' versions: equal stamps, equal features
+  double flops;    // of a batch, for what lies before them
+  char where[160]; // "mean in 'backbone.pool'": the last of them
+} frt_cut;
+// `x`: the photos, a variable [N, ...]. Pending assignments count as outs. FRT_EARG and a message
+// that says why where nothing can be kept.
+FRT_API frt_status frt_cut_find(int32_t n, const frt_ref *outs, frt_ref x, int32_t with_weights,
+                                frt_cut *out);
+// The same values (cut->value) in another recording of the step, with any number of photos.
+// FRT_ESTATE where they are made in another way now, or something takes more of the photos.
+FRT_API frt_status frt_cut_again(int32_t n, const frt_ref *outs, frt_ref x, frt_cut *cut);
+// Gives a recorded value its bytes, row-major (NULL: zeros): nobody computes it any more.
+FRT_API frt_status frt_give(frt_ref t, const void *src);
+
 // --- plans ------------------------------------------------------------------------------------
 typedef struct frt_step_info {
   const char *op, *kernel, *line, *scope, *note;
@@ -190,6 +215,7 @@ FRT_API void frt_poison(int32_t on);
 FRT_API void frt_profile(int32_t on);
 FRT_API void frt_check_finite(int32_t on);        // after every step; names op and recipe line
 FRT_API frt_status frt_backend(const char *name); // "cpu", "reference"
+FRT_API const char *frt_backend_name(void);
 FRT_API frt_status frt_set_isa(const char *name); // "auto", "base", "avx2", "avx512"
 FRT_API const char *frt_isa(void);
 FRT_API void frt_plans_clear(void);
@@ -252,6 +278,8 @@ FRT_API frt_status frt_manifest_scan(frt_manifest *m, const char *dir, const int
 FRT_API int32_t frt_manifest_count(const frt_manifest *m);
 FRT_API const char *frt_manifest_path(const frt_manifest *m, int32_t i);
 FRT_API int32_t frt_manifest_label(const frt_manifest *m, int32_t i, int32_t column);
+// Of all paths, sizes and times of change: another number where a photo has changed.
+FRT_API uint64_t frt_manifest_hash(const frt_manifest *m);
 // Names in a folder sorted by bytes, one a line; folders end in '/'; hidden ones are left out.
 FRT_API frt_status frt_folder_list(const char *dir, char **names);
 FRT_API void frt_folder_free(char *names);
@@ -264,6 +292,8 @@ typedef struct frt_loader_options {
   int32_t start;                     // first batch, from 0
   int32_t threads, prefetch;         // 0: as many as there are cores; 2 batches ahead
   int32_t on_bad, label_base;        // label_base is added to every label: 1 for Lua
+  int32_t views; // 0: epoch and place say how a photo is augmented; K: epoch mod K and the photo
+  const uint8_t *kept; // by photo: not 0 where it need not be decoded; NULL: decode all
 } frt_loader_options;
 typedef struct frt_batch {
   int32_t n, index, n_columns; // photos in it, its number from 0
@@ -271,7 +301,9 @@ typedef struct frt_batch {
   const int32_t *labels;       // [n_columns, capacity]: column c starts at labels + c * capacity
   const int32_t *ids;          // [n] places in the manifest, from 0
   int32_t capacity, n_bad;     // photos of this batch that could not be read
-  double wait_s;               // how long the caller waited for it
+  const uint8_t *skipped;      // [n] 1 where `kept` said so: x has nothing of it
+  int32_t n_skipped;
+  double wait_s; // how long the caller waited for it
 } frt_batch;
 typedef struct frt_bad_photo {
   int32_t id, batch;
@@ -323,4 +355,40 @@ FRT_API frt_status frt_file_replace(const char *path, const void *data,
 FRT_API frt_status frt_make_folders(const char *path); // with its parents
 // 0 nothing there, 1 file, 2 folder, 3 something else; bytes and changed (seconds) may be NULL.
 FRT_API int32_t frt_path_kind(const char *path, int64_t *bytes, double *changed);
+
+// --- kept features ----------------------------------------------------------------------------
+// A memory-mapped file with a row for each photo and view, or none yet. A row is there as a whole
+// or not at all, whenever the process ends.
+typedef struct frt_features frt_features;
+typedef struct frt_features_spec {
+  int64_t n_photos, row_bytes;
+  int32_t n_views, n_keys;
+  uint64_t key[8]; // what the rows follow from; a file of other keys is begun anew
+} frt_features_spec;
+typedef struct frt_features_info {
+  int64_t bytes;   // of the file
+  int64_t n_rows;  // rows that were there
+  int64_t n_lost;  // rows that were damaged
+  int32_t found;   // 0 no file, 1 one to go on with, 2 of another key, 3 no such file or damaged
+  int32_t differs; // found = 2: the first key that does
+} frt_features_info;
+FRT_API int64_t frt_features_bytes(const frt_features_spec *spec);
+FRT_API int64_t frt_disk_free(const char *folder); // bytes; -1: not known
+// Opens the file or makes it, with all its room reserved: FRT_EIO where there is too little.
+FRT_API frt_status frt_features_open(frt_features **out, const char *path,
+                                     const frt_features_spec *spec, frt_features_info *info);
+FRT_API void frt_features_close(frt_features *f);
+FRT_API const uint8_t *frt_features_kept(const frt_features *f, int32_t view); // by photo, 0 or 1
+// 0 nothing known, 1 kept, 2 the photo can't be read.
+FRT_API int32_t frt_features_state(const frt_features *f, int32_t view, int64_t photo);
+FRT_API frt_status frt_features_unreadable(frt_features *f, int32_t view, int64_t photo);
+// Rows of n photos, as `n_parts` arrays [n, bytes[k]] which together make a row. `skip` [n] or
+// NULL: photos that are left out.
+FRT_API frt_status frt_features_put(frt_features *f, int32_t view, int32_t n, const int32_t *ids,
+                                    const uint8_t *skip, int32_t n_parts, const void *const *parts,
+                                    const int64_t *bytes);
+FRT_API frt_status frt_features_get(const frt_features *f, int32_t view, int32_t n,
+                                    const int32_t *ids, int32_t n_parts, void *const *parts,
+                                    const int64_t *bytes);
+FRT_API uint64_t frt_hash(const void *data, size_t bytes);
 /* ffi:end */

@@ -75,10 +75,12 @@ function budget.parts(r, step, evaluation, workers)
   local parameters, buffers = dry.weights(r.model)
   local p, u = step.step, step.update
   local ring, threads = budget.loader(r, step.batch, workers)
+  local fill = step.kept and step.kept.used and step.kept.fill
   local parts = {
-    arena = math.max(p.arena + p.scratch, u and u.arena + u.scratch or 0, evaluation.arena + evaluation.scratch),
+    arena = math.max(p.arena + p.scratch, u and u.arena + u.scratch or 0, evaluation.arena + evaluation.scratch,
+      fill and fill.arena + fill.scratch or 0),
     weights = parameters + buffers, moments = step.moments, sums = step.sums,
-    derived = p.derived + (u and u.derived or 0) + evaluation.derived,
+    derived = p.derived + (u and u.derived or 0) + evaluation.derived + (fill and fill.derived or 0),
     ring = ring + threads, checkpoint = 2 * (parameters + buffers),  -- read back and being put in place
     outputs = p.outputs + evaluation.outputs, process = PROCESS,
   }

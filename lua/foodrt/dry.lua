@@ -23,7 +23,8 @@ end
 
 local nothing = lib.ffi.new "float[4]"  -- what a batch that is never read points to
 
-local function batch_of(r, n, columns)
+--- a batch of n photos that are never read, with label columns of these names (default: class).
+function dry.batch(r, n, columns)
   local size = r.data.size
   local b = { n = n, index = 1, n_bad = 0, ids = {}, paths = {}, labels = {},
     x = T.wrap_data({ n, 3, size, size }, "f32", nothing, true) }
@@ -49,9 +50,36 @@ local function plan(...)
   return p
 end
 
+-- Whether a phase shows a photo twice in the same view, as far as is known without photos.
+local function comes_again(r, phase, views, batch)
+  local n = r.data:has "train" and r.data:count "train"
+  local epochs = phase.epochs or n and phase.steps / math.max(1, math.floor(n / batch)) or math.huge
+  return epochs > views
+end
+
+-- What the phase keeps of a recorded step (see trainer/features.lua), which then need not be computed: { cut, fill =
+-- the plan that computes it, views, used = whether the phase asks for it }; nil when nothing can be kept.
+local function kept(r, phase, batch, loss, logits)
+  local features = require "foodrt.trainer.features"
+  local cut, why = features.cut(batch.x, false, loss, logits)
+  if not cut then
+    if phase.cache then features.refuse(phase, why) end
+    return nil
+  end
+  local views = features.views(phase, r.data)
+  local out = { cut = cut, fill = R.plan_values(unpack(cut.values)), views = views,
+    used = phase.cache and comes_again(r, phase, views, batch.n) }
+  if out.used then
+    for _, v in ipairs(cut.values) do lib.check(C.frt_give(v.ref, nil)) end
+  end
+  cut.values = nil
+  return out
+end
+
 -- gradients summed over micro-batches into variables, then the update: two plans
-local function accumulated(r, phase, batch, params, clip)
+local function accumulated(r, phase, batch, params, clip, out)
   local loss, logits = forward(r, phase, batch)
+  out.kept = kept(r, phase, batch, loss, logits)
   local grads = T.api.grad(loss, params)
   local sums = {}
   for i, p in ipairs(params) do
@@ -61,15 +89,16 @@ local function accumulated(r, phase, batch, params, clip)
   local micro = plan(loss, logits or loss)
   local gscale, norm = optim.clip(sums, clip)
   phase.optim:update(params, sums, { gscale = gscale })
-  return micro, plan(norm)
+  out.step, out.update = micro, plan(norm)
 end
 
-local function whole(r, phase, batch, params, clip)
+local function whole(r, phase, batch, params, clip, out)
   local loss, logits = forward(r, phase, batch)
+  out.kept = kept(r, phase, batch, loss, logits)
   local grads = T.api.grad(loss, params)
   local gscale, norm = optim.clip(grads, clip)
   phase.optim:update(params, grads, { gscale = gscale })
-  return plan(loss, logits or norm, norm)
+  out.step = plan(loss, logits or norm, norm)
 end
 
 local function forget()
@@ -98,11 +127,11 @@ local function training(r, phase, o)
     groups = phase.optim:groups(), rates = {}, moments = n * 4 * #phase.optim.rule.state,
     sums = accumulate > 1 and n * 4 or 0 }
   for i, e in ipairs(phase.optim.entries) do out.rates[i] = { name = e.name, lr = e.lr } end
-  local b = batch_of(r, batch, o.columns)
+  local b = dry.batch(r, batch, o.columns)
   if accumulate > 1 then
-    out.step, out.update = accumulated(r, phase, b, params, clip)
+    accumulated(r, phase, b, params, clip, out)
   else
-    out.step = whole(r, phase, b, params, clip)
+    whole(r, phase, b, params, clip, out)
   end
   return out
 end
@@ -116,7 +145,8 @@ local function guarded(fn, ...)
 end
 
 --- the training step of one phase: { name, phase, batch, accumulate, trainable, groups, rates = { { name, lr } },
---- moments and sums (bytes), step (a plan, see tensor/plan.lua), update (a plan; with accumulate only) }.
+--- moments and sums (bytes), step (a plan, see tensor/plan.lua), update (a plan; with accumulate only),
+--- kept = { cut, fill (a plan), views, used } or nil }.
 --- in   o  batch, accumulate: instead of the recipe's; columns: names of the label columns
 function dry.phase(r, phase, o)
   return guarded(training, r, phase, o or {})

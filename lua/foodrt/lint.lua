@@ -133,7 +133,19 @@ local function reference(_, what, add)
   end
 end
 
-local CHECKS = { sizes, random_frozen, rate_drops, statistics, schedules, photos, reference }
+-- frozen work that is done again in each epoch
+local function repeated(_, what, add)
+  for _, step in ipairs(what.steps) do
+    local k, epochs = step.kept, step.updates and step.epoch and step.updates / step.epoch or 0
+    local share = k and k.fill.flops / math.max(step.step.flops, 1) or 0
+    if k and not step.phase.cache and share > 0.5 and epochs > (k.views or 4) then
+      add("phase '%s': %.0f %% of its FLOPs go into what frozen parts make of photos: phases.%s.cache=true%s computes it once",
+        step.name, math.min(share, 1) * 100, step.name, k.views and "" or (" with phases.%s.views=4"):format(step.name))
+    end
+  end
+end
+
+local CHECKS = { sizes, random_frozen, rate_drops, statistics, schedules, photos, repeated, reference }
 
 --- one sentence for each thing found, in a fixed order.
 --- in   what  steps = dry.phases(r) with updates (per phase) and epoch (steps of one); photos = { source, classes,

@@ -11,6 +11,9 @@ local SPEC = { "phase", "name",
   optim = "table",
   sched = { "table", nil, "default: constant" },
   bn = { "string", "eval", "batch norms of frozen parts", one_of = { "eval", "train" } },
+  drop = { "string", "train", "dropout and drop path of frozen parts", one_of = { "eval", "train" } },
+  cache = { "boolean", false, "compute what frozen parts make of the photos once, and keep it in a file" },
+  views = { "integer", nil, "training photos are augmented in so many ways, which come again", min = 1, max = 65535 },
   loss = { "table|function", nil, "instead of the recipe's" },
   clip_norm = { "number", nil, "gradients are scaled down to this norm", min = 0 },
   accumulate = { "integer", nil, "micro-batches per optimizer step", min = 1 },
@@ -38,7 +41,7 @@ end
 local function freeze(self, model)
   model:unfreeze()
   local frozen, kept = globs(self, "freeze"), globs(self, "unfreeze")
-  if #frozen > 0 then model:freeze(frozen, { bn = self.bn }) end
+  if #frozen > 0 then model:freeze(frozen, { bn = self.bn, drop = self.drop }) end
   if #kept > 0 then model:unfreeze(kept) end
 end
 

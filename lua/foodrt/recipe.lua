@@ -195,6 +195,9 @@ local function check_parts(r, source)
     fail(source, "loss", "'loss' must be a loss, such as frt.loss.cross_entropy {}")
   end
   check_phases(r, source)
+  for _, p in ipairs(r.phases) do
+    if p.cache then require("foodrt.trainer.features").check(p, r.data) end
+  end
   check_hooks(r, source)
   check_save(r, source)
   local ok, why = pcall(require("foodrt.metrics").new, r.metrics)

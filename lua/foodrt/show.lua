@@ -210,6 +210,23 @@ local function phase_lines(found, add)
     text.count(found.evaluation.flops / found.steps[1].batch), found.evaluation.n_steps))
 end
 
+-- what phases keep of the photos
+local function cache_lines(found, add)
+  local first = true
+  for _, s in ipairs(found.steps) do
+    local c = s.cache
+    if c and not c.used then
+      add(first and "cache" or "", ("%s: nothing, no photo is seen twice in the same view"):format(s.name))
+    elseif c then
+      add(first and "cache" or "", ("%s: %s by %s, %s a photo, %d view%s: %s train, %s val under the run"):format(s.name,
+        table.concat(c.shapes, " and "), c.where, text.bytes(c.row), c.views, c.views == 1 and "" or "s", text.bytes(c.train),
+        text.bytes(c.val)))
+      add("", ("%sabout %.3g times fewer FLOPs than without, validation included"):format((" "):rep(#s.name + 2), c.speedup))
+    end
+    first = first and not c
+  end
+end
+
 --- FLOPs of one optimizer step.
 function show.step_flops(s)
   return s.step.flops * s.accumulate + (s.update and s.update.flops or 0)
@@ -311,6 +328,7 @@ function show.text(found)
   data_lines(found, add)
   gap()
   phase_lines(found, add)
+  cache_lines(found, add)
   plots(found, add)
   gap()
   memory_lines(found, add)
@@ -333,7 +351,8 @@ local function phase_json(s, need)
     trainable = s.trainable, step_flops = show.step_flops(s), memory = memory, groups = s.groups,
     optimizer = s.phase.optim.kind, schedule = s.phase.sched and tostring(s.phase.sched) or "constant",
     plan_steps = s.step.n_steps + (s.update and s.update.n_steps or 0),
-    reference_steps = s.step.n_reference + (s.update and s.update.n_reference or 0), kernels = s.kernels }
+    reference_steps = s.step.n_reference + (s.update and s.update.n_reference or 0), kernels = s.kernels,
+    cache = s.cache }
 end
 
 local function curve_json(found)

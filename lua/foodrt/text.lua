@@ -33,7 +33,8 @@ end
 --- bytes in MiB or GiB.
 function text.bytes(v)
   if v >= 2 ^ 30 * 0.9995 then return three(v / 2 ^ 30) .. " GiB" end
-  return three(v / 2 ^ 20) .. " MiB"
+  if v >= 2 ^ 20 * 0.0995 or v == 0 then return three(v / 2 ^ 20) .. " MiB" end
+  return three(v / 2 ^ 10) .. " KiB"
 end
 
 --- a rate or factor: 0.001 is 1e-3, 0.00032 is 3.2e-4, 0.5 stays.

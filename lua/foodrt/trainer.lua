@@ -2,14 +2,15 @@
 ---   local t = frt.trainer(recipe)
 ---   t:open();  t:run_phase("head");  t:run_phase("all");  print(t:evaluate("test").top1)
 ---
---- A trainer knows nothing of files or terminals: whoever watches it (foodrt.run.session) is told of every step
---- and epoch and may save t:state(). Everything that decides what comes next is a number in there, so a run
---- goes on from a checkpoint as if it had never stopped.
+--- A trainer knows nothing of terminals and no file but those of kept features: whoever watches it
+--- (foodrt.run.session) is told of every step and epoch and may save t:state(). Everything that decides what comes
+--- next is a number in there, so a run goes on from a checkpoint as if it had never stopped.
 local T, rng = require "foodrt.tensor", require "foodrt.rng"
 local lib = require "foodrt.ffi"
 local err, opt, line = require "foodrt.err", require "foodrt.opt", require "foodrt.line"
 local metrics, optim, sched = require "foodrt.metrics", require "foodrt.optim", require "foodrt.sched"
 local step, clock = require "foodrt.trainer.step", require "foodrt.trainer.clock"
+local features = require "foodrt.trainer.features"
 local recipe = require "foodrt.recipe"
 local C = lib.C
 
@@ -22,13 +23,15 @@ Trainer.__index = Trainer
 local POSITION = { "phase", "epoch", "batch", "stage", "phase_step", "progress", "epochs", "step" }
 
 local SPEC = { "trainer", workers = { "integer", nil, "loader threads", min = 1 },
-  time_s = { "number", nil, "seconds the run may take" }, used_s = { "number", 0 }, watch = { "table", nil } }
+  time_s = { "number", nil, "seconds the run may take" }, used_s = { "number", 0 }, watch = { "table", nil },
+  folder = { "string", nil, "where phases with cache = true keep features" } }
 
 --- frt.trainer(recipe): a trainer of a recipe's table.
 function trainer.new(r, given)
   local o = opt.check(SPEC, given)
   if type(r) == "table" and not r.source then recipe.check(r, "recipe") end
-  local self = setmetatable({ recipe = r, model = r.model, data = r.data, watch = o.watch or {}, workers = o.workers },
+  local self = setmetatable({ recipe = r, model = r.model, data = r.data, watch = o.watch or {}, workers = o.workers,
+    folder = o.folder },
     Trainer)
   self.phase, self.epoch, self.batch, self.stage, self.phase_step, self.progress, self.epochs, self.step =
     1, 0, 0, "train", 0, 0, 0, 0
@@ -120,19 +123,24 @@ local function set_up(self, i)
   if before then optim.carry(before, p.optim) end
   self.optimizer, self.config, self.length = p.optim, p, lengths(self, i)
   self.stepper, self.top_lr, self.lr_scale = make_step(self, p, self.length), p.optim:groups()[1].lr, nil
+  if self.features then self.features:stop() end
+  self.features = features.start(self)
   self.set_up_for = i
   self.clock:new_phase()
   T.collect()
 end
 
--- FLOPs of an update of every phase: how the time is shared out.
+-- FLOPs of an update of every phase, and of what it does once: how the time is shared out.
 local function measure_work(self)
   if self.work or not self.clock.limit_s then return end
   self.work = {}
   for i = self.phase, #self.recipe.phases do
     local length = lengths(self, i)
-    self.work[i] = #self.recipe.phases > self.phase
-      and require("foodrt.dry").phase(self.recipe, self.recipe.phases[i]).step.flops * length.accumulate or 1
+    self.work[i] = { step = 1, once = 0 }
+    if #self.recipe.phases > self.phase then
+      local s = require("foodrt.dry").phase(self.recipe, self.recipe.phases[i])
+      self.work[i] = { step = s.step.flops * length.accumulate, once = features.flops(s, self.data:count "train", length) }
+    end
   end
 end
 
@@ -167,7 +175,7 @@ local function advance(self)
   end
   local later = 0
   for i = self.phase + 1, #self.recipe.phases do
-    later = later + lengths(self, i).total * self.work[i] / self.work[self.phase]
+    later = later + (lengths(self, i).total * self.work[i].step + self.work[i].once) / self.work[self.phase].step
   end
   self.progress = math.min(1, self.progress + self.clock:advance { progress = self.progress, total = length.total,
     steps_per_epoch = length.updates, batch = length.batch * length.accumulate, n_val = self.data:count "val",
@@ -241,6 +249,7 @@ end
 local function train_batch(self, batch)
   local o, length, s = rates(self), self.length, self.stepper
   local loss, logits, norm
+  if batch.features then batch.features:prepare(batch) end
   if length.accumulate == 1 then
     loss, logits, norm = guarded(self, batch, s.whole, batch, o)
   else
@@ -280,15 +289,21 @@ end
 
 -- The rest of the epoch's batches. Returns "interrupted" when a signal came.
 local function train_epoch(self)
+  local o = { views = features.views(self.config, self.data) }
+  if self.features then
+    local reason
+    o, reason = self.features:training(self.epochs)
+    if reason then return reason end
+  end
   local loader = self.data:loader("train", { seed = self.recipe.seed, epoch = self.epochs, start = self.batch,
-    batch = self.length.batch, threads = self.workers })
+    batch = self.length.batch, threads = self.workers, views = o.views, kept = o.kept, features = o.features })
   self.n_bad_told, self.since = 0, 0
   local ok, why = pcall(function()
     local began = C.frt_now()
     while self.stage == "train" do
-      local batch, reason = loader:next()
+      local batch, stopped = loader:next()
       report_bad(self, loader)
-      if reason then return reason end
+      if stopped then return stopped end
       if not batch then
         if self.length.accumulate > 1 and self.stepper.count > 0 then
           self.stepper:update(rates(self))
@@ -311,7 +326,7 @@ end
 local EVALUATE = { "evaluate", metrics = { "table", { "top1", "top5", "f1" } }, loss = { "table|function", nil },
   forward = { "function", nil, "forward(batch) -> loss, logits: instead of the model and the loss" },
   batch = { "integer", nil, min = 1 }, workers = { "integer", nil, min = 1 }, on_batch = { "function", nil },
-  on_bad = { "function", nil } }
+  on_bad = { "function", nil }, kept = { "table", nil, "what trainer.features keeps of the split" } }
 
 local function evaluate_batches(model, data, loader, o)
   local m, done = metrics.new(o.metrics), 0
@@ -320,12 +335,14 @@ local function evaluate_batches(model, data, loader, o)
     if reason or interrupted() then return nil, "interrupted" end
     if not batch then break end
     local loss, logits
+    if batch.features then batch.features:prepare(batch) end
     if o.forward then
       loss, logits = o.forward(batch)
     else
       logits = model(batch.x)
       step.check_logits(model, logits, batch.n, #data.classes)
       loss = o.loss and o.loss(logits, batch.y)
+      if batch.features then batch.features:give(batch, loss or logits, logits) end
     end
     if not logits then err.user "recipe: 'step' must return logits too, for the measures" end
     if loss then T.api.realize(loss, logits) else T.api.realize(logits) end
@@ -343,8 +360,10 @@ function trainer.evaluate(model, data, split, given)
   local o = opt.check(EVALUATE, given)
   local was = model.training
   model:eval()
-  local loader = data:loader(split, { batch = o.batch, threads = o.workers, shuffle = false, augment = false, drop_last = false,
-    on_bad = data.on_bad == "error" and "error" or "skip" })  -- training photos are measured like others
+  local kept = o.kept or {}
+  local loader = data:loader(split, { batch = o.batch, threads = o.workers, shuffle = false, augment = false,
+    drop_last = false, on_bad = data.on_bad == "error" and "error" or "skip",  -- training photos are measured like others
+    kept = kept.kept, features = kept.features })
   local ok, m, reason = pcall(evaluate_batches, model, data, loader, o)
   local bad = loader:bad()
   loader:stop()
@@ -362,7 +381,8 @@ function trainer.evaluate(model, data, split, given)
 end
 
 --- measures the model on a split with the recipe's metrics and loss.
-function Trainer:evaluate(split)
+--- in   kept  what the phase keeps of the split (trainer.features), or nil
+function Trainer:evaluate(split, kept)
   local r = self.recipe
   local names = { "top1" }
   for _, name in ipairs(r.metrics) do
@@ -371,11 +391,12 @@ function Trainer:evaluate(split)
   local began, config = C.frt_now(), self.config
   local total = self.data:count(split)
   local values, m = trainer.evaluate(self.model, self.data, split, { metrics = names,
-    loss = config and config.loss or r.loss, workers = self.workers,
+    loss = config and config.loss or r.loss, workers = self.workers, kept = kept,
     forward = r.step and self.stepper and function(batch) return self.stepper:forward(batch) end or nil,
     on_batch = function(done) tell(self, "evaluated", split, done, total) end,
     on_bad = function(bad) tell(self, "bad_photo", bad) end })
-  if values then self.clock:evaluation_took(C.frt_now() - began, values.n) end
+  -- what was kept says nothing of how long the test will take
+  if values and not (kept and kept.complete) then self.clock:evaluation_took(C.frt_now() - began, values.n) end
   return values, m
 end
 
@@ -394,7 +415,7 @@ end
 local function validate(self)
   local values, reason
   if self.data:has "val" then
-    values, reason = self:evaluate "val"
+    values, reason = self:evaluate("val", self.features and self.features:validation())
     if not values then return reason end
   end
   self.metrics = values
@@ -435,6 +456,8 @@ function Trainer:run_phase(which)
     end
     if interrupted() or validate(self) then return "interrupted" end
   end
+  if self.features then self.features:stop(true) end
+  self.features = nil
   hook(self, "phase_end")
 end
 

@@ -38,6 +38,11 @@ frt_status frt_backend(const char *name)
   return FRT_OK;
 }
 
+const char *frt_backend_name(void)
+{
+  return G.reference ? "reference" : "cpu";
+}
+
 int64_t frt__arena_bytes(void)
 {
   return (int64_t)arena_bytes;

@@ -28,8 +28,9 @@ typedef struct row {
 typedef struct slot {
   float *x;
   int32_t *labels, *ids;
+  uint8_t *skipped;
   row *rows;
-  int32_t n, n_done, n_kept;
+  int32_t n, n_done, n_kept, n_skipped;
   bool ready;
 } slot;
 
@@ -71,6 +72,12 @@ static frt_status note(row *r, int32_t id)
   return FRT_OK;
 }
 
+// A photo whose pixels nobody needs: written by the one who computes with it, read here.
+static bool is_kept(const frt_loader *l, int32_t id)
+{
+  return l->opt.kept && __atomic_load_n(&l->opt.kept[id], __ATOMIC_ACQUIRE);
+}
+
 static frt_status fill_row(const frt_loader *l, frt__scratch *s, slot *slot, int32_t batch,
                            int32_t i)
 {
@@ -81,10 +88,18 @@ static frt_status fill_row(const frt_loader *l, frt__scratch *s, slot *slot, int
   int32_t tries = l->opt.on_bad == FRT_BAD_SUBSTITUTE ? MAX_TRIES : 1;
   for (int32_t attempt = 0; attempt < tries; attempt++) {
     int32_t id = attempt ? frt__substitute(&key, l->n_photos, attempt) : first;
-    frt_status status = frt__view_decode(s, &l->view, frt_manifest_path(l->manifest, id), &key);
+    frt__key own = {l->opt.seed, l->opt.epoch % FRT_MAX(l->opt.views, 1), id};
+    bool kept = is_kept(l, id);
+    frt_status status = kept ? FRT_OK
+                             : frt__view_decode(s, &l->view, frt_manifest_path(l->manifest, id),
+                                                l->opt.views ? &own : &key);
     if (status == FRT_OK) {
       int64_t n = (int64_t)l->view.size * l->view.size;
-      frt__normalise(s->view.p, n, l->view.mean, l->view.std, slot->x + (size_t)i * (size_t)n * 3);
+      if (!kept) {
+        frt__normalise(s->view.p, n, l->view.mean, l->view.std,
+                       slot->x + (size_t)i * (size_t)n * 3);
+      }
+      slot->skipped[i] = kept;
       slot->ids[i] = id;
       for (int32_t c = 0; c < l->n_columns; c++) {
         slot->labels[c * l->opt.batch + i] =
@@ -120,6 +135,7 @@ static void compact(const frt_loader *l, slot *slot)
 {
   size_t numel = (size_t)l->view.size * (size_t)l->view.size * 3;
   int32_t kept = 0;
+  slot->n_skipped = 0;
   for (int32_t i = 0; i < slot->n; i++) {
     if (slot->rows[i].status != FRT_OK) {
       continue;
@@ -127,10 +143,12 @@ static void compact(const frt_loader *l, slot *slot)
     if (kept < i) {
       memcpy(slot->x + (size_t)kept * numel, slot->x + (size_t)i * numel, numel * sizeof(float));
       slot->ids[kept] = slot->ids[i];
+      slot->skipped[kept] = slot->skipped[i];
       for (int32_t c = 0; c < l->n_columns; c++) {
         slot->labels[c * l->opt.batch + kept] = slot->labels[c * l->opt.batch + i];
       }
     }
+    slot->n_skipped += slot->skipped[kept];
     kept++;
   }
   slot->n_kept = kept;
@@ -197,6 +215,7 @@ static frt_status check(const frt_manifest *m, const frt_view *view, const frt_l
             "data: threads must be 0 to %d, got %d", MAX_THREADS, o->threads);
   FRT_CHECK(o->prefetch >= 0 && o->prefetch <= 64, FRT_EARG,
             "data: prefetch must be 0 to 64, got %d", o->prefetch);
+  FRT_CHECK(o->views >= 0, FRT_EARG, "data: views must not be negative, got %d", o->views);
   FRT_CHECK(o->start >= 0, FRT_EARG, "data: start must not be negative, got %d", o->start);
   FRT_CHECK(o->on_bad >= 0 && o->on_bad <= FRT_BAD_ERROR, FRT_EARG, "data: unknown on_bad %d",
             o->on_bad);
@@ -215,8 +234,9 @@ static frt_status make_slots(frt_loader *l)
     FRT_TRY(frt__block_new(&x, l->slot_bytes, "a batch of photos"));
     s->x = x;
     s->ids = frt__zalloc(batch * (1 + columns) * sizeof(int32_t));
+    s->skipped = frt__zalloc(batch);
     s->rows = frt__zalloc(batch * sizeof *s->rows);
-    FRT_CHECK(s->ids && s->rows, FRT_ENOMEM, "out of memory: the loader");
+    FRT_CHECK(s->ids && s->skipped && s->rows, FRT_ENOMEM, "out of memory: the loader");
     s->labels = s->ids + batch;
   }
   return FRT_OK;
@@ -321,6 +341,7 @@ void frt_loader_free(frt_loader *l)
     clear_rows(&l->slots[i], l->opt.batch);
     frt__block_free(l->slots[i].x, l->slot_bytes);
     frt__free(l->slots[i].ids);
+    frt__free(l->slots[i].skipped);
     frt__free(l->slots[i].rows);
   }
   for (int32_t i = 0; i < l->n_seen; i++) {
@@ -416,6 +437,8 @@ static frt_status next(frt_loader *l, frt_batch *out)
       out->labels = s->labels;
       out->ids = s->ids;
       out->capacity = l->opt.batch;
+      out->skipped = s->skipped;
+      out->n_skipped = s->n_skipped;
       return FRT_OK;
     }
   }

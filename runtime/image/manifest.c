@@ -231,3 +231,20 @@ frt_status frt_manifest_scan(frt_manifest *m, const char *dir, const int32_t *la
   *n_added = m->n - before;
   return status;
 }
+
+uint64_t frt_manifest_hash(const frt_manifest *m)
+{
+  uint64_t h = 0;
+  for (int32_t i = 0; i < m->n; i++) {
+    const char *path = m->pool + m->path[i];
+    struct stat st;
+    int64_t is[3] = {-1, 0, 0};
+    if (stat(path, &st) == 0) {
+      is[0] = (int64_t)st.st_size;
+      is[1] = (int64_t)st.st_mtim.tv_sec;
+      is[2] = (int64_t)st.st_mtim.tv_nsec;
+    }
+    h = frt__hash(frt__hash(h, path, strlen(path)), is, sizeof is);
+  }
+  return h;
+}

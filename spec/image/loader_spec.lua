@@ -135,6 +135,32 @@ describe("the loader", function()
     assert.is_true(order[0] ~= order[1] and order[1] ~= order[2] and order[0] ~= order[2])
   end)
 
+  it("with views = 2 shows each photo as epochs 0 and 1 do, over and over, whatever its place", function()
+    local function shown(epoch)
+      local loader, b, out = open(manifest, TRAIN, { epoch = epoch, views = 2, batch = 1 }), ffi.new "frt_batch", {}
+      while C.frt_loader_next(loader, b) == 0 and b.n > 0 do out[b.ids[0]] = ffi.string(b.x, SIZE * SIZE * 12) end
+      C.frt_loader_free(loader)
+      return out
+    end
+    local zero, one = shown(0), shown(1)
+    assert.not_same(zero, one)
+    assert.same(zero, shown(6))
+    assert.same(one, shown(3))
+  end)
+
+  it("does not read photos that are kept, and says which rows they are", function()
+    local m = manifest_of(dir .. "/rotten", { "good", "mixed" })
+    local kept = ffi.new("uint8_t[9]")
+    kept[7], kept[8], kept[1] = 1, 1, 1  -- 6 and 7 can't be read
+    local loader, b = open(m, {}, { kept = kept, shuffle = 0, batch = 9, on_bad = C.FRT_BAD_SKIP, threads = 1 }), ffi.new "frt_batch"
+    lib.check(C.frt_loader_next(loader, b))
+    local seen = {}
+    for i = 0, b.n - 1 do seen[i + 1] = b.ids[i] .. (b.skipped[i] == 1 and "k" or "") end
+    C.frt_loader_free(loader)
+    assert.same("0 1k 2 3 4 5 7k 8k", table.concat(seen, " "))
+    assert.equal(3, b.n_skipped)
+  end)
+
   it("keeps the manifest's order without shuffle", function()
     local n = 0
     for _, b in ipairs(all(open(manifest, {}, { shuffle = 0 }), manifest)) do

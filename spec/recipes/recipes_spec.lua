@@ -3,7 +3,7 @@ local process = require "spec.support.process"
 local foodrt = process.foodrt
 local json = require "foodrt.json"
 
-local NAMES = { "effnet_b4_focal", "b4_plain_ce", "lite0_quick", "lite0_finetune" }
+local NAMES = { "effnet_b4_focal", "b4_plain_ce", "lite0_quick", "lite0_finetune", "lite0_head" }
 local ROOT = package.loaded["foodrt.host"] and require("foodrt.host").root .. "/share/foodrt/recipes" or "recipes"
 
 local function cpu_seconds(line)

@@ -107,7 +107,7 @@ describe("resuming", function()
   end)
 
   it("what would make another run of it is refused", function()
-    local may = "; what may: epochs and steps of phases, data.root (of the same photos), data.workers, data.prefetch, "
+    local may = "; what may: epochs, steps and cache of phases, data.root (of the same photos), data.workers, data.prefetch, "
       .. "save.every, --workers, --device, --time\n"
     local function refused(args, want)
       local status, _, err = tiny.run(dir, { "tiny.lua", "--run", "whole", "--resume", unpack(args) })

@@ -69,6 +69,23 @@ local function lengths(steps, photos)
   end
 end
 
+-- What a phase with cache = true keeps, and how many times fewer FLOPs it computes for it.
+local function cache_of(s, found)
+  local features = require "foodrt.trainer.features"
+  local k, photos = s.kept, found.photos
+  if not k or not s.phase.cache then return nil end
+  local out = { shapes = k.cut.shapes, where = k.cut.where, row = k.cut.row, views = k.views, used = k.used }
+  if not k.used then return out end
+  local fill = k.fill.flops / s.batch  -- of a photo
+  local seen, steps = s.updates * s.batch * s.accumulate, s.updates * require("foodrt.show").step_flops(s)
+  local once = features.flops(s, photos.train, { total = s.updates, updates = s.epoch })
+  local each = found.evaluation.flops / found.steps[1].batch * photos.val
+  out.train = features.bytes(k.cut.row, photos.train, k.views)
+  out.val = photos.val > 0 and features.bytes(k.cut.row, photos.val, 1) or 0
+  out.speedup = (steps + seen * fill + each * s.epochs) / (steps + once + each)
+  return out
+end
+
 -- A script is not run: it would do its work, not say what it is.
 local function load(o)
   local recipe = require "foodrt.recipe"
@@ -97,6 +114,8 @@ local function gather(o)
   local needs, worst, evaluation = budget.need(r, steps)
   local verdict, fit = budget.verdict(r, steps, needs, worst, photos.columns)
   local available, where = budget.available()
+  local found = { photos = photos, steps = steps, evaluation = evaluation }
+  for _, s in ipairs(steps) do s.cache = cache_of(s, found) end
   return { recipe = r, photos = photos, steps = steps, needs = needs, worst = worst, evaluation = evaluation,
     verdict = verdict, fit = fit, available = available, where = where, device = api.device(),
     lints = require("foodrt.lint").find(r, { steps = steps, photos = photos }) }

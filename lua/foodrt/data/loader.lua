@@ -2,7 +2,7 @@
 --- order and every photo's augmentation follow from seed, epoch and the photo, not from the threads.
 ---
 ---   local loader = data:loader("train", { seed = 1, epoch = 0, start = 0 })   -- start: batches already done
----   local batch = loader:next()   -- { x, y, labels = { class = … }, n, index, ids, paths }, nil after the last
+---   local batch = loader:next()   -- { x, y, labels = { class = … }, n, index, ids, paths, raw }, nil after the last
 ---
 --- A batch's tensors are its slot of the ring: valid until the next call of next or stop.
 local opt = require "foodrt.opt"
@@ -16,6 +16,9 @@ local LOADER = { "data:loader",
   seed = { "integer", 0 }, epoch = { "integer", 0, min = 0 }, start = { "integer", 0, min = 0 },
   threads = { "integer", nil, min = 1, max = 256 }, batch = { "integer", nil, min = 1, max = 65536 },
   prefetch = { "integer", nil, min = 1, max = 64 },
+  views = { "integer", nil, "augmentation follows from epoch mod views and the photo", min = 1, max = 65535 },
+  kept = { "any", nil, "uint8_t by photo: not 0 where nobody needs its pixels" },
+  features = { "table", nil, "where they are needed for nothing: trainer.features" },
   on_bad = { "string", nil, one_of = { "substitute", "skip", "error" } } }
 
 local ON_BAD = { substitute = "FRT_BAD_SUBSTITUTE", skip = "FRT_BAD_SKIP", error = "FRT_BAD_ERROR" }
@@ -42,6 +45,8 @@ function M.new(data, split, s, given)
   c.threads = o.threads or data.workers or 0
   c.prefetch = o.prefetch or data.prefetch
   c.on_bad, c.label_base = lib.C[ON_BAD[on_bad]], 1
+  c.views, c.kept = o.views or 0, o.kept
+  self.kept, self.features = o.kept, o.features  -- the threads read what `kept` points to
   local made = lib.ffi.new "frt_loader *[1]"
   local status = lib.C.frt_loader_new(made, s.manifest, self.view.c, c)
   if status == lib.C.FRT_ENOMEM then
@@ -91,7 +96,7 @@ function Loader:next()
     paths[i] = ffi.string(C.frt_manifest_path(self.manifest, b.ids[i - 1]))
   end
   return { x = v.x, labels = v.labels, y = v.labels[columns[1].name], n = b.n, index = b.index + 1, n_bad = b.n_bad,
-    wait_s = b.wait_s, ids = ids, paths = paths }
+    wait_s = b.wait_s, ids = ids, paths = paths, raw = b, features = self.features }
 end
 
 --- for batch in loader:batches() do … end
@@ -99,14 +104,14 @@ function Loader:batches()
   return function() return (self:next()) end
 end
 
---- photos that could not be read in the batches so far: { { path, why, batch }, … }
+--- photos that could not be read in the batches so far: { { path, why, batch, id }, … }; id as in C, from 0
 function Loader:bad()
   if not self.handle then return self.bads or {} end
   local lib = require "foodrt.ffi"
   local out, one = {}, lib.ffi.new "frt_bad_photo"
   for i = 1, lib.C.frt_loader_bad_count(self.handle) do
     lib.check(lib.C.frt_loader_bad(self.handle, i - 1, one))
-    out[i] = { path = lib.ffi.string(one.path), why = lib.ffi.string(one.why), batch = one.batch + 1 }
+    out[i] = { path = lib.ffi.string(one.path), why = lib.ffi.string(one.why), batch = one.batch + 1, id = one.id }
   end
   return out
 end

@@ -23,7 +23,7 @@ local Dropout
 Dropout, nn.Dropout = class { "Dropout", "p", p = { "number", 0.5, min = 0, max = 0.999 } }
 
 function Dropout:forward(x)
-  if not self.training or self.p == 0 then return x end
+  if not self.training or self._dry or self.p == 0 then return x end
   return x * mask(self, x.shape, self.p)
 end
 
@@ -36,7 +36,7 @@ local DropPath
 DropPath, nn.DropPath = class { "DropPath", "p", p = { "number", 0, min = 0, max = 0.999 } }
 
 function DropPath:forward(x)
-  if not self.training or self.p == 0 then return x end
+  if not self.training or self._dry or self.p == 0 then return x end
   local shape = x.shape
   for d = 2, #shape do shape[d] = 1 end
   return x * mask(self, shape, self.p)

@@ -156,9 +156,10 @@ local function settle(m)
   local all = #m._params > 0
   for _, key in ipairs(m._params) do all = all and m._frozen_params ~= nil and m._frozen_params[key] ~= nil end
   rawset(m, "_still", ((m._frozen or all) and m._frozen_bn ~= "train") or nil)
+  rawset(m, "_dry", m._frozen and m._frozen_drop == "eval" or nil)
 end
 
-local function set_frozen(self, who, globs, bn)
+local function set_frozen(self, who, globs, bn, drop)
   local names, owner = freezable(self)
   local covered = glob.covered(who, glob.list(who, globs), names)
   for _, name in ipairs(names) do
@@ -173,18 +174,21 @@ local function set_frozen(self, who, globs, bn)
         if t then t:requires_grad_(not bn) end
       end
       rawset(m, "_frozen_bn", bn)
+      rawset(m, "_frozen_drop", drop)
       settle(m)
     end
   end
   return self
 end
 
---- stops training of what the globs cover. Batch norms among it run in evaluation mode, unless bn = "train".
+--- stops training of what the globs cover. Batch norms among it run in evaluation mode, unless bn = "train";
+--- dropout and drop path go on, unless drop = "eval".
 ---   model:freeze "backbone"   model:freeze({ "backbone.conv_stem", "backbone.blocks.[0-3]" }, { bn = "train" })
 --- in   globs  one or a list, over whole dotted components; one that matches nothing is an error
 function Module:freeze(globs, o)
-  local given = opt.check({ "freeze", bn = { "string", "eval", one_of = { "eval", "train" } } }, o)
-  return set_frozen(self, "freeze", globs, given.bn)
+  local given = opt.check({ "freeze", bn = { "string", "eval", one_of = { "eval", "train" } },
+    drop = { "string", "train", one_of = { "eval", "train" } } }, o)
+  return set_frozen(self, "freeze", globs, given.bn, given.drop)
 end
 
 --- trains again what the globs cover; without globs, everything.
@@ -195,6 +199,8 @@ function Module:unfreeze(globs)
       rawset(m, "_frozen_bn", nil)
       rawset(m, "_frozen_params", nil)
       rawset(m, "_still", nil)
+      rawset(m, "_frozen_drop", nil)
+      rawset(m, "_dry", nil)
       for _, key in ipairs(m._params) do
         local t = rawget(m, key)
         if t then t:requires_grad_(true) end

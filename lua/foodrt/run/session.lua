@@ -120,6 +120,16 @@ function Session:evaluated(_, split, done, total)
   end
 end
 
+--- features are being computed, before an epoch that needs them.
+function Session:filling(_, done, total)
+  self.progress:update { label = "features", done = done, total = total, seconds = 0, left_s = 0, fields = {} }
+end
+
+--- what is to be said in a line.
+function Session:note(_, text)
+  self:say("%s", text)
+end
+
 --- a photo could not be read; each is named once.
 function Session:bad_photo(_, bad)
   if self.told[bad.path] then return end

@@ -56,11 +56,12 @@ local function signatures(data)
     test = start.signature(data, "test") }
 end
 
-local function open(r, o, settings, used_s)
+local function open(r, o, settings, used_s, dir)
   local trainer, pretrained = require "foodrt.trainer", require "foodrt.models.pretrained"
   pretrained.say = function(text) o.progress:say("%s", text) end
   local before = pretrained.n_read
-  local t = trainer(r, { workers = o.workers, time_s = settings.time_s, used_s = used_s })
+  local t = trainer(r, { workers = o.workers, time_s = settings.time_s, used_s = used_s,
+    folder = dir .. "/features" })
   t:open()
   require("foodrt.budget").check(r, { workers = o.workers })  -- a step must fit the machine
   settings.data = signatures(r.data)
@@ -92,7 +93,7 @@ local function begin(o, dir)
   local settings = set_machine(o, r)
   settings.time_s = o.time_s
   if r.source.sample then require("foodrt.run.sample").ensure(r, o.progress) end
-  local t = open(r, o, settings, lib().C.frt_now() - o.began)
+  local t = open(r, o, settings, lib().C.frt_now() - o.began, dir)
   introduce(o, r, dir)
   local s = session.new { recipe = r, dir = dir, trainer = t, settings = settings, progress = o.progress }
   s.options = options_of(o, r)
@@ -101,8 +102,8 @@ end
 
 -- --- one that goes on ---------------------------------------------------------------------------------------------
 local MAY_CHANGE = { "^data%.root$", "^data%.file$", "^data%.workers$", "^data%.prefetch$", "^save%.every$",
-  "^phases%.[^.]+%.epochs$", "^phases%.[^.]+%.steps$" }
-local MAY = "what may: epochs and steps of phases, data.root (of the same photos), data.workers, data.prefetch, "
+  "^phases%.[^.]+%.epochs$", "^phases%.[^.]+%.steps$", "^phases%.[^.]+%.cache$" }
+local MAY = "what may: epochs, steps and cache of phases, data.root (of the same photos), data.workers, data.prefetch, "
   .. "save.every, --workers, --device, --time"
 
 local function may_change(path)
@@ -202,7 +203,7 @@ local function resume(o)
   settings.time_s = o.time_s and meta.elapsed_s + o.time_s or meta.time_s
   settings.random = meta.random
   if r.source.sample then require("foodrt.run.sample").ensure(r, o.progress) end
-  local t = open(r, o, settings, meta.elapsed_s)
+  local t = open(r, o, settings, meta.elapsed_s, dir)
   check_photos(dir, meta.data, r.data)
   t:restore(c)
   if t:finished() then

@@ -95,6 +95,14 @@ function R.plan(...)
   return setmetatable(fetch(), mt)
 end
 
+--- the same without pending assignments.
+function R.plan_values(...)
+  local n, refs = R.outputs("explain", ...)
+  local status = tonumber(R.retry(C.frt_plan, n, refs, 0))
+  if status ~= 0 then lib.check_late(status) end
+  return setmetatable(fetch(), mt)
+end
+
 --- frt.explain(t, …): prints the plan that would compute these; nothing runs. Returns it as a table.
 function api.explain(...)
   local p = R.plan(...)

@@ -41,6 +41,7 @@ function Step:forward(batch)
   if not T.is(loss) or loss:numel() ~= 1 then
     err.user("recipe: the loss must be one number, got %s", opt.show(loss))
   end
+  if batch.features then batch.features:give(batch, loss, logits) end
   return loss, logits
 end
 
