@@ -56,19 +56,20 @@ end
 --- require for recipes: finds files beside the recipe and from the working directory, and remembers them. They
 --- are run anew for each recipe: one that changes what it required changes nobody else's.
 local function requirer(path, files)
-  local dir = path:match "^(.*/)" or "./"
+  local dir, values = path:match "^(.*/)" or "./", files.values  -- a hook may ask later, when `files` is closed
   return function(name)
     if type(name) ~= "string" then err.user("require: expected a name, got %s", opt.show(name)) end
-    local known = files.values[name]
+    local known = values[name]
     if known ~= nil then return known end
     if name == "foodrt" or name:find "^foodrt%." or package.preload[name] then return require(name) end
     local found, text = find_required(dir, name, files)
     if not found then return require(name) end
-    files[#files + 1] = { name = name, path = found, text = text }
-    files.values[name] = true
-    local value = recipe.run(found, text, files)
-    files.values[name] = value == nil and true or value
-    return files.values[name]
+    local open = files.values ~= nil
+    if open then files[#files + 1] = { name = name, path = found, text = text } end
+    values[name] = true
+    local value = recipe.run(found, text, open and files or { values = values })
+    values[name] = value == nil and true or value
+    return values[name]
   end
 end
 

@@ -88,6 +88,17 @@ describe("a recipe", function()
     assert.equal("ablation", again.name)
   end)
 
+  it("a hook may require too, when the recipe is long read", function()
+    process.write(dir .. "/later.lua", "return { word = 'late', ffi = require 'foodrt.ffi' }")
+    process.write(dir .. "/hooked.lua", 'local r = require "tiny"\n'
+      .. 'r.on = { step_end = function() return require("foodrt.json").decode "1", require("later").word end }\nreturn r\n')
+    local r = recipe.load(dir .. "/hooked.lua")
+    local one, word = r.on.step_end()
+    assert.same({ 1, "late" }, { one, word })
+    assert.equal(1, #r.source.files)
+    assert.is_nil(r.source.files.values)
+  end)
+
   it("what returns nothing is a script, wherever 'return' stands", function()
     assert.is_false(recipe.is_recipe "local x = 1\nprint(x)")
     assert.is_false(recipe.is_recipe "local function f() return 1 end f()")
