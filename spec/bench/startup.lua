@@ -42,7 +42,7 @@ print(("ms from the start of the process; best of %s runs"):format(o.rounds))
 for _, row in ipairs {
   { "foodrt -e 'print(1)'", compare.own .. " -e 'print(1)'" },
   { "foodrt explain effnet_b4_focal", compare.own .. " explain recipes/effnet_b4_focal.lua" },
-  { "foodrt, B4, to its first step", compare.own .. " " .. recipe .. ".lua --run " .. recipe .. ".run" },
+  { "foodrt, B4, to its first step", ("rm -rf %s.run && %s %s.lua --run %s.run"):format(recipe, compare.own, recipe, recipe), true },
   { "python -c 'import torch, timm'", (". %s/env.sh && %s/venv/bin/python -c 'import torch, timm'"):format(peers, peers) },
 } do
   print(("%-34s %8.1f"):format(row[1], best(row[2], row[3])))
