@@ -241,6 +241,7 @@ function recipe.check(r, source)
     fail(source, "name", "'name' must be letters, digits, '-', '_' and '.', got '%s'", r.name)
   end
   check_parts(r, source)
+  r.data:suit(r.model)
   return r
 end
 

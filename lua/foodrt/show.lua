@@ -161,6 +161,7 @@ local function data_lines(found, add)
     add("data", ("%s is not there; %d classes and %s are assumed"):format(r.data.file or r.data.root, p.classes, counts))
   end
   add("photos", r.data:preprocessing())
+  add("", r.data:origin())
   local train = {}
   for i, a in ipairs(r.data.train) do
     train[i] = tostring(a):gsub(", interpolation = bilinear", ""):gsub("interpolation = bilinear, ", "")

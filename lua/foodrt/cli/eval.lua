@@ -152,7 +152,8 @@ local function measure(o)
   if o.threads then require("foodrt.tensor").api.set_threads(o.threads) end
   local model, r, state = run.load(o[1])
   local data, split = choose(o, r, state)
-  data:suit(model):open { classes = state.classes, splits = { split } }
+  data:suit(model)
+  data:open { classes = state.classes, splits = { split } }
   local bad = {}
   local names = { "top1" }
   for _, name in ipairs(r.metrics) do

@@ -108,7 +108,6 @@ local function gather(o)
   if o.backend then lib.check(lib.C.frt_backend(o.backend)) end
   local photos = photos_of(r)
   dry.build(r, photos.classes)
-  r.data:suit(r.model)
   local steps = dry.phases(r, { columns = photos.columns })
   lengths(steps, photos)
   local needs, worst, evaluation = budget.need(r, steps)

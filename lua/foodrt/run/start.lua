@@ -77,6 +77,7 @@ local function introduce(o, r, dir)
   end
   o.progress:say("%s: %d parameters, %d classes, %s photos of %d x %d, seed %d, %s, into %s", r.name, r.model:count(),
     #data.classes, table.concat(counts, ", "), data.size, data.size, r.seed, require("foodrt").device(), dir)
+  o.progress:say("evaluation sees: %s; %s", data:preprocessing(), data:origin())
 end
 
 -- --- a new run --------------------------------------------------------------------------------------------------
