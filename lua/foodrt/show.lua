@@ -123,7 +123,7 @@ local function plots(found, add)
     for l, line in ipairs(lines) do
       local label = l == 1 and text.rate(peak) or l == #lines and low ~= peak and text.rate(tonumber(("%.2g"):format(low))) or ""
       line = text.pad(line, PLOT + #found.steps + 1) .. "  " .. label
-      if l == #lines then line = text.pad(line, PLOT + #found.steps + 12) .. text.some(row.parts, 3) end
+      if l == #lines then line = text.pad(line, PLOT + #found.steps + 12) .. " " .. text.some(row.parts, 3) end
       add("", (line:gsub("%s+$", "")))
     end
   end
