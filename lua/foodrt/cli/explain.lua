@@ -106,14 +106,13 @@ local function members_of(e)
   local out = {}
   for i, path in ipairs(e.paths) do
     local r, recipe_path = e:recipe_of(i)
-    local run, model = e:run_of(i), nil
+    local model = r and r.model
     if r then
       require("foodrt.dry").build(r, photos_of(r).classes)
-      model = r.model
     else
       model, r = require("foodrt.run").load(path)
     end
-    out[i] = { path = recipe_path or path, name = r.name, weight = e.weights[i], run = run, parameters = model:count(),
+    out[i] = { path = recipe_path or path, name = r.name, weight = e.weights[i], run = e:run_of(i), parameters = model:count(),
       preprocessing = r.data:settings(), seen = r.data:preprocessing() }
   end
   return out
