@@ -52,7 +52,8 @@ describe("weights bring along how their photos look:", function()
     assert.equal("all of resnet18's weights", d:origin())
     process.write(dir .. "/r.lua", [[
       local frt = require "foodrt"
-      return { model = frt.models.resnet18 { classes = "classes", pretrained = "./model.safetensors" }, loss = frt.loss.cross_entropy {},
+      return { model = frt.models.resnet18 { classes = "classes", pretrained = "./model.safetensors" },
+        loss = frt.loss.cross_entropy {},
         data = frt.data.folder { "nowhere", batch = 8, eval = { crop_pct = 1 } },
         phases = { frt.phase { "all", epochs = 1, optim = frt.optim.sgd { lr = 0.1 } } } }
     ]])
@@ -73,8 +74,8 @@ describe("weights bring along how their photos look:", function()
   it("a checkpoint of foodrt's own keeps those of its run", function()
     local m = frt.models.resnet18({ classes = 3 }):build { seed = 1 }
     local path = dir .. "/best.safetensors"
-    frt.save(path, m:state_dict(), { ["run.preprocessing"] = json.encode { size = 96, crop_pct = 1, mode = "border", mean = { 0.3, 0.3, 0.3 },
-      std = { 0.2, 0.2, 0.2 }, interpolation = "bicubic", fill = { 1, 2, 3 }, shrink = false } })
+    frt.save(path, m:state_dict(), { ["run.preprocessing"] = json.encode { size = 96, crop_pct = 1, mode = "border",
+      mean = { 0.3, 0.3, 0.3 }, std = { 0.2, 0.2, 0.2 }, interpolation = "bicubic", fill = { 1, 2, 3 }, shrink = false } })
     local again = frt.models.resnet18({ classes = 3, pretrained = path }):build {}
     assert.equal("longest edge to 96, 96 x 96 with a border (bicubic), mean 0.300 0.300 0.300, std 0.200 0.200 0.200",
       frt.data.folder({ "nowhere" }):suit(again):preprocessing())
