@@ -172,6 +172,7 @@ describe("an ensemble", function()
     fails(2, "foodrt: eval: --weights must be positive numbers such as 2,1, got '1,-2'\n", "--ensemble", "runs/a", "runs/b",
       "--weights", "1,-2")
     fails(1, "foodrt: eval: 'runs/bb' is no run or checkpoint\n", "--ensemble", "runs/a", "runs/bb")
+    fails(1, "foodrt: eval: --out gone/x.csv: no folder 'gone'\n", "runs/a", "--out", "gone/x.csv")
     fails(2, "foodrt: eval: --mean is for --ensemble\n", "runs/a", "--mean", "probs")
     process.write(dir .. "/bad.lua", 'local e = frt.ensemble { "runs/a", "runs/b", wieghts = { 1, 2 } }\n')
     local status, _, err = run "bad.lua"

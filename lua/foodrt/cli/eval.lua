@@ -38,6 +38,10 @@ local function parse(given)
     ["--mean"] = args.one_of(require("foodrt.ensemble").MEANS) })
   if not o[1] then cli.usage_error "eval: which run? foodrt eval runs/NAME" end
   eval.take_runs("eval", o)
+  local folder = o.out and o.out:match "^(.*)/[^/]*$"
+  if folder and folder ~= "" and require("foodrt.io").kind(folder) ~= "folder" then
+    error(("foodrt: eval: --out %s: no folder '%s'"):format(o.out, folder), 0)
+  end
   o.data = o[#o.runs + 1]
   if o[#o.runs + 2] then cli.usage_error("eval: one folder of photos at a time, got '%s' and '%s'", o.data, o[#o.runs + 2]) end
   return o

@@ -1,5 +1,5 @@
---- config: the config.json that lies next to model.safetensors (as timm and the hub write it): which model it is and what
---- photos its weights want; or what a checkpoint of foodrt's own says of them. Newer files keep it under pretrained_cfg, older ones at the top.
+--- config: the config.json that lies next to model.safetensors (as timm and the hub write it): which model it is and what photos its
+--- weights want; or what a checkpoint of foodrt's own says of them. Newer files keep it under pretrained_cfg, older ones at the top.
 local json = require "foodrt.json"
 local config = {}
 
