@@ -95,7 +95,8 @@ describe("shipped recipes", function()
     end
   end)
 
-  -- lite0_finetune needs its weights; b4_plain_ce is effnet_b4_focal and resnext50 is resnet50 but for one field, which is in cbam_resnet
+  -- lite0_finetune and lite0_head need their weights; b4_plain_ce is effnet_b4_focal and resnext50 is resnet50 but for one field,
+  -- which is in cbam_resnet
   for _, name in ipairs { "effnet_b4_focal", "lite0_quick", "mobilenetv2", "convnext_tiny", "multiscale_b4",
     "cbam_resnet", "vit_small" } do
     it(name .. " trains: its last phase takes 2 steps and its loss stays finite", function()
