@@ -234,7 +234,8 @@ typedef struct frt_photo {
 } frt_photo;
 FRT_API frt_status frt_photo_read(const char *path, frt_photo *out);
 FRT_API void frt_photo_free(frt_photo *photo);
-// rgb[h, w, 3]: Pillow's resize, bit for bit. interpolation: 0 bilinear, 1 bicubic.
+// rgb[h, w, 3]: Pillow's resize, bit for bit. interpolation: 0 bilinear, 1 bicubic,
+// 2 lanczos, 3 nearest.
 FRT_API frt_status frt_photo_resize(const frt_photo *photo, int32_t w, int32_t h,
                                     int32_t interpolation, uint8_t *rgb);
 
@@ -250,7 +251,7 @@ typedef enum frt_augment_kind {
   FRT_AUG_GRAYSCALE, // with probability p
 } frt_augment_kind;
 typedef struct frt_augment {
-  int32_t kind, interpolation; // of what resamples: 0 bilinear, 1 bicubic
+  int32_t kind, interpolation; // of what resamples, as above
   double param[10];
 } frt_augment;
 // What the network sees of a photo: size x size after the augments, then (v / 255 - mean) / std.

@@ -241,6 +241,7 @@ function recipe.check(r, source)
     fail(source, "name", "'name' must be letters, digits, '-', '_' and '.', got '%s'", r.name)
   end
   check_parts(r, source)
+  r.data:suit(r.model)
   return r
 end
 
@@ -277,12 +278,22 @@ local function take_sample(r, source)
   return list
 end
 
+-- A file may return frt.ensemble { … } instead of a recipe: it has nothing that -o could change.
+local function ensemble_of(r, source)
+  local ensemble = package.loaded["foodrt.ensemble"]
+  if not ensemble or not ensemble.is(r) then return false end
+  local first = source.overrides[1]
+  if first then error({ usage = ("-o %s: %s is an ensemble: its members have options, it has none"):format(first[1], source.path) }, 0) end
+  r.source = source
+  return true
+end
+
 --- loads a recipe file. Its second argument is a list of overrides { path, value text }, with further options:
 ---   sample  true or false: whether to take the sample set; nil: where the default root has no photos
 ---   files   { { name, path, text } }: what it requires, before the disk is asked (from a checkpoint)
 ---   args    what `...` is in it
 --- out  r  the checked table; r.source = { path, text, files, overrides, sample = settings taken, or nil };
----         nil where the file returned nothing
+---         nil where the file returned nothing; an ensemble where it returned that
 function recipe.load(path, o)
   return recipe.from_text(path, read_file(path), o)
 end
@@ -296,6 +307,7 @@ function recipe.from_text(path, text, o)
   local r = recipe.run(path, text, files, unpack(o.args or {}))
   files.values, files.stored = nil, nil
   if r == nil then return nil end
+  if ensemble_of(r, source) then return r end
   if type(r) ~= "table" or getmetatable(r) then recipe.check(r, source) end
   local sampled = o.sample
   if sampled == nil then sampled = lacks_data(r, source.overrides) end

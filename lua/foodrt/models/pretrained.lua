@@ -83,6 +83,7 @@ end
 local function take_config(model, path, at)
   local c, why = config.beside(path)
   if why then err.at(at, "%s: %s", model.name, why) end
+  c = c or config.of_run(path)
   if not c then return end
   if c.architecture and c.architecture ~= model.name then
     err.at(at, "%s: '%s' are weights of %s, says the config.json beside them", model.name, path, c.architecture)
@@ -126,6 +127,8 @@ function pretrained.attach(model, what)
   end
   local at = err.where():gsub(": $", "")
   rawset(model, "_weights", what ~= "auto" and what or nil)
+  -- what explain needs of the weights without reading them
+  if what ~= true and is_path(what) then rawset(model, "_peek", function() take_config(model, what, at) end) end
   rawset(model, "_load", function()
     if what == "auto" then
       pretrained.say(("%s: no pretrained weights here, starts from random ones (pretrained = \"path.safetensors\" loads a file)")
