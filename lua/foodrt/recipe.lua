@@ -21,6 +21,7 @@ recipe.SPEC = { "recipe",
   sample = { "table", nil, "overrides for the sample set: sample = { [\"data.size\"] = 96 }" },
   on = { "table", nil, "hooks: on = { epoch_end = function(run) end }" },
   step = { "function", nil, "step(run, batch) -> loss, logits: instead of the usual forward pass" },
+  memory = { "string|number", nil, "what a run may take, \"2G\": values are computed again instead of kept" },
   threads = { "integer", nil, "compute threads", min = 1, max = 1024 },
 }
 local HOOKS = { phase_start = true, step_end = true, epoch_end = true, phase_end = true, run_end = true }
@@ -154,6 +155,12 @@ local function check_hooks(r, source)
   end
 end
 
+local function check_memory(r, source)
+  if r.memory and not require("foodrt.budget").bytes(r.memory) then
+    fail(source, "memory", "memory must be a size such as \"2G\", got %s", opt.show(r.memory))
+  end
+end
+
 local function check_save(r, source)
   for key in pairs(r.save) do
     if key ~= "every" then
@@ -200,6 +207,7 @@ local function check_parts(r, source)
     if p.cache then require("foodrt.trainer.features").check(p, r.data) end
   end
   check_hooks(r, source)
+  check_memory(r, source)
   check_save(r, source)
   local ok, why = pcall(require("foodrt.metrics").new, r.metrics)
   if not ok then fail(source, "metrics", "%s", (tostring(why):gsub("^[^%s:]+:%d+: ", ""))) end

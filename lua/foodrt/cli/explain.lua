@@ -147,10 +147,12 @@ local function gather(o, r)
   if o.backend then lib.check(lib.C.frt_backend(o.backend)) end
   local photos = photos_of(r)
   dry.build(r, photos.classes)
+  local limited = budget.limit(r, photos.columns)
   local steps = dry.phases(r, { columns = photos.columns })
   lengths(steps, photos)
   local needs, worst, evaluation = budget.need(r, steps)
   local verdict, fit = budget.verdict(r, steps, needs, worst, photos.columns)
+  verdict = limited or verdict
   local available, where = budget.available()
   local found = { photos = photos, steps = steps, evaluation = evaluation }
   for _, s in ipairs(steps) do s.cache = cache_of(s, found) end

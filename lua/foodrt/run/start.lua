@@ -124,10 +124,10 @@ function begin(o, dir)
 end
 
 -- --- one that goes on ---------------------------------------------------------------------------------------------
-local MAY_CHANGE = { "^data%.root$", "^data%.file$", "^data%.workers$", "^data%.prefetch$", "^save%.every$",
+local MAY_CHANGE = { "^memory$", "^data%.root$", "^data%.file$", "^data%.workers$", "^data%.prefetch$", "^save%.every$",
   "^phases%.[^.]+%.epochs$", "^phases%.[^.]+%.steps$", "^phases%.[^.]+%.cache$" }
 local MAY = "what may: epochs, steps and cache of phases, data.root (of the same photos), data.workers, data.prefetch, "
-  .. "save.every, --workers, --device, --time"
+  .. "save.every, memory, --workers, --device, --time"
 
 local function may_change(path)
   for _, pattern in ipairs(MAY_CHANGE) do
