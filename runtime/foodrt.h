@@ -213,7 +213,8 @@ FRT_API void frt_plan_last(void); // address the plan that ran last, instead
 FRT_API frt_status frt_plan_verify(void);
 FRT_API void frt_poison(int32_t on);
 FRT_API void frt_profile(int32_t on);
-// Plans whose intermediates would take more are compiled to compute more of them again; 0: no limit.
+// Plans whose intermediates would take more are compiled to compute more of them again; 0: no
+// limit.
 FRT_API void frt_set_memory(int64_t bytes);
 FRT_API void frt_check_finite(int32_t on);        // after every step; names op and recipe line
 FRT_API frt_status frt_backend(const char *name); // "cpu", "reference"
