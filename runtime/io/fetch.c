@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -26,12 +27,12 @@ enum {
   OPT_REDIRECT_PROTOCOLS = 182,
   OPT_WRITE_DATA = 10001,
   OPT_URL = 10002,
+  OPT_RANGE = 10007,
   OPT_ERROR_BUFFER = 10010,
   OPT_USER_AGENT = 10018,
   OPT_HEADER_DATA = 10029,
   OPT_WRITE = 20011,
   OPT_HEADER = 20079,
-  OPT_RESUME_FROM = 30116,
   INFO_STATUS = 0x200002,
   HTTP = 1,
   HTTPS = 2,
@@ -71,7 +72,7 @@ struct frt_fetch {
   char *path;
   int fd; // < 0: only the headers are asked for
   uint64_t from, got, limit;
-  bool too_long, io_failed, ignored_range;
+  bool too_long, io_failed;
   int io_code;
   char *headers;
   size_t n_headers;
@@ -129,7 +130,6 @@ static size_t take_body(char *data, size_t size, size_t n, void *user)
     long status = 0;
     curl.easy_getinfo(f->easy, INFO_STATUS, &status);
     if (status != 206) { // the server sends the whole file again
-      f->ignored_range = true;
       f->from = 0;
       if (ftruncate(f->fd, 0) != 0 || lseek(f->fd, 0, SEEK_SET) != 0) {
         f->io_failed = true;
@@ -234,7 +234,11 @@ static frt_status prepare(frt_fetch *f, const char *url, const char *path, int32
   bad |= curl.easy_setopt(f->easy, OPT_WRITE_DATA, f);
   bad |= curl.easy_setopt(f->easy, OPT_HEADER, take_header);
   bad |= curl.easy_setopt(f->easy, OPT_HEADER_DATA, f);
-  bad |= curl.easy_setopt(f->easy, OPT_RESUME_FROM, (int64_t)f->from);
+  if (f->from > 0) { // not RESUME_FROM, which makes an error of a server that knows no ranges
+    char range[32];
+    snprintf(range, sizeof range, "%llu-", (unsigned long long)f->from);
+    bad |= curl.easy_setopt(f->easy, OPT_RANGE, range);
+  }
   FRT_CHECK(!bad, FRT_EDEVICE, "'%s': this libcurl is too old", url);
   FRT_CHECK(curl.multi_add_handle(f->multi, f->easy) == 0, FRT_EDEVICE, "'%s': libcurl failed",
             url);
@@ -265,13 +269,32 @@ static frt_status finish(frt_fetch *f, int result)
   FRT_CHECK(!f->too_long, FRT_EDATA, "the server sends more than the %llu bytes it announced",
             (unsigned long long)f->limit);
   FRT_CHECK(result == 0, FRT_EIO, "%s", f->why[0] ? f->why : curl.easy_strerror(result));
+  FRT_CHECK(f->fd < 0 || fsync(f->fd) == 0, FRT_EIO, "'%s': can't be written: %s", f->path,
+            strerror(errno));
   return FRT_OK;
+}
+
+// A server that hangs up must not end the process: SIGPIPE waits, and is dropped.
+static int perform(frt_fetch *f, int *still)
+{
+  sigset_t pipe, before, pending;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &pipe, &before);
+  int result = curl.multi_perform(f->multi, still);
+  sigpending(&pending);
+  if (sigismember(&pending, SIGPIPE) && !sigismember(&before, SIGPIPE)) {
+    int taken;
+    sigwait(&pipe, &taken);
+  }
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return result;
 }
 
 frt_status frt_fetch_step(frt_fetch *f, int32_t wait_ms, int32_t *running, uint64_t *bytes)
 {
   int still = 0, left, ready;
-  FRT_CHECK(curl.multi_perform(f->multi, &still) == 0, FRT_EDEVICE, "libcurl failed");
+  FRT_CHECK(perform(f, &still) == 0, FRT_EDEVICE, "libcurl failed");
   *bytes = f->from + f->got;
   *running = still;
   if (still) {

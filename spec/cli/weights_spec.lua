@@ -10,7 +10,8 @@ describe("foodrt weights", function()
   setup(function()
     dir = process.temp_dir()
     process.write(dir .. "/old.pth", decode(files.old))
-    frt.save(dir .. "/a.safetensors", { ["conv.weight"] = frt.tensor { { 1, 2.5 }, { -3, 1e-3 } }, ["bn.n"] = frt.tensor({ 7 }, { dtype = "i64" }) },
+    frt.save(dir .. "/a.safetensors", { ["conv.weight"] = frt.tensor { { 1, 2.5 }, { -3, 1e-3 } },
+      ["bn.n"] = frt.tensor({ 7 }, { dtype = "i64" }) },
       { note = "two\nlines", format = "pt" })
   end)
   teardown(function() process.remove(dir) end)
@@ -29,8 +30,8 @@ describe("foodrt weights", function()
   it("show --keys and --json: some of them, for programs", function()
     local _, out = weights("show", "old.pth", "--keys", "a.*", "--json")
     local t = json.decode(out)
-    assert.same({ { name = "a.n", shape = {}, dtype = "I64", bytes = 8 }, { name = "a.weight", shape = { 3, 2 }, dtype = "F32", bytes = 24 } },
-      t.tensors)
+    assert.same({ { name = "a.n", shape = {}, dtype = "I64", bytes = 8 },
+      { name = "a.weight", shape = { 3, 2 }, dtype = "F32", bytes = 24 } }, t.tensors)
     local status, _, err = weights("show", "old.pth", "--keys", "none")
     assert.equal(1, status)
     assert.equal("foodrt: weights show: 'old.pth' has no tensor 'none'\n", err)

@@ -8,7 +8,8 @@ usage: foodrt test [PATH ...] [--asan] [--no-lint] [--filter PATTERN]
   PATH        specs or folders of specs; all of spec/ but spec/bench when left out
   --asan      build with AddressSanitizer and UndefinedBehaviorSanitizer into build-asan/ and use that
   --no-lint   leave out clang-format and luacheck (they are also left out where a PATH is given)
-  --filter    only tests whose full name matches the Lua pattern]]
+  --filter    only tests whose full name matches the Lua pattern
+  Nothing is fetched from the network: FOODRT_OFFLINE=1 is set.]]
 
 local function quote(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
@@ -168,7 +169,7 @@ end
 
 local function run_specs(top, binary, given, paths, totals)
   local counts = os.tmpname()
-  local command = { "cd ", quote(top), " && FOODRT_TEST_COUNTS=", quote(counts),
+  local command = { "cd ", quote(top), " && FOODRT_OFFLINE=1 FOODRT_TEST_COUNTS=", quote(counts),
     " FOODRT_BUILD=", quote((binary:gsub("/bin/[^/]*$", ""))),
     given.asan and " ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 " or " ",
     quote(binary), ' "$(command -v busted)" --ignore-lua' }

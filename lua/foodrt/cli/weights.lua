@@ -96,8 +96,35 @@ local function convert(given)
   return 0
 end
 
+-- --- get ------------------------------------------------------------------------------------------------------------
+-- what is in the cache must still be what was fetched; else it is fetched again
+local function recheck(where)
+  local hub, io_ = require "foodrt.models.hub", require "foodrt.io"
+  local there, note = hub.cached(where)
+  if not there or not note.sha256 or io_.sha256(where.path) == note.sha256 then return there end
+  io.stderr:write(("%s is damaged\n"):format(where.path))
+  os.remove(where.path)
+  return false
+end
+
+local function get(given)
+  local o = args.parse("weights get", given, { ["--accept-licence"] = true })
+  if not o[1] then cli.usage_error "weights get: which? foodrt weights get efficientnet_b4.ra2_in1k" end
+  if o[2] then cli.usage_error("weights get: one name at a time, got '%s' and '%s'", o[1], o[2]) end
+  local hub, pretrained = require "foodrt.models.hub", require "foodrt.models.pretrained"
+  local where, why = hub.find(o[1])
+  if not where then error("foodrt: weights get: " .. why, 0) end
+  local there = recheck(where)
+  local path, cant, note = pretrained.fetch(where, o.accept_licence)
+  if not path then error("foodrt: weights get: " .. cant, 0) end
+  local _, bytes = require("foodrt.io").kind(path)
+  print(("%s: %s, licence %s, %s"):format(path, size(bytes), hub.licence(where) or "not stated", not note.sha256
+    and "put there by hand" or (there and "was here already, " or "") .. (note.checked and "sha256 as announced" or "size as announced")))
+  return 0
+end
+
 -- --- the command ----------------------------------------------------------------------------------------------------
-local COMMANDS = { show = show, convert = convert }
+local COMMANDS = { get = get, show = show, convert = convert }
 
 --- in arguments after "weights"; out exit status
 function weights.run(given)
