@@ -299,7 +299,11 @@ static frt_status read_zip(reading *r)
     bool here = strcmp(slash ? slash + 1 : name, "data.pkl") == 0;
     main = here ? &f->zip->entry[i] : NULL;
   }
-  FRT_CHECK(main, FRT_EDATA, "'%s': a zip file without weights (no data.pkl in it)", f->path);
+  if (!main && frt__npz_is(f->zip)) {
+    return frt__npz_take(f);
+  }
+  FRT_CHECK(main, FRT_EDATA, "'%s': a zip file without weights (no data.pkl and no .npy in it)",
+            f->path);
   char folder[512], order[600];
   snprintf(folder, sizeof folder, "%.*s", (int)FRT_MIN(strlen(main->name) - 8, (size_t)500),
            main->name);

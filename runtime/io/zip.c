@@ -127,7 +127,7 @@ static frt_status read_entry(frt_zip *z, int fd, const char *path, uint64_t size
   FRT_CHECK(ok && strlen(e.name) == name, FRT_EDATA, "'%s': the zip directory is damaged", path);
   FRT_CHECK(!(flags & 1), FRT_EDATA, "'%s': entry '%s' is encrypted", path, e.name);
   FRT_CHECK(method == 0 && packed == full, FRT_EDATA,
-            "'%s': entry '%s' is compressed; PyTorch stores them as they are", path, e.name);
+            "'%s': entry '%s' is compressed; only stored ones are read", path, e.name);
   e.size = full;
   FRT_TRY(locate(fd, path, size, offset, &e));
   FRT_TRY(frt__grow(&z->entry, &z->cap, z->n + 1, sizeof *z->entry));

@@ -121,8 +121,8 @@ describe("pretrained in a recipe", function()
       assert.matches(line:format("FOODRT_OFFLINE is set and timm/" .. NAME .. " is not in the cache"), out, 1, true)
       status, out = run('"auto"', { "--run", "nobody" }, { XDG_CACHE_HOME = empty, FOODRT_HUB = "http://127.0.0.1:1" })
       assert.equal(0, status)
-      assert.matches("mobilenetv2_050: starts from random weights (config.json of timm/" .. NAME .. " can't be fetched: Failed to connect to "
-        .. "127.0.0.1 port 1", out, 1, true)
+      assert.matches("mobilenetv2_050: starts from random weights (config.json of timm/" .. NAME .. " can't be fetched: Failed to "
+        .. "connect to 127.0.0.1 port 1", out, 1, true)
       assert.matches("phase 'head': what is frozen has random weights", out)
     end)
 

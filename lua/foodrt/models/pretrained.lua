@@ -8,7 +8,7 @@ local ffi = lib.ffi
 
 local pretrained = { n_read = 0 }  -- n_read: files read so far
 
-local ENDINGS = { safetensors = true, pth = true, pt = true, bin = true }
+local ENDINGS = { safetensors = true, pth = true, pt = true, bin = true, npz = true }
 
 local function is_path(s)
   return ENDINGS[s:match "%.(%w+)$" or ""] or s:find "/" ~= nil and not s:find "^timm/"
@@ -79,17 +79,22 @@ local function settle(model, dict, own)
   return notes
 end
 
--- what the photos must look like travels with the weights
+-- what the photos must look like travels with the weights: as their config.json says, else as their maker is known for
+local function take_preprocess(model, p)
+  for key, value in pairs(p) do
+    if not (model.adapt or model.own_size) or not key:find "size" then model.preprocess[key] = value end
+  end
+end
+
 local function take_config(model, path, at)
   local c, why = config.beside(path)
   if why then err.at(at, "%s: %s", model.name, why) end
-  if not c then return end
+  if not c then return false end
   if c.architecture and c.architecture ~= model.name then
     err.at(at, "%s: '%s' are weights of %s, says the config.json beside them", model.name, path, c.architecture)
   end
-  for key, value in pairs(c.preprocess) do
-    if not (model.adapt or model.own_size) or not key:find "size" then model.preprocess[key] = value end
-  end
+  take_preprocess(model, c.preprocess)
+  return true
 end
 
 local function read(model, path, at)
@@ -97,9 +102,10 @@ local function read(model, path, at)
   local file = io.open(path, "rb")
   if not file then err.at(at, "%s: no weights at '%s'", model.name, path) end
   file:close()
-  take_config(model, path, at)
-  local dict, why = keys.translate(model, io_.load(path))
+  local told = take_config(model, path, at)
+  local dict, why, preprocess = keys.translate(model, io_.load(path))
   if not dict then err.at(at, "%s: the weights in '%s' %s", model.name, path, why) end
+  if preprocess and not told then take_preprocess(model, preprocess) end
   local own = model:state_dict()
   local first = model.first_conv .. ".weight"
   if dict[first] and own[first] and dict[first].shape[2] == 3 and own[first].shape[2] ~= 3 then
