@@ -552,6 +552,7 @@ static frt_status step(frt_pickle *p, unsigned char op)
 frt_status frt__pk_read(frt_pickle *p, frt_pk_value *out)
 {
   p->n_stack = p->n_memo = 0;
+  FRT_TRY(frt__grow(&p->stack, &p->cap_stack, 1, sizeof *p->stack)); // there even while it is empty
   for (;;) {
     FRT_TRY(need(p, 1));
     unsigned char op = (unsigned char)p->text[p->at++];

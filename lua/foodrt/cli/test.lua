@@ -75,11 +75,13 @@ local function locate(path, top)
   require("foodrt.cli").usage_error("test: %s: no such file or folder", path)
 end
 
--- All of spec/ but the benchmarks and the helpers.
+-- All of spec/ but what holds no specs.
+local NO_SPECS = { bench = true, support = true, fuzz = true }
+
 local function all_specs(top)
   local paths = {}
   for _, name in ipairs(host.list(top .. "/spec") or {}) do
-    if name ~= "bench" and name ~= "support" and (name:match "_spec%.lua$" or not name:match "%.") then
+    if not NO_SPECS[name] and (name:match "_spec%.lua$" or not name:match "%.") then
       paths[#paths + 1] = "spec/" .. name
     end
   end
@@ -113,7 +115,7 @@ end
 
 local function lint(top, totals)
   check(top, { program = "clang-format", package = "clang-format", shown = 1,
-    command = "find runtime cuda -name '*.[ch]' -o -name '*.cu' 2>/dev/null | xargs clang-format --dry-run -Werror" },
+    command = "find runtime cuda spec/fuzz -name '*.[ch]' -o -name '*.cu' 2>/dev/null | xargs clang-format --dry-run -Werror" },
     totals)
   local folders = {}
   for _, dir in ipairs { "lua", "recipes", "data", "spec" } do
