@@ -21,7 +21,7 @@ function hub.start()
   local pipe = io.popen(("%s >'%s/out' 2>&1 & echo $!"):format(process.command { "spec/support/hub_server.lua", self.root }, dir))
   self.pid = pipe:read "*l"
   pipe:close()
-  for _ = 1, 200 do
+  for _ = 1, 1000 do
     self.port = read(self.root .. "/port")
     if self.port then break end
     os.execute "sleep 0.02"
@@ -29,7 +29,7 @@ function hub.start()
   assert(self.port, "the server does not start: " .. (read(dir .. "/out") or ""))
   self.url = "http://127.0.0.1:" .. self.port
   self.env = { FOODRT_HUB = self.url, FOODRT_OFFLINE = "0", HF_HUB_OFFLINE = "0", XDG_CACHE_HOME = self.cache, NO_PROXY = "127.0.0.1",
-    no_proxy = "127.0.0.1", FOODRT_HUB_TIMEOUT = "1" }
+    no_proxy = "127.0.0.1", FOODRT_HUB_TIMEOUT = "20" }
   return self
 end
 
