@@ -6,7 +6,7 @@
 
 #include "io/safetensors.h"
 
-enum { MAX_PICKLE = 64 << 20, MAX_ITEMS = 1 << 23, MAX_LONG = 255, READ = 1 << 16 };
+enum { MAX_PICKLE = 64 << 20, MAX_ITEMS = 1 << 21, MAX_LONG = 255, READ = 1 << 16 };
 
 typedef enum callee {
   ORDERED_DICT,
@@ -137,6 +137,20 @@ static frt_status above_mark(frt_pickle *p, int32_t *out)
   return FRT_OK;
 }
 
+// Most boxes hold two or three values: they get no more room than they need.
+static frt_status make_room(frt_pickle *p, frt_pk_box *b, int32_t n)
+{
+  if (n <= b->cap) {
+    return FRT_OK;
+  }
+  int32_t cap = FRT_MAX(n, b->cap * 2);
+  frt_pk_value *item = frt__realloc(b->item, sizeof *item * (size_t)cap);
+  FRT_CHECK(item, FRT_ENOMEM, "'%s': out of memory", p->path);
+  b->item = item;
+  b->cap = cap;
+  return FRT_OK;
+}
+
 static frt_status extend(frt_pickle *p, int32_t box, const frt_pk_value *from, int32_t n)
 {
   frt_pk_box *b = &p->box[box];
@@ -146,7 +160,7 @@ static frt_status extend(frt_pickle *p, int32_t box, const frt_pk_value *from, i
   for (int32_t i = 0; i < n; i++) {
     NEED(from[i].kind != FRT_PK_MARK, "a mark where a value should be");
   }
-  FRT_TRY(frt__grow(&b->item, &b->cap, b->n + n, sizeof *b->item));
+  FRT_TRY(make_room(p, b, b->n + n));
   if (n > 0) {
     memcpy(b->item + b->n, from, sizeof *from * (size_t)n);
   }

@@ -148,8 +148,11 @@ frt_status frt__zip_open(frt_zip *z, int fd, const char *path, uint64_t size)
   FRT_CHECK(z->directory, FRT_ENOMEM, "'%s': out of memory", path);
   FRT_TRY(frt__file_pread(fd, path, z->directory, (size_t)where.size, where.offset));
   char *at = z->directory, *end = at + where.size;
+  uint64_t total = 0;
   for (uint64_t i = 0; i < where.entries; i++) {
     FRT_TRY(read_entry(z, fd, path, size, &at, end));
+    total += z->entry[z->n - 1].size; // each is within the file: no overflow before the check
+    FRT_CHECK(total <= size, FRT_EDATA, "'%s': entries of the zip file overlap", path);
   }
   if (z->n > 0) {
     qsort(z->entry, (size_t)z->n, sizeof *z->entry, by_name);

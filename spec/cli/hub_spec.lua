@@ -147,6 +147,21 @@ describe("foodrt weights get", function()
     assert.equal("foodrt: FOODRT_HUB must be an address such as https://mirror.example, got 'mirror'\n", err)
   end)
 
+  it("leaves a file alone that another process is fetching", function()
+    assert.equal(1, (try("twice", "trickle")))
+    local lib = require "foodrt.ffi"
+    local _, part = process.shell("ls '" .. server:path("resnet18.twice", "") .. "'*.part")
+    part = part:gsub("\n", "")
+    local held = lib.ffi.new "frt_fetch *[1]"
+    lib.check(lib.C.frt_fetch_start(server.url .. "/none", part, 0, 5, held))
+    server:behave("resnet18.twice", nil)
+    local status, _, err = get "resnet18.twice"
+    lib.C.frt_fetch_free(held[0])
+    assert.equal(1, status)
+    assert.matches("'" .. part .. "': another process is fetching it", err, 1, true)
+    assert.equal(0, (get "resnet18.twice"))
+  end)
+
   it("says that the cache can't be written, that the disk is full, that a config.json is none", function()
     local status, _, err = get("resnet18.a1_in1k", { env = { XDG_CACHE_HOME = "/dev/null" } })
     assert.equal(1, status)

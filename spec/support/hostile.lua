@@ -92,7 +92,12 @@ local function bombs()
   for i = 1, 5 do shared[i] = tensor(VIEW, 0, { 16 }, { 1 }) end
   local many = { "}(" .. text "w" .. tensor(VIEW, 0, { 16 }, { 1 }) .. "q\0" }
   for i = 1, 2000 do many[i + 1] = text("k" .. i) .. "h\0" end
+  local across = { "}(" .. text "w" .. tensor(storage("9", 4096), 0, { 2 }, { 4095 }) .. "q\0" }
+  for i = 1, 5000 do across[i + 1] = text("k" .. i) .. "h\0" end
   return {
+    { "(" .. ("]K\1a"):rep(400000) .. "l", "holds no named tensors" },
+    { ("]K\1a"):rep(800000), "the pickle holds too much" },
+    { table.concat(across) .. "u", "lie across each other", { { "archive/data/9", ("x"):rep(16384) } } },
     { "]q\0h\0a", "its containers hold too much to be weights" },                      -- contains itself
     { "}q\0" .. text "a" .. "h\0s", "its containers hold too much to be weights" },
     { twice .. table.concat(levels) .. "h\41", "its containers hold too much to be weights" },  -- 2^41 leaves
@@ -157,7 +162,12 @@ local function containers()
     return bytes:sub(1, at - 1) .. new_bytes .. bytes:sub(at + #new_bytes)
   end
   local good = pack {}
+  local overlapping = { { "archive/data.pkl", body }, { "archive/data/0", ("x"):rep(4096) } }
+  for i = 1, 9 do
+    overlapping[i + 2] = { "archive/data/" .. i, ("x"):rep(4096), nothing = true, at = 30 + #"archive/data.pkl" + #body }
+  end
   return {
+    { zip.pack(overlapping), "entries of the zip file overlap" },
     { pack { size = 2 ^ 32 - 2 }, "lies outside it" }, { pack { at = 2 ^ 32 - 2 }, "lies outside it" }, { pack { at = 0 }, "damaged" },
     { pack({}, { size = 3 }), "" }, { pack({}, { size = 2 ^ 31 }), "lies outside it" },
     { patch(good, "PK\5\6", 10, "\255\255"), "the zip directory is damaged" },
@@ -210,7 +220,7 @@ function hostile.files(good, command)
     add(new(o[1]), o[2])
     add(old(o[1]), o[2])
   end
-  for _, b in ipairs(bombs()) do add(new(b[1]), b[2]) end
+  for _, b in ipairs(bombs()) do add(new(b[1], b[3]), b[2]) end
   for _, l in ipairs(lies()) do add(l[1], l[2]) end
   for _, c in ipairs(containers()) do add(c[1], c[2]) end
   out.crafted = #out

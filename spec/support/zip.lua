@@ -27,7 +27,7 @@ function zip.le(v, n)
   return table.concat(out)
 end
 
---- entries { name, bytes [, size = what is said of it] } as a zip file
+--- entries { name, bytes } as a zip file; lies: size, at (said in the directory), nothing (there is only the directory's entry)
 function zip.pack(entries)
   local le, parts, directory, at = zip.le, {}, {}, 0
   for _, e in ipairs(entries) do
@@ -36,6 +36,7 @@ function zip.pack(entries)
     local about = le(0, 8) .. le(zip.crc(bytes), 4) .. le(said, 4) .. le(said, 4) .. le(#name, 2) .. le(0, 2)
     local part = "PK\3\4" .. le(20, 2) .. about .. name .. bytes
     directory[#directory + 1] = "PK\1\2" .. le(20, 2) .. le(20, 2) .. about .. le(0, 10) .. le(e.at or at, 4) .. name
+    if e.nothing then part = "" end
     parts[#parts + 1] = part
     at = at + #part
   end
