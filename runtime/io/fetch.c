@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -31,6 +32,7 @@ enum {
   OPT_ERROR_BUFFER = 10010,
   OPT_USER_AGENT = 10018,
   OPT_HEADER_DATA = 10029,
+  OPT_CA_FILE = 10065,
   OPT_WRITE = 20011,
   OPT_HEADER = 20079,
   INFO_STATUS = 0x200002,
@@ -204,6 +206,14 @@ static frt_status open_file(frt_fetch *f, const char *path)
   return FRT_OK;
 }
 
+// Where the certificates of a mirror's own authority lie, as the curl command has it.
+static const char *authorities(void)
+{
+  const char *file = getenv("CURL_CA_BUNDLE");
+  file = file && file[0] ? file : getenv("SSL_CERT_FILE");
+  return file && file[0] ? file : NULL;
+}
+
 static frt_status prepare(frt_fetch *f, const char *url, const char *path, int32_t silent_s)
 {
   f->headers = frt__zalloc(MAX_HEADERS);
@@ -234,6 +244,9 @@ static frt_status prepare(frt_fetch *f, const char *url, const char *path, int32
   bad |= curl.easy_setopt(f->easy, OPT_WRITE_DATA, f);
   bad |= curl.easy_setopt(f->easy, OPT_HEADER, take_header);
   bad |= curl.easy_setopt(f->easy, OPT_HEADER_DATA, f);
+  if (authorities()) {
+    bad |= curl.easy_setopt(f->easy, OPT_CA_FILE, authorities());
+  }
   if (f->from > 0) { // not RESUME_FROM, which makes an error of a server that knows no ranges
     char range[32];
     snprintf(range, sizeof range, "%llu-", (unsigned long long)f->from);
