@@ -55,6 +55,7 @@ FRT_API int64_t frt_alloc_left(void);
 FRT_API void frt_set_threads(int32_t n); // compute threads; 0: as many as the cgroup allows
 FRT_API int32_t frt_threads(void);
 FRT_API double frt_now(void);          // seconds, monotonic
+FRT_API void frt_sleep(int32_t ms);    // a signal ends it
 FRT_API int32_t frt_interrupted(void); // signals asked to stop since the last clear
 FRT_API void frt_interrupt_set(int32_t n);
 
@@ -361,6 +362,10 @@ FRT_API frt_status frt_file_replace(const char *path, const void *data,
                                     size_t bytes); // any file, likewise
 FRT_API frt_status frt_file_sha256(const char *path, char out[65]);
 FRT_API frt_status frt_make_folders(const char *path); // with its parents
+// Locks a file (made where there is none) against other processes until frt_file_unlock() or the
+// end of this one; FRT_ESTATE when another one has it.
+FRT_API frt_status frt_file_lock(const char *path, int32_t *lock);
+FRT_API void frt_file_unlock(int32_t lock);
 // 0 nothing there, 1 file, 2 folder, 3 something else; bytes and changed (seconds) may be NULL.
 FRT_API int32_t frt_path_kind(const char *path, int64_t *bytes, double *changed);
 
@@ -404,7 +409,7 @@ FRT_API uint64_t frt_hash(const void *data, size_t bytes);
 // One transfer by libcurl (opened on first use). With a path the body is added to that file, from
 // where it ends, following redirects; without one only the headers of the first answer are fetched.
 // limit: an answer that makes the file longer is an error (0: none). silent_s: seconds a server may
-// say nothing. The file is locked meanwhile: FRT_ESTATE where another process is fetching it.
+// say nothing.
 typedef struct frt_fetch frt_fetch;
 FRT_API frt_status frt_fetch_start(const char *url, const char *path, uint64_t limit,
                                    int32_t silent_s, frt_fetch **out);

@@ -124,10 +124,11 @@ local function accept(o, a, part, resumed, last)
     if resumed and not last then return file(o, true) end  -- once more, from the start
     return nil, ("what came is not what was announced: its sha256 is %s, not %s"):format(sum, a.sha256)
   end
-  local size = length(part)
+  local found = { size = length(part), sha256 = sum, checked = a.sha256 ~= nil }
+  if o.ready then o.ready(found) end
   local moved, why = os.rename(part, o.path)
   if not moved then return nil, why end
-  return { size = size, sha256 = sum, checked = a.sha256 ~= nil }
+  return found
 end
 
 function file(o, last)
@@ -154,6 +155,7 @@ end
 --- in   o.url, o.path     from where to where; the folder must be there
 ---      o.limit           the most bytes to take where the server doesn't say how many there are
 ---      o.watch(done, total)  called while it runs; total may be nil
+---      o.ready(found)    called once all is right, before the file takes its name
 --- out  { size, sha256 (computed), checked = whether the server had announced it }; nil, why
 function fetch.file(o)
   local found, why = file(o)

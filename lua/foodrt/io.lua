@@ -194,6 +194,28 @@ function io_.replace(path, text)
   lib.check(C.frt_file_replace(path, text, #text))
 end
 
+local lock = ffi.new "int32_t[1]"
+local BUSY = -6  -- FRT_ESTATE
+
+--- io.locked(path, fn [, waiting]): runs fn() while no other process has the lock `path` (a file that is made) and returns its
+--- first three results. Waits for it; waiting() is called before each look, and what it returns, if anything, ends the wait.
+function io_.locked(path, fn, waiting)
+  check_path("locked", path)
+  while true do
+    local status = C.frt_file_lock(path, lock)
+    if status == 0 then break end
+    if status ~= BUSY then lib.check(status) end
+    local ended = waiting and waiting()
+    if ended ~= nil then return ended end
+    C.frt_sleep(200)
+  end
+  local held = lock[0]
+  local ok, a, b, c = pcall(fn)
+  C.frt_file_unlock(held)
+  if not ok then error(a, 0) end
+  return a, b, c
+end
+
 --- io.make_folders(path): with its parents; it may be there already.
 function io_.make_folders(path)
   check_path("make_folders", path)

@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -192,15 +191,12 @@ void frt_fetch_free(frt_fetch *f)
   frt__free(f);
 }
 
-// Opens the file to add to; no other process may be adding to it.
 static frt_status open_file(frt_fetch *f, const char *path)
 {
   struct stat st;
   f->path = frt__strdup(path);
   f->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   FRT_CHECK(f->path && f->fd >= 0, FRT_EIO, "'%s': can't be written: %s", path, strerror(errno));
-  FRT_CHECK(flock(f->fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK, FRT_ESTATE,
-            "'%s': another process is fetching it", path);
   FRT_CHECK(fstat(f->fd, &st) == 0, FRT_EIO, "'%s': %s", path, strerror(errno));
   f->from = (uint64_t)st.st_size;
   return FRT_OK;

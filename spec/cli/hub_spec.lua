@@ -16,6 +16,13 @@ describe("foodrt weights get", function()
     return status, out, err
   end
 
+  -- the same as a line of shell
+  local function line_of(args)
+    local env = { "env" }
+    for k, v in pairs(server.env) do env[#env + 1] = ("%s='%s'"):format(k, v) end
+    return table.concat(env, " ") .. " " .. process.command(args)
+  end
+
   -- offers the weights with a behaviour and fetches them; out: status, stdout, stderr
   local function try(tag, behaviour, o)
     server:put("resnet18." .. tag, { text = bytes, behaviour = behaviour })
@@ -147,19 +154,31 @@ describe("foodrt weights get", function()
     assert.equal("foodrt: FOODRT_HUB must be an address such as https://mirror.example, got 'mirror'\n", err)
   end)
 
-  it("leaves a file alone that another process is fetching", function()
+  it("waits while another process is fetching the file, and goes on when that one is gone", function()
     assert.equal(1, (try("twice", "trickle")))
     local lib = require "foodrt.ffi"
-    local _, part = process.shell("ls '" .. server:path("resnet18.twice", "") .. "'*.part")
-    part = part:gsub("\n", "")
-    local held = lib.ffi.new "frt_fetch *[1]"
-    lib.check(lib.C.frt_fetch_start(server.url .. "/none", part, 0, 5, held))
+    local lock = lib.ffi.new "int32_t[1]"
+    lib.check(lib.C.frt_file_lock(server:path("resnet18.twice", ".lock"), lock))
     server:behave("resnet18.twice", nil)
-    local status, _, err = get "resnet18.twice"
-    lib.C.frt_fetch_free(held[0])
-    assert.equal(1, status)
-    assert.matches("'" .. part .. "': another process is fetching it", err, 1, true)
-    assert.equal(0, (get "resnet18.twice"))
+    local pipe = io.popen(line_of { "weights", "get", "resnet18.twice" } .. " 2>&1")
+    os.execute "sleep 0.5"
+    lib.C.frt_file_unlock(lock[0])
+    local text = pipe:read "*a"
+    pipe:close()
+    assert.equal(1, select(2, text:gsub("timm/resnet18.twice: another process is fetching it, waiting\n", "")))
+    assert.matches(SHA, text)
+  end)
+
+  it("three at once all have it, whole", function()
+    server:put("resnet18.three", { text = bytes:rep(100) })
+    local pipes = {}
+    for i = 1, 3 do pipes[i] = io.popen(line_of { "weights", "get", "resnet18.three" } .. " 2>&1") end
+    for i = 1, 3 do
+      assert.matches(SHA, pipes[i]:read "*a")
+      pipes[i]:close()
+    end
+    local _, left = process.shell("ls '" .. server:path("resnet18.three", "") .. "'")
+    assert.equal("config.json\nfoodrt.json\nmodel.safetensors\n", left)
   end)
 
   it("says that the cache can't be written, that the disk is full, that a config.json is none", function()
@@ -167,10 +186,7 @@ describe("foodrt weights get", function()
     assert.equal(1, status)
     assert.matches("'/dev/null/foodrt': the folder can't be made: Not a directory", err, 1, true)
     server:put("resnet18.full", { text = bytes })
-    local env = {}
-    for k, v in pairs(server.env) do env[#env + 1] = ("%s='%s'"):format(k, v) end
-    local line = "trap '' XFSZ; ulimit -f 64; " .. table.concat(env, " ") .. " " .. process.command { "weights", "get", "resnet18.full" }
-    status, _, err = process.shell(line)
+    status, _, err = process.shell("trap '' XFSZ; ulimit -f 64; " .. line_of { "weights", "get", "resnet18.full" })
     assert.equal(1, status)
     assert.matches("model.safetensors%.%x+%.part': can't be written: File too large; by hand", err)
     assert.equal(0, (get "resnet18.full"))

@@ -137,7 +137,8 @@ end
 -- --- fetching ---------------------------------------------------------------------------------------------------------
 local function bring(where, name, o)
   local url = ("%s/%s/resolve/main/%s"):format(hub.endpoint(), where.repo, name)
-  local done, why = fetch.file { url = url, path = where.dir .. "/" .. name, limit = o.limit, watch = o.watch }
+  local done, why = fetch.file { url = url, path = where.dir .. "/" .. name, limit = o.limit, watch = o.watch,
+    ready = o.ready }
   return done, why and ("%s of %s can't be fetched: %s"):format(name, where.repo, why)
 end
 
@@ -145,11 +146,10 @@ local function by_hand(where)
   return ("; by hand, %s and %s go into %s/"):format(FILE, CONFIG, where.dir)
 end
 
-local function fetch_all(where, note, o)
-  local made, why = pcall(io_().make_folders, where.dir)
-  if not made then return nil, why end
-  local done
-  done, why = bring(where, CONFIG, { limit = MAX_CONFIG })
+local function fetch_all(where, o)
+  local there, note = hub.cached(where)
+  if there then return where.path, nil, note end  -- another process has fetched it while this one waited
+  local done, why = bring(where, CONFIG, { limit = MAX_CONFIG })
   if not done then return nil, why .. by_hand(where) end
   if not config.beside(where.path) then
     return nil, ("%s of %s is not JSON: %s is no hub"):format(CONFIG, where.repo, hub.endpoint())
@@ -157,11 +157,27 @@ local function fetch_all(where, note, o)
   why = forbidden(where, note, o.accept)
   if why then return nil, why end
   if o.say then o.say(("%s: licence %s"):format(where.repo, hub.licence(where) or "not stated")) end
-  done, why = bring(where, FILE, { watch = o.watch })
+  done, why = bring(where, FILE, { watch = o.watch, ready = function(found)
+    note.size, note.sha256, note.checked = found.size, found.sha256, found.checked
+    write_note(where, note)  -- before the file is there: nobody sees one without the other
+  end })
   if not done then return nil, why .. by_hand(where) end
-  note.size, note.sha256, note.checked = done.size, done.sha256, done.checked
-  write_note(where, note)
   return where.path, nil, note
+end
+
+-- fetches alone: other processes that want the same wait
+local function fetch_locked(where, o)
+  local made, why = pcall(io_().make_folders, where.dir)
+  if not made then return nil, why end
+  local told = false
+  local path, cant, note = io_().locked(where.dir .. "/.lock", function()
+    local path, cant, note = fetch_all(where, o)
+    return path, cant, note
+  end, function()
+    if not told and o.say then o.say(("%s: another process is fetching it, waiting"):format(where.repo)) end
+    told = true
+  end)
+  return path, cant, note
 end
 
 --- the file of weights, fetched where it isn't there yet.
@@ -171,16 +187,20 @@ end
 --- out  path, nil, note = { size, sha256, checked, accepted }; nil, why, in one line that says what to do
 function hub.get(where, o)
   o = o or {}
-  local there, note = hub.cached(where)
-  if there then
-    local why = forbidden(where, note, o.accept)
-    if why then return nil, why end
-    return where.path, nil, note
-  end
+  local there = hub.cached(where)
   local offline = hub.offline()
-  if offline then return nil, ("%s of %s is not here, and %s is set%s"):format(FILE, where.repo, offline, by_hand(where)) end
-  local path, why, found = fetch_all(where, note, o)
-  return path, why, found
+  if not there and offline then
+    return nil, ("%s of %s is not here, and %s is set%s"):format(FILE, where.repo, offline, by_hand(where))
+  end
+  local path, why, note
+  if not there then
+    path, why, note = fetch_locked(where, o)
+    if not path then return nil, why end
+  end
+  note = note or select(2, hub.cached(where))
+  why = forbidden(where, note, o.accept)
+  if why then return nil, why end
+  return where.path, nil, note
 end
 
 return hub
