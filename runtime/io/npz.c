@@ -217,6 +217,11 @@ static bool is_text(const char *s)
 
 frt_status frt__npz_take(frt_file *f)
 {
+  for (int32_t i = 0; i < f->zip->n; i++) {
+    if (f->zip->entry[i].packed) {
+      FRT_TRY(frt__zip_inflate(f->zip, &f->fd, f->path, &f->bytes));
+    }
+  }
   char *work = frt__alloc(MAX_HEADER);
   FRT_CHECK(work, FRT_ENOMEM, "'%s': out of memory", f->path);
   frt_status status = FRT_OK;

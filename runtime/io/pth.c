@@ -312,6 +312,11 @@ static frt_status read_zip(reading *r)
   if (!main && frt__npz_is(f->zip)) {
     return frt__npz_take(f);
   }
+  for (int32_t i = 0; i < f->zip->n; i++) {
+    FRT_CHECK(!f->zip->entry[i].packed, FRT_EDATA,
+              "'%s': entry '%s' is compressed; PyTorch stores them as they are", f->path,
+              f->zip->entry[i].name);
+  }
   FRT_CHECK(main, FRT_EDATA, "'%s': a zip file without weights (no data.pkl and no .npy in it)",
             f->path);
   char folder[512], order[600];

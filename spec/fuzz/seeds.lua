@@ -51,6 +51,7 @@ local arrays = { f4 = zip.npy({ 2, 3 }, ("\0\0\128\63"):rep(6)), columns = zip.n
 for name, bytes in pairs(arrays) do
   write("npz", name, bytes)
   write("zip", name .. ".npz", zip.pack({ { "a.npy", bytes }, { "b.npy", arrays.scalar } }):sub(5))
+  write("zip", name .. "_packed.npz", zip.pack({ { "a.npy", bytes, packed = zip.deflate(bytes) }, { "b.npy", arrays.scalar } }):sub(5))
 end
 local path = os.tmpname()
 frt.save(path, { a = frt.tensor { 1, 2 }, ["b.c"] = frt.tensor({ { 3 } }, { dtype = "i64" }) }, { note = "\226\130\172 \"x\"" })

@@ -141,11 +141,13 @@ describe("npz", function()
     return ok and t, not ok and t
   end
 
-  it("reads rows and columns first, whole numbers, halves, scalars", function()
+  it("reads rows and columns first, whole numbers, halves, scalars, compressed ones", function()
     local le = zip.le
     local t = read(zip.pack { { "a.npy", zip.npy({ 2, 3 }, le(1, 4) .. le(2, 4) .. le(3, 4) .. le(4, 4) .. le(5, 4) .. le(6, 4), "<i4") },
       { "b.npy", zip.npy({ 2, 3 }, "\1\2\3\4\5\6", "|u1", "True") }, { "c.npy", zip.npy({}, le(7, 8), "<i8") },
       { "d.npy", zip.npy({ 1 }, "\0\60", "<f2") } })
+    local packed = zip.npy({ 2 }, "\3\4", "|u1")
+    assert.same({ 3, 4 }, read(zip.pack { { "a.npy", packed, packed = zip.deflate(packed) }, { "b.npy", packed } }).a:totable())
     assert.same({ { 1, 2, 3 }, { 4, 5, 6 } }, t.a:totable())
     assert.same({ { 1, 3, 5 }, { 2, 4, 6 } }, t.b:totable())
     assert.equal(7, t.c:item())

@@ -161,7 +161,7 @@ local function containers()
     local at = assert(bytes:find(mark, 1, true)) + offset
     return bytes:sub(1, at - 1) .. new_bytes .. bytes:sub(at + #new_bytes)
   end
-  local good = pack {}
+  local good, array = pack {}, zip.npy({ 1 }, "abcd")
   local overlapping = { { "archive/data.pkl", body }, { "archive/data/0", ("x"):rep(4096) } }
   for i = 1, 9 do
     overlapping[i + 2] = { "archive/data/" .. i, ("x"):rep(4096), nothing = true, at = 30 + #"archive/data.pkl" + #body }
@@ -172,10 +172,16 @@ local function containers()
     { pack({}, { size = 3 }), "" }, { pack({}, { size = 2 ^ 31 }), "lies outside it" },
     { patch(good, "PK\5\6", 10, "\255\255"), "the zip directory is damaged" },
     { patch(good, "PK\5\6", 12, "\255\255\255\127"), "lies outside" },
-    { patch(good, "PK\5\6", 16, "\255\255\255\127"), "lies outside" }, { patch(good, "PK\1\2", 10, "\8\0"), "is compressed" },
+    { patch(good, "PK\5\6", 16, "\255\255\255\127"), "lies outside" }, { patch(good, "PK\1\2", 10, "\8\0"), "is damaged" },
     { patch(good, "PK\1\2", 8, "\1\0"), "is encrypted" }, { patch(good, "PK\1\2", 28, "\255\255"), "the zip directory is damaged" },
     { patch(good, "PK\1\2", 16, "\1\2\3\4"), "checksum differs" }, { patch(good, "PK\3\4", 0, "PK\3\5"), "" },
     { zip.pack { { "a/other", "x" } }, "without weights" }, { zip.pack {}, "" }, { good:sub(1, -2), "without its directory" },
+    { zip.pack { { "a/data.pkl", body, packed = zip.deflate(body) } }, "is compressed; PyTorch stores them" },
+    { zip.pack { { "w.npy", array, packed = zip.deflate(array), size = 4000 } }, "more than 16 times the file" },
+    { zip.pack { { "w.npy", array, packed = zip.deflate(array), size = 400 } }, "it unpacks to 132 bytes" },
+    { zip.pack { { "w.npy", array, packed = zip.deflate(array), size = 40 } }, "it can't be unpacked" },
+    { zip.pack { { "w.npy", array, packed = zip.deflate(array):sub(1, 99) } }, "it can't be unpacked" },
+    { zip.pack { { "w.npy", array, packed = ("\255"):rep(99) } }, "it can't be unpacked" },
     { zip.pack { { "w.npy", zip.npy({ "9999999999999" }, "abcd") } }, "which its shape does not match" },
     { zip.pack { { "w.npy", zip.npy({ 1 }, ("x"):rep(8), "|O") } }, "is of type '|O'" },
   }

@@ -27,14 +27,16 @@ function zip.le(v, n)
   return table.concat(out)
 end
 
---- entries { name, bytes } as a zip file; lies: size, at (said in the directory), nothing (there is only the directory's entry)
+--- entries { name, bytes } as a zip file; lies: size, at (said in the directory), nothing (there is only the directory's entry);
+--- packed: the same bytes compressed
 function zip.pack(entries)
   local le, parts, directory, at = zip.le, {}, {}, 0
   for _, e in ipairs(entries) do
     local name, bytes = e[1], e[2]
     local said = e.size or #bytes
-    local about = le(0, 8) .. le(zip.crc(bytes), 4) .. le(said, 4) .. le(said, 4) .. le(#name, 2) .. le(0, 2)
-    local part = "PK\3\4" .. le(20, 2) .. about .. name .. bytes
+    local about = le(0, 2) .. le(e.packed and 8 or 0, 2) .. le(0, 4) .. le(zip.crc(bytes), 4) .. le(e.packed and #e.packed or said, 4)
+      .. le(said, 4) .. le(#name, 2) .. le(0, 2)
+    local part = "PK\3\4" .. le(20, 2) .. about .. name .. (e.packed or bytes)
     directory[#directory + 1] = "PK\1\2" .. le(20, 2) .. le(20, 2) .. about .. le(0, 10) .. le(e.at or at, 4) .. name
     if e.nothing then part = "" end
     parts[#parts + 1] = part
@@ -42,6 +44,11 @@ function zip.pack(entries)
   end
   local all = table.concat(directory)
   return table.concat(parts) .. all .. "PK\5\6" .. le(0, 4) .. le(#entries, 2) .. le(#entries, 2) .. le(#all, 4) .. le(at, 4) .. le(0, 2)
+end
+
+--- bytes (less than 64 KiB) as a deflate stream that doesn't make them smaller
+function zip.deflate(bytes)
+  return "\1" .. zip.le(#bytes, 2) .. zip.le(65535 - #bytes, 2) .. bytes
 end
 
 --- a numpy array: descr as numpy writes it ("<f4"), order "True" for column after column
