@@ -114,6 +114,17 @@ end
 
 local file
 
+-- beginnings of other versions of a file that is complete now
+local function sweep(path)
+  local dir, name = path:match "^(.*/)([^/]*)$"
+  local text = ffi.new "char *[1]"
+  if not dir or C.frt_folder_list(dir, text) ~= 0 then return end
+  for one in ffi.string(text[0]):gmatch "[^\n]+" do
+    if one:sub(1, #name + 1) == name .. "." and one:find "%.part$" then os.remove(dir .. one) end
+  end
+  C.frt_folder_free(text[0])
+end
+
 -- a transfer that is complete: checked, and given the file's name
 local function accept(o, a, part, resumed, last)
   local io_ = require "foodrt.io"
@@ -128,6 +139,7 @@ local function accept(o, a, part, resumed, last)
   if o.ready then o.ready(found) end
   local moved, why = os.rename(part, o.path)
   if not moved then return nil, why end
+  sweep(o.path)
   return found
 end
 

@@ -97,6 +97,8 @@ describe("foodrt weights get", function()
     server:put("resnet18.version", { text = new })
     assert.equal(0, (get "resnet18.version"))
     assert.equal(new, hub.read(server:path "resnet18.version"))
+    local _, left = process.shell("ls '" .. server:path("resnet18.version", "") .. "'")
+    assert.equal("config.json\nfoodrt.json\nmodel.safetensors\n", left)
   end)
 
   it("follows redirects within the hub, and takes files from mirrors that serve them directly or say nothing of them", function()
