@@ -214,6 +214,8 @@ FRT_API void frt_plan_last(void); // address the plan that ran last, instead
 FRT_API frt_status frt_plan_verify(void);
 FRT_API void frt_poison(int32_t on);
 FRT_API void frt_profile(int32_t on);
+// Plans whose intermediates would take more are compiled to compute more of them again; 0: no limit.
+FRT_API void frt_set_memory(int64_t bytes);
 FRT_API void frt_check_finite(int32_t on);        // after every step; names op and recipe line
 FRT_API frt_status frt_backend(const char *name); // "cpu", "reference"
 FRT_API const char *frt_backend_name(void);
@@ -233,7 +235,8 @@ typedef struct frt_photo {
 } frt_photo;
 FRT_API frt_status frt_photo_read(const char *path, frt_photo *out);
 FRT_API void frt_photo_free(frt_photo *photo);
-// rgb[h, w, 3]: Pillow's resize, bit for bit. interpolation: 0 bilinear, 1 bicubic.
+// rgb[h, w, 3]: Pillow's resize, bit for bit. interpolation: 0 bilinear, 1 bicubic,
+// 2 lanczos, 3 nearest.
 FRT_API frt_status frt_photo_resize(const frt_photo *photo, int32_t w, int32_t h,
                                     int32_t interpolation, uint8_t *rgb);
 
@@ -249,7 +252,7 @@ typedef enum frt_augment_kind {
   FRT_AUG_GRAYSCALE, // with probability p
 } frt_augment_kind;
 typedef struct frt_augment {
-  int32_t kind, interpolation; // of what resamples: 0 bilinear, 1 bicubic
+  int32_t kind, interpolation; // of what resamples, as above
   double param[10];
 } frt_augment;
 // What the network sees of a photo: size x size after the augments, then (v / 255 - mean) / std.

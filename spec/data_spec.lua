@@ -37,6 +37,21 @@ describe("data.folder", function()
     assert.equal("squash", data.folder({ "nowhere" }):suit(inside):settings().mode)
   end)
 
+  it("takes the size of the model's photos where the recipe gives none, and says whose settings are used", function()
+    local d = data.folder { "nowhere" }
+    assert.equal(224, d.size)
+    assert.equal("as the recipe says, else as is usual for ImageNet", d:origin())
+    local model = frt.models.efficientnet_b4 {}
+    assert.equal(320, d:suit(model).size)
+    assert.equal("all of efficientnet_b4's weights", d:origin())
+    local own = data.folder({ "nowhere", size = 96, eval = { mode = "squash" } }):suit(model)
+    assert.equal("size and mode of the recipe, the rest of efficientnet_b4's weights", own:origin())
+    assert.equal("both edges to 109, middle 96 x 96 (bicubic), mean 0.485 0.456 0.406, std 0.229 0.224 0.225", own:preprocessing())
+    own:recheck()
+    d:recheck()
+    assert.same({ 320, 96 }, { d.size, own.size })
+  end)
+
   it("rejects what it does not know, at the recipe's line", function()
     local ok, why = pcall(function() return data.folder { "x", sice = 96 } end)
     assert.is_false(ok)

@@ -36,6 +36,17 @@ function args.one_of(words)
   end
 end
 
+--- for an option with positive numbers between commas: "2,1" -> { 2, 1 }.
+function args.numbers(name, text)
+  local out = {}
+  for part in (text .. ","):gmatch "([^,]*)," do
+    local n = tonumber(part)
+    if not n or not (n > 0 and n < math.huge) then usage_error("%s must be positive numbers such as 2,1, got '%s'", name, text) end
+    out[#out + 1] = n
+  end
+  return out
+end
+
 --- for -o key.path=value; may be given many times.
 function args.override(_, text)
   local one, why = require("foodrt.override").parse(text)

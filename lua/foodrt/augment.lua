@@ -11,8 +11,8 @@ local augment = {}
 local Augment = {}
 Augment.__index = Augment
 
-local INTERPOLATION = { "string", "bilinear", one_of = { "bilinear", "bicubic" } }
-local FILTERS = { bilinear = 0, bicubic = 1 }
+local INTERPOLATION = { "string", "bilinear", one_of = { "bilinear", "bicubic", "lanczos", "nearest" } }
+local FILTERS = { bilinear = 0, bicubic = 1, lanczos = 2, nearest = 3 }
 local EDGES = { shortest = 0, longest = 1, both = 2 }
 
 --- whether v was made by one of the functions here.

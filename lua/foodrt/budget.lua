@@ -153,6 +153,38 @@ function budget.verdict(r, steps, needs, worst, columns)
   return message .. ("%s needs %s"):format(budget.options(step.phase, fit), text.bytes(fit.total)), fit
 end
 
+--- bytes of "2G", "1.5GiB", "800M" or a number of bytes; nil for anything else.
+function budget.bytes(v)
+  if type(v) == "number" then return v > 0 and v or nil end
+  local n, unit = tostring(v):match "^%s*([%d%.]+)%s*([kKmMgGtT]?)i?[bB]?%s*$"
+  local power = ({ [""] = 0, k = 10, m = 20, g = 30, t = 40 })[(unit or ""):lower()]
+  n = tonumber(n)
+  return n and n > 0 and power and n * 2 ^ power or nil
+end
+
+--- keeps a run within the recipe's `memory`: plans compute more of their values again instead of keeping them. Call
+--- it before plans are made; what dry.phases says afterwards is what a run takes.
+--- out  nil; a message when a step needs more even so
+function budget.limit(r, columns, workers)
+  C.frt_set_memory(0)
+  local limit = r.memory and budget.bytes(r.memory)
+  if not limit then return nil end
+  local function most()
+    local steps = dry.phases(r, { columns = columns })
+    local needs, worst = budget.need(r, steps, workers)
+    return needs[worst], steps[worst]
+  end
+  local need, step = most()
+  if need.total <= limit then return nil end
+  C.frt_set_memory(math.max(1, limit - (need.total - need.arena)))
+  need, step = most()
+  if need.total <= limit then return nil end
+  local fit = budget.fitting(r, step, need, limit / MARGIN, columns)
+  return ("memory = %s: a training step of phase '%s' with batch %d needs %s, with all computed again that can be; %s"):format(
+    tostring(r.memory), step.name, step.batch, text.bytes(need.total), fit and ("%s needs %s"):format(
+      budget.options(step.phase, fit), text.bytes(fit.total)) or "take smaller photos (-o data.size) or another model")
+end
+
 --- refuses a run that would not fit this machine's memory: an error that names what does. Called once the data is
 --- listed and the model is built, before photos are read; nothing is computed. Optimizers and frozen parts are as
 --- after phase:apply and attach of the first phase, without steps.
@@ -163,9 +195,10 @@ function budget.check(r, o)
     columns = {}
     for i, c in ipairs(r.data.columns) do columns[i] = c.name end
   end
+  local message = budget.limit(r, columns, o and o.workers)
   local steps = dry.phases(r, { columns = columns })
   local needs, worst = budget.need(r, steps, o and o.workers)
-  local message = budget.verdict(r, steps, needs, worst, columns)
+  message = message or budget.verdict(r, steps, needs, worst, columns)
   if message then error(("%s: %s"):format(r.source and r.source.path or r.name, message), 0) end
 end
 

@@ -8,8 +8,13 @@ local C = lib.C
 
 local dry = {}
 
---- makes the model's parameters without their values. The model can be explained then, not trained.
+--- makes the model's parameters without their values. The model can be explained then, not trained. Which photos its weights
+--- want is read from beside them, where they are a file.
 function dry.build(r, classes)
+  for _, m in r.model:modules() do
+    local peek = rawget(m, "_peek")
+    if peek then peek(m, r.source ~= nil and r.source.sample ~= nil) end
+  end
   r.model:build { input = { 1, 3, r.data.size, r.data.size }, classes = classes, seed = r.seed, values = false }
 end
 

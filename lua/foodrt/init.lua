@@ -4,7 +4,7 @@
 local err = require "foodrt.err"
 
 local PARTS = { nn = true, models = true, loss = true, optim = true, sched = true, data = true, augment = true,
-  metrics = true, trainer = true, run = true, phase = true, rng = true }
+  metrics = true, ensemble = true, trainer = true, run = true, phase = true, rng = true }
 local FILES = { load = true, save = true }
 
 local frt = {}

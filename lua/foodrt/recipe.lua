@@ -21,6 +21,7 @@ recipe.SPEC = { "recipe",
   sample = { "table", nil, "overrides for the sample set: sample = { [\"data.size\"] = 96 }" },
   on = { "table", nil, "hooks: on = { epoch_end = function(run) end }" },
   step = { "function", nil, "step(run, batch) -> loss, logits: instead of the usual forward pass" },
+  memory = { "string|number", nil, "what a run may take, \"2G\": values are computed again instead of kept" },
   threads = { "integer", nil, "compute threads", min = 1, max = 1024 },
 }
 local HOOKS = { phase_start = true, step_end = true, epoch_end = true, phase_end = true, run_end = true }
@@ -154,6 +155,12 @@ local function check_hooks(r, source)
   end
 end
 
+local function check_memory(r, source)
+  if r.memory and not require("foodrt.budget").bytes(r.memory) then
+    fail(source, "memory", "memory must be a size such as \"2G\", got %s", opt.show(r.memory))
+  end
+end
+
 local function check_save(r, source)
   for key in pairs(r.save) do
     if key ~= "every" then
@@ -200,6 +207,7 @@ local function check_parts(r, source)
     if p.cache then require("foodrt.trainer.features").check(p, r.data) end
   end
   check_hooks(r, source)
+  check_memory(r, source)
   check_save(r, source)
   local ok, why = pcall(require("foodrt.metrics").new, r.metrics)
   if not ok then fail(source, "metrics", "%s", (tostring(why):gsub("^[^%s:]+:%d+: ", ""))) end
@@ -241,6 +249,7 @@ function recipe.check(r, source)
     fail(source, "name", "'name' must be letters, digits, '-', '_' and '.', got '%s'", r.name)
   end
   check_parts(r, source)
+  r.data:suit(r.model)
   return r
 end
 
@@ -277,12 +286,22 @@ local function take_sample(r, source)
   return list
 end
 
+-- A file may return frt.ensemble { … } instead of a recipe: it has nothing that -o could change.
+local function ensemble_of(r, source)
+  local ensemble = package.loaded["foodrt.ensemble"]
+  if not ensemble or not ensemble.is(r) then return false end
+  local first = source.overrides[1]
+  if first then error({ usage = ("-o %s: %s is an ensemble: its members have options, it has none"):format(first[1], source.path) }, 0) end
+  r.source = source
+  return true
+end
+
 --- loads a recipe file. Its second argument is a list of overrides { path, value text }, with further options:
 ---   sample  true or false: whether to take the sample set; nil: where the default root has no photos
 ---   files   { { name, path, text } }: what it requires, before the disk is asked (from a checkpoint)
 ---   args    what `...` is in it
 --- out  r  the checked table; r.source = { path, text, files, overrides, sample = settings taken, or nil };
----         nil where the file returned nothing
+---         nil where the file returned nothing; an ensemble where it returned that
 function recipe.load(path, o)
   return recipe.from_text(path, read_file(path), o)
 end
@@ -296,6 +315,7 @@ function recipe.from_text(path, text, o)
   local r = recipe.run(path, text, files, unpack(o.args or {}))
   files.values, files.stored = nil, nil
   if r == nil then return nil end
+  if ensemble_of(r, source) then return r end
   if type(r) ~= "table" or getmetatable(r) then recipe.check(r, source) end
   local sampled = o.sample
   if sampled == nil then sampled = lacks_data(r, source.overrides) end

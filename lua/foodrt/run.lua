@@ -9,7 +9,7 @@ local run = {}
 function run.see_as(data, p)
   if not p then return end
   data.size, data.mean, data.std, data.fill = p.size, p.mean, p.std, p.fill
-  data.eval = { crop_pct = p.crop_pct, mode = p.mode, interpolation = p.interpolation }
+  data.eval = { crop_pct = p.crop_pct, mode = p.mode, interpolation = p.interpolation, shrink = p.shrink or false }
 end
 
 --- the model with its values (in evaluation mode), the recipe as it ran, and the checkpoint's state.
@@ -24,10 +24,9 @@ function run.load(path)
   local r = require("foodrt.recipe").from_text(meta.recipe_path, meta.recipe_text,
     { files = meta.files, sample = meta.sample or false, unpack(meta.overrides or {}) })
   local model = r.model
+  run.see_as(r.data, meta.preprocessing)
   model:build { input = { 1, 3, r.data.size, r.data.size }, classes = #meta.classes, seed = r.seed, values = false }
   model:load_state_dict(c.tensors, { from = file })
-  r.data:suit(model)
-  run.see_as(r.data, meta.preprocessing)
   meta.path = file
   return model:eval(), r, meta
 end

@@ -123,7 +123,7 @@ local function plots(found, add)
     for l, line in ipairs(lines) do
       local label = l == 1 and text.rate(peak) or l == #lines and low ~= peak and text.rate(tonumber(("%.2g"):format(low))) or ""
       line = text.pad(line, PLOT + #found.steps + 1) .. "  " .. label
-      if l == #lines then line = text.pad(line, PLOT + #found.steps + 12) .. text.some(row.parts, 3) end
+      if l == #lines then line = text.pad(line, PLOT + #found.steps + 12) .. " " .. text.some(row.parts, 3) end
       add("", (line:gsub("%s+$", "")))
     end
   end
@@ -161,6 +161,7 @@ local function data_lines(found, add)
     add("data", ("%s is not there; %d classes and %s are assumed"):format(r.data.file or r.data.root, p.classes, counts))
   end
   add("photos", r.data:preprocessing())
+  add("", r.data:origin())
   local train = {}
   for i, a in ipairs(r.data.train) do
     train[i] = tostring(a):gsub(", interpolation = bilinear", ""):gsub("interpolation = bilinear, ", "")

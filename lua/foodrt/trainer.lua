@@ -327,7 +327,8 @@ end
 local EVALUATE = { "evaluate", metrics = { "table", { "top1", "top5", "f1" } }, loss = { "table|function", nil },
   forward = { "function", nil, "forward(batch) -> loss, logits: instead of the model and the loss" },
   batch = { "integer", nil, min = 1 }, workers = { "integer", nil, min = 1 }, on_batch = { "function", nil },
-  on_bad = { "function", nil }, kept = { "table", nil, "what trainer.features keeps of the split" } }
+  on_logits = { "function", nil, "on_logits(batch, logits), both with their values" }, on_bad = { "function", nil },
+  kept = { "table", nil, "what trainer.features keeps of the split" } }
 
 local function evaluate_batches(model, data, loader, o)
   local m, done = metrics.new(o.metrics), 0
@@ -348,6 +349,7 @@ local function evaluate_batches(model, data, loader, o)
     if not logits then err.user "recipe: 'step' must return logits too, for the measures" end
     if loss then T.api.realize(loss, logits) else T.api.realize(logits) end
     m:add(logits, batch.y, loss)
+    if o.on_logits then o.on_logits(batch, logits) end
     done = done + batch.n
     if o.on_batch then o.on_batch(done) end
   end

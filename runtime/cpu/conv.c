@@ -68,8 +68,8 @@ static frt__conv_way choose(const frt_dn_conv *c)
     return windows ? FRT__WINDOWS : FRT__ONEDNN;
   }
   const bool narrows = c->kind == FRT_DN_CONV && c->c >= 256 && c->o < c->c && rows >= 1024;
-  // At evaluation (batch norm has become a bias) the packed weights last, and few rows leave sgemm's
-  // own packing of them unpaid: ResNet-50 of one photo 24.8 -> 20.3 ms.
+  // At evaluation (batch norm has become a bias) the packed weights last, and few rows leave
+  // sgemm's own packing of them unpaid: ResNet-50 of one photo 24.8 -> 20.3 ms.
   if (c->kind == FRT_DN_CONV && c->bias && rows > 16 && rows <= 640) {
     return FRT__ONEDNN;
   }
@@ -109,8 +109,10 @@ bool frt__conv_can_fuse(const frt_step *s, frt_dn_kind kind)
       (s->n_out > 1 && c.act != FRT_ACT_NONE)) {
     return false;
   }
-  if (!s->in[loads + 2] && choose(&c) == FRT__ONEDNN) {
-    return false; // a pass for the statistics costs less than leaving the primitive
+  // A pass for the statistics, or at evaluation for the gate, costs less than leaving the
+  // primitive.
+  if (!s->in[loads + 2] && (!gate || c.bias) && choose(&c) == FRT__ONEDNN) {
+    return false;
   }
   const frt_shape *g = gate ? &gate->shape : NULL;
   return !g || (way == FRT__GEMM && g->ndim == 4 && g->dim[0] == c.n && g->dim[1] == c.c &&

@@ -103,6 +103,7 @@ static frt_status write_key(int32_t n, const frt_link *outs, bool with_pending,
 {
   n_key = n_slots = 0;
   FRT_TRY(put((uint64_t)(G.reference << 1 | G.finite) << 32 | (uint64_t)frt_threads()));
+  FRT_TRY(put((uint64_t)G.memory));
   FRT_TRY(put(frt__hash(0, frt_isa(), strlen(frt_isa()))));
   // A node that both has a value and is computed again (another output) keeps its place in the
   // order.
@@ -465,6 +466,42 @@ static frt_status build(frt_plan_t *p, int32_t n, const frt_link *outs, bool wit
   return frt__pass_arena(p);
 }
 
+static frt_status compile(int32_t frugality, uint64_t hash, int32_t n, const frt_link *outs,
+                          bool with_pending, const int32_t *order, int32_t n_order,
+                          frt_plan_t **out)
+{
+  frt_plan_t *p = frt__zalloc(sizeof *p);
+  FRT_CHECK(p, FRT_ENOMEM, "out of memory: a plan");
+  p->hash = hash;
+  p->frugality = frugality;
+  p->key_bytes = sizeof *key * (size_t)n_key;
+  p->key = frt__alloc(p->key_bytes);
+  frt_status status = FRT_OK;
+  if (!p->key) {
+    status = frt_error_set(FRT_ENOMEM, "out of memory: a plan");
+  } else {
+    memcpy(p->key, key, p->key_bytes);
+    status = build(p, n, outs, with_pending, order, n_order);
+  }
+  if (status != FRT_OK) {
+    frt__plan_free(p);
+    return status;
+  }
+  *out = p;
+  return FRT_OK;
+}
+
+// What a limit is about.
+static int64_t needs(const frt_plan_t *p)
+{
+  return (int64_t)(p->arena + p->scratch);
+}
+
+void frt_set_memory(int64_t bytes)
+{
+  G.memory = FRT_MAX((int64_t)0, bytes);
+}
+
 frt_status frt__plan_compile(int32_t n, const frt_link *outs, bool with_pending, frt_plan_t **plan,
                              frt_binding **bind)
 {
@@ -479,22 +516,21 @@ frt_status frt__plan_compile(int32_t n, const frt_link *outs, bool with_pending,
   if ((*plan = lookup(hash))) {
     return FRT_OK;
   }
-  frt_plan_t *p = frt__zalloc(sizeof *p);
-  FRT_CHECK(p, FRT_ENOMEM, "out of memory: a plan");
-  p->hash = hash;
-  p->key_bytes = sizeof *key * (size_t)n_key;
-  frt_status status = FRT_OK;
-  p->key = frt__alloc(p->key_bytes);
-  if (!p->key) {
-    status = frt_error_set(FRT_ENOMEM, "out of memory: a plan");
-  } else {
-    memcpy(p->key, key, p->key_bytes);
-    status = build(p, n, outs, with_pending, order, n_order);
+  frt_plan_t *p = NULL, *best = NULL;
+  for (int32_t frugality = 0; frugality < FRT_FRUGALITIES; frugality++) {
+    frt_status status = compile(frugality, hash, n, outs, with_pending, order, n_order, &p);
+    if (status != FRT_OK) {
+      frt__plan_free(best);
+      return status;
+    }
+    frt_plan_t *worse = best && needs(best) <= needs(p) ? p : best;
+    best = worse == p ? best : p;
+    frt__plan_free(worse);
+    if (G.memory == 0 || needs(best) <= G.memory || G.reference || G.finite) {
+      break;
+    }
   }
-  if (status != FRT_OK) {
-    frt__plan_free(p);
-    return status;
-  }
+  p = best;
   p->next = plans;
   plans = *plan = p;
   compiled++;

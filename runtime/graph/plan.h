@@ -74,6 +74,8 @@ typedef struct frt_pstep {
   bool writes; // writes a variable: from here on a failure tears it
 } frt_pstep;
 
+enum { FRT_FRUGALITIES = 4 };
+
 typedef struct frt_plan_t {
   uint64_t hash;
   uint8_t *key;
@@ -96,6 +98,7 @@ typedef struct frt_plan_t {
   size_t arena, scratch, derived_bytes, unshared, output_bytes;
   size_t packed_bytes; // what kernels hold, from the first run on
   double flops;
+  int32_t frugality; // how much is computed again instead of kept (recompute.c)
   uint64_t setup_key, setup_version;
   int32_t runs;
   bool ready, setup_done;

@@ -1,18 +1,23 @@
-// recompute.c -- values that are cheap functions of what is kept anyway are computed again just
-// before the backward pass reads them, instead of being kept until then.
+// recompute.c -- values are computed again just before the backward pass reads them, instead of
+// being kept until then.
 //
 // The peak of the live bytes parts a plan in two. A large value read on both sides of it is
-// computed again on the far side when its maker is elementwise or applies a batch norm, and what
-// that maker reads is still there or can itself be had so, within BUDGET nodes in all.
+// computed again on the far side when what its maker reads is still there or can itself be had so,
+// within a budget of nodes. How far that goes is the plan's frugality: at 0 only elementwise ops
+// and applied batch norms, and only where that frees a third of the peak; at 1 the same for
+// whatever it frees; from 2 on convolutions and products too, between values that are kept every 8,
+// then 32 nodes (gradient checkpointing). A plan that must fit a limit (frt_set_memory) is compiled
+// anew with the next one until it does.
 #include <stdio.h>
 
 #include "plan.h"
 
-// Copies cost time: they are made where they free a WORTH-th of the peak or more.
-enum { BUDGET = 8, LARGE = 64 << 10, FAR = 16, SMALL_PART = 16, WORTH = 3 };
+enum { LARGE = 64 << 10, FAR = 16, SMALL_PART = 16, WORTH = 3 };
+static const int32_t budgets[FRT_FRUGALITIES] = {8, 8, 8, 32};
 
 typedef struct recompute {
   frt_plan_t *p;
+  int32_t budget;
   frt_readers r;
   int32_t n, n_value, peak; // nodes and values before any is added; the node where the peak is
   int64_t most, freed;      // bytes alive there; of them computed again
@@ -21,14 +26,22 @@ typedef struct recompute {
   bool *again;              // by value: is computed again
 } recompute;
 
-static bool cheap(const frt_plan_t *p, int32_t v)
+// Statistics come with the map; a copy of the map does without.
+static bool counts(const frt_pnode *n)
+{
+  return n->op == &frt_fused_conv2d && n->n_out > 1;
+}
+
+static bool may_repeat(const frt_plan_t *p, int32_t v)
 {
   if (p->value[v].place != FRT_AT_ARENA || p->value[v].maker < 0) {
     return false;
   }
   const frt_pnode *n = &p->node[p->value[v].maker];
-  bool known = n->op == &frt_fused_bn_apply || (n->op->flags & FRT_ELEMENTWISE);
-  return known && n->n_out == 1 && !n->derived && !(n->op->flags & (FRT_RANDOM | FRT_UPDATE)) &&
+  bool known = n->op == &frt_fused_bn_apply || (n->op->flags & FRT_ELEMENTWISE) ||
+               (p->frugality >= 2 && !(n->op->flags & FRT_VIEW));
+  bool one = n->n_out == 1 || (counts(n) && v == n->out[0]);
+  return known && one && !n->derived && !(n->op->flags & (FRT_RANDOM | FRT_UPDATE)) &&
          p->value[v].v.shape.dtype == FRT_F32 && !p->value[v].pinned;
 }
 
@@ -82,8 +95,8 @@ static int32_t first_late(const recompute *c, int32_t v)
   return -1;
 }
 
-// Nodes it takes to have `v` at node `at`; more than BUDGET when it cannot be had. `saved`: bytes
-// of the value all this is for.
+// Nodes it takes to have `v` at node `at`; more than the budget when it cannot be had. `saved`:
+// bytes of the value all this is for.
 static int32_t cost_of(const recompute *c, int32_t v, int32_t at, size_t saved, bool itself)
 {
   const frt_plan_t *p = c->p;
@@ -94,12 +107,12 @@ static int32_t cost_of(const recompute *c, int32_t v, int32_t at, size_t saved, 
   if (!itself && !c->again[v] && (c->last[v] >= at || x->bytes <= saved / SMALL_PART)) {
     return 0;
   }
-  if (!cheap(p, v)) {
-    return BUDGET + 1;
+  if (!may_repeat(p, v)) {
+    return c->budget + 1;
   }
   const frt_pnode *n = &p->node[x->maker];
   int32_t cost = 1;
-  for (int32_t k = 0; k < n->n_in && cost <= BUDGET; k++) {
+  for (int32_t k = 0; k < n->n_in && cost <= c->budget; k++) {
     cost += n->in[k] >= 0 ? cost_of(c, n->in[k], at, saved, false) : 0;
   }
   return cost;
@@ -109,8 +122,8 @@ static void choose(recompute *c)
 {
   const frt_plan_t *p = c->p;
   for (int32_t i = 0; i <= c->peak; i++) {
-    int32_t v = p->node[i].n_out == 1 ? p->node[i].out[0] : -1;
-    if (v < 0 || p->value[v].bytes < LARGE || !cheap(p, v)) {
+    int32_t v = p->node[i].n_out > 0 ? p->node[i].out[0] : -1;
+    if (v < 0 || p->value[v].bytes < LARGE || !may_repeat(p, v)) {
       continue;
     }
     int32_t late = first_late(c, v), early = i;
@@ -118,7 +131,7 @@ static void choose(recompute *c)
       early = c->r.list[k];
     }
     c->again[v] =
-      late >= 0 && late - early >= FAR && cost_of(c, v, late, p->value[v].bytes, true) <= BUDGET;
+      late >= 0 && late - early >= FAR && cost_of(c, v, late, p->value[v].bytes, true) <= c->budget;
     c->freed += c->again[v] ? (int64_t)p->value[v].bytes : 0;
   }
 }
@@ -144,6 +157,9 @@ static frt_status copy(recompute *c, int32_t v)
   n = &p->node[p->value[v].maker];
   frt_pnode *m = &p->node[made];
   m->out[0] = again;
+  if (counts(n)) {
+    m->in[8] = m->in[9] = -1;
+  }
   m->rank = rank;
   memcpy(m->note, n->note, sizeof m->note);
   size_t used = strlen(m->note);
@@ -151,7 +167,8 @@ static frt_status copy(recompute *c, int32_t v)
   p->value[again].maker = made;
   for (int32_t k = 0; k < m->n_in; k++) {
     int32_t x = m->in[k];
-    bool gone = x >= 0 && x < c->n_value && cheap(p, x) && (c->again[x] || c->last[x] <= c->peak);
+    bool gone =
+      x >= 0 && x < c->n_value && may_repeat(p, x) && (c->again[x] || c->last[x] <= c->peak);
     if (gone && p->value[x].bytes > p->value[v].bytes / SMALL_PART) {
       c->need[x] = FRT_MIN(c->need[x], rank);
     }
@@ -174,11 +191,11 @@ static frt_status run(recompute *c)
     c->need[v] = INT64_MAX;
   }
   choose(c);
-  if (c->freed < c->most / WORTH) {
+  if (c->p->frugality == 0 && c->freed < c->most / WORTH) {
     return FRT_OK;
   }
   for (int32_t i = c->n - 1; i >= 0; i--) {
-    int32_t v = c->p->node[i].n_out == 1 ? c->p->node[i].out[0] : -1;
+    int32_t v = c->p->node[i].n_out > 0 ? c->p->node[i].out[0] : -1;
     if (v >= 0 && (c->again[v] || c->need[v] < INT64_MAX)) {
       FRT_TRY(copy(c, v));
     }
@@ -191,7 +208,7 @@ frt_status frt__pass_recompute(frt_plan_t *p)
   if (p->n_node == 0) {
     return FRT_OK;
   }
-  recompute c = {.p = p, .n = p->n_node, .n_value = p->n_value};
+  recompute c = {.p = p, .n = p->n_node, .n_value = p->n_value, .budget = budgets[p->frugality]};
   FRT_TRY(frt__readers_new(p, &c.r));
   size_t each = sizeof *c.last + sizeof *c.need + sizeof *c.again;
   c.need = frt__zalloc(each * (size_t)(c.n_value + 1));

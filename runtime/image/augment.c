@@ -64,7 +64,8 @@ static void resize(geometry *g, int32_t size, int32_t edge)
     scale_to(g, size, size);
     return;
   }
-  double s = edge == 0 ? size : fmax(floor(size * shorter / longer), 1);
+  // torchvision's Resize rounds the longer edge down, timm's ResizeKeepRatio the shorter to nearest
+  double s = edge == 0 ? size : fmax(rint(shorter / (longer / size)), 1);
   double l = edge == 0 ? floor(size * longer / shorter) : size;
   scale_to(g, g->w <= g->h ? s : l, g->w <= g->h ? l : s);
 }
@@ -428,6 +429,11 @@ frt_status frt__view_check(const frt_view *view)
             view->size);
   FRT_CHECK(view->n_augment >= 0 && view->n_augment <= FRT__MAX_AUGMENT, FRT_EARG,
             "data: at most %d augments, got %d", FRT__MAX_AUGMENT, view->n_augment);
+  for (int32_t i = 0; i < view->n_augment; i++) {
+    int32_t filter = view->augment[i].interpolation;
+    FRT_CHECK(filter >= FRT__BILINEAR && filter <= FRT__NEAREST, FRT_EARG,
+              "data: interpolation must be 0 to 3, got %d", filter);
+  }
   for (int32_t c = 0; c < 3; c++) {
     FRT_CHECK(view->std[c] > 0, FRT_EARG, "data: std must be positive, got %g", view->std[c]);
     FRT_CHECK(view->fill[c] >= 0 && view->fill[c] <= 255, FRT_EARG,

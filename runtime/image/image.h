@@ -4,7 +4,7 @@
 #include "base/base.h"
 
 enum { FRT__MAX_PIXELS = 100000000, FRT__MAX_AUGMENT = 64 };
-enum { FRT__BILINEAR = 0, FRT__BICUBIC = 1 };
+enum { FRT__BILINEAR = 0, FRT__BICUBIC = 1, FRT__LANCZOS = 2, FRT__NEAREST = 3 };
 
 // Inner loops are compiled twice and chosen at run time. No fused multiply-add: both give equal
 // bits.

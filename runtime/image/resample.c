@@ -29,18 +29,56 @@ static double cubic(double x)
   return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
 }
 
+static double sinc(double x)
+{
+  x *= 3.14159265358979323846;
+  return x == 0 ? 1 : sin(x) / x;
+}
+
+static double lanczos(double x)
+{
+  return x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0;
+}
+
+// By FRT__BILINEAR and so on: the filter and how far it reaches, in outputs.
+static const struct {
+  double (*shape)(double);
+  double support;
+} filters[] = {
+  [FRT__BILINEAR] = {triangle, 1},
+  [FRT__BICUBIC] = {cubic,    2},
+  [FRT__LANCZOS] = {lanczos,  3},
+  [FRT__NEAREST] = {NULL,     0},
+};
+
 static int32_t taps_of(int32_t filter, double scale)
 {
-  return (int32_t)ceil((filter == FRT__BICUBIC ? 2.0 : 1.0) * fmax(scale, 1)) * 2 + 1;
+  return (int32_t)ceil(filters[filter].support * fmax(scale, 1)) * 2 + 1;
+}
+
+// The input whose pixel holds the output's middle.
+static void nearest(axis *ax, int32_t n_in, double from, double scale, int32_t n_out, bool mirror)
+{
+  for (int32_t i = 0; i < n_out; i++) {
+    int32_t o = mirror ? n_out - 1 - i : i;
+    int32_t at = (int32_t)floor(from + (i + 0.5) * scale);
+    ax->first[o] = FRT_MAX(FRT_MIN(at, n_in - 1), 0);
+    ax->n[o] = 1;
+    ax->weight[(size_t)o * (size_t)ax->n_taps] = 1 << BITS;
+  }
 }
 
 // Weights of n_out outputs that together cover from .. to of n_in inputs.
 static void weights(axis *ax, int32_t filter, int32_t n_in, double from, double to, int32_t n_out,
                     bool mirror)
 {
-  double (*shape)(double) = filter == FRT__BICUBIC ? cubic : triangle;
+  double (*shape)(double) = filters[filter].shape;
   double scale = (to - from) / n_out, wide = fmax(scale, 1);
-  double support = (filter == FRT__BICUBIC ? 2.0 : 1.0) * wide;
+  double support = filters[filter].support * wide;
+  if (filter == FRT__NEAREST) {
+    nearest(ax, n_in, from, scale, n_out, mirror);
+    return;
+  }
   for (int32_t i = 0; i < n_out; i++) {
     int32_t o = mirror ? n_out - 1 - i : i;
     double center = from + (i + 0.5) * scale, sum = 0;
@@ -149,6 +187,8 @@ frt_status frt_photo_resize(const frt_photo *photo, int32_t w, int32_t h, int32_
 {
   FRT_CHECK(w >= 1 && h >= 1 && w <= 65536 && h <= 65536, FRT_EARG,
             "photo: size must be 1 to 65536, got %d x %d", w, h);
+  FRT_CHECK(interpolation >= 0 && interpolation < FRT_COUNT(filters), FRT_EARG,
+            "photo: interpolation must be 0 to 3, got %d", interpolation);
   frt__scratch s = {0};
   frt__resize r = {
     .src = photo->rgb,

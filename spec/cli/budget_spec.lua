@@ -37,3 +37,26 @@ describe("memory that is available", function()
     assert.same({ 600000000, "control group" }, { budget.available(root) })
   end)
 end)
+
+describe("a recipe's memory", function()
+  it("is a size", function()
+    assert.same({ 2 ^ 31, 1.5 * 2 ^ 30, 8e8 / 1, 300 * 2 ^ 20, 2 ^ 10 },
+      { budget.bytes "2G", budget.bytes "1.5GiB", budget.bytes(8e8), budget.bytes "300m", budget.bytes "1 kB" })
+    for _, wrong in ipairs { "", "G", "-1G", "2X", "0", "2GG" } do assert.is_nil(budget.bytes(wrong)) end
+  end)
+
+  it("makes a step fit by computing values again, or says what would fit", function()
+    local function explain(...)
+      return process.foodrt({ "explain", "recipes/effnet_b4_focal.lua", "-o", "data.size=128", "-o", "data.batch=8", ... })
+    end
+    local function all(out) return tonumber(out:match "\n%s+all%s+([%d%.]+) MiB") end
+    local _, free = explain()
+    local _, held = explain("-o", "memory=600M")
+    assert.is_true(all(held) < 0.7 * all(free), held)
+    local _, out = explain("-o", "memory=200M")
+    assert.matches("! memory = 200M: a training step of phase 'all' with batch 8 needs", out)
+    local status, _, why = process.foodrt { "recipes/lite0_quick.lua", "-o", "memory=often" }
+    assert.equal(1, status)
+    assert.matches("lite0_quick.lua: recipe: memory must be a size such as \"2G\", got string %('often'%)", why)
+  end)
+end)

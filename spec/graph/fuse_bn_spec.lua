@@ -34,7 +34,8 @@ local function block(o)
   return p
 end
 
-local function run(p, o)
+-- only: y, not what a step gives
+local function run(p, o, only)
   local function norm(y, i)
     return y:batch_norm(p.gamma[i], p.beta[i], p.mean[i], p.var[i], { training = true, momentum = 0.1 })
   end
@@ -46,6 +47,7 @@ local function run(p, o)
   y = norm(y:conv2d(p.project), 3)
   if o.residual then y = y + p.x end
   if o.residual == "relu" then y = y:relu() end
+  if only then return y end
   local loss = (y * y * y):mean()
   local wrt = { p.expand, p.deep, p.project }
   if o.gate then wrt[4] = p.squeeze end
@@ -193,5 +195,43 @@ describe("values computed again", function()
     T.forget()
     assert.are.equal(0, again(net(2)))
     T.forget()
+  end)
+
+  it("within a limit: convolutions too; less memory, the same bits", function()
+    local o = { c_in = 16, wide = 48, c_out = 16, size = 24, act = "silu", gate = true, residual = true }
+    local function net()
+      local p, out = {}, {}
+      local y
+      for i = 1, 6 do
+        p[i] = block(o)
+        if y then p[i].x = y end
+        y = run(p[i], o, true)
+      end
+      local wrt = {}
+      for i = 1, 6 do wrt[i] = p[i].expand end
+      out = frt.grad((y * y):mean(), wrt)
+      for i = 1, 6 do out[#out + 1] = p[i].mean[1] end
+      return out
+    end
+    local function values(limit)
+      C.frt_set_memory(limit)
+      local out, list = net(), {}
+      plans.verify(unpack(out))
+      local arena = tonumber(plans.info().arena)
+      frt.realize(unpack(out))
+      for i, t in ipairs(out) do list[i] = t:totable() end
+      C.frt_set_memory(0)
+      T.forget()
+      return list, arena
+    end
+    local want, all = values(0)
+    local before = all
+    for _, share in ipairs { 0.9, 0.6, 0 } do
+      local got, arena = values(math.floor(all * share) + 1)
+      assert.are.same(want, got)
+      assert.is_true(arena <= before)
+      before = arena
+    end
+    assert.is_true(before < 0.6 * all, ("%.0f of %.0f"):format(before, all))
   end)
 end)

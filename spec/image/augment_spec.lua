@@ -54,11 +54,13 @@ end
 local noise = function(x, y) return (x * 71 + y * 31) % 256, (x * 13 + y * 97) % 256, (x * y * 7 + 3) % 256 end
 
 describe("the resampler", function()
-  for _, name in ipairs { "resize7x5_bilinear", "resize7x5_bicubic", "resize20x18_bilinear", "resize20x18_bicubic" } do
+  local filters = { bilinear = 0, bicubic = 1, lanczos = 2, nearest = 3 }
+  for _, name in ipairs { "resize7x5_bilinear", "resize7x5_bicubic", "resize20x18_bilinear", "resize20x18_bicubic",
+    "resize7x5_lanczos", "resize20x18_lanczos", "resize7x5_nearest", "resize20x18_nearest" } do
     it("equals Pillow's " .. name .. " in every bit", function()
       local src, want = picture "src", picture(name)
       local out = ffi.new("uint8_t[?]", want.w * want.h * 3)
-      lib.check(C.frt_photo_resize(src.c, want.w, want.h, name:find "bicubic" and 1 or 0, out))
+      lib.check(C.frt_photo_resize(src.c, want.w, want.h, filters[name:match "_(%a+)$"], out))
       assert.equal(0, (differences(out, want.rgb, want.w * want.h * 3)))
     end)
   end

@@ -71,10 +71,45 @@ describe("nn.CBAM", function()
   end)
 end)
 
-describe("nn.SqueezeExcite { form = \"seed\" }", function()
-  it("of 32 channels: norm 12.72605", function()
-    local m = filled(nn.SqueezeExcite { form = "seed" }, { 2, 32, 6, 5 })
-    check(m(unif("input", { 2, 32, 6, 5 })), 12.726050060559727, { -0.4049305797, 0.1534017564, -0.2984014672 })
+describe("nn.SpatialAttention", function()
+  it("of a 7x7 map in training: norm 13.42608 and gradients; of a 3x3 in evaluation: 16.65230", function()
+    local m, x = filled(nn.SpatialAttention {}, { 2, 32, 6, 5 }), unif("input", { 2, 32, 6, 5 }):requires_grad_()
+    check(m(x), 13.4260823804508, { -0.313321363, 0.05503387461, -0.3315637721 })
+    check_gradients(m, x, m(x), { ["conv.weight"] = 35.82465221, ["bn.weight"] = 2.331491871, ["bn.bias"] = 2.123238611,
+      x = 14.88353672 })
+    m = filled(nn.SpatialAttention { 3 }, { 2, 32, 6, 5 }):eval()
+    check(m(x), 16.6522985640606, { -0.5101489751, 0.1986077875, -0.3897651229 })
+  end)
+end)
+
+-- both forms beside each other: the seed's with Linear layers (as in its text), timm's with 1x1 convolutions
+describe("nn.SqueezeExcite", function()
+  local shape = { 2, 32, 6, 5 }
+  it("in the seed's form, of 32 channels: norm 12.72605, its gradients' norms", function()
+    local m, x = filled(nn.SqueezeExcite { form = "seed" }, shape), unif("input", shape):requires_grad_()
+    check(m(x), 12.726050060559727, { -0.4049305797, 0.1534017564, -0.2984014672 })
+    check_gradients(m, x, m(x), { ["fc.0.weight"] = 0.9443792951, ["fc.0.bias"] = 1.552038902, ["fc.2.weight"] = 0.1357572934,
+      ["fc.2.bias"] = 2.516486733, x = 12.58814789 })
+  end)
+  it("in timm's form, of 32 channels, a sixteenth of them: norm 12.71185, its gradients' norms", function()
+    local m, x = filled(nn.SqueezeExcite {}, shape), unif("input", shape):requires_grad_()
+    assert.same({ 2, 32, 1, 1 }, m.conv_reduce.weight.shape)
+    check(m(x), 12.7118495070779, { -0.3979553806, 0.1507593089, -0.293261303 })
+    check_gradients(m, x, m(x), { ["conv_reduce.weight"] = 1.331339137, ["conv_reduce.bias"] = 2.211664309,
+      ["conv_expand.weight"] = 0.3398632782, ["conv_expand.bias"] = 2.5145021, x = 12.5977737 })
+  end)
+  it("in timm's form with SiLU, 6 of 24 channels: norm 10.97219, its gradients' norms", function()
+    shape = { 2, 24, 6, 5 }
+    local m, x = filled(nn.SqueezeExcite { rd_channels = 6, act = "silu" }, shape), unif("input", shape):requires_grad_()
+    check(m(x), 10.9721919293878, { -0.3908797965, 0.1480788321, -0.2880471632 })
+    check_gradients(m, x, m(x), { ["conv_reduce.weight"] = 0.4680225544, ["conv_reduce.bias"] = 1.017887171,
+      ["conv_expand.weight"] = 0.3233667663, ["conv_expand.bias"] = 2.655396767, x = 10.75566046 })
+  end)
+  it("keeps one channel where a sixteenth is none", function()
+    for _, form in ipairs { "seed", "timm" } do
+      local m = nn.SqueezeExcite { form = form }:build { input = { 1, 6, 4, 4 } }
+      assert.equal(1, (form == "seed" and m.fc[1].weight or m.conv_reduce.weight).shape[1])
+    end
   end)
 end)
 
@@ -102,6 +137,10 @@ end)
 
 describe("nn.MultiScalePool", function()
   it("puts means first, then maxima", function()
+    local x = unif("input", { 2, 32, 6, 5 }):requires_grad_()
+    local m = nn.MultiScalePool {}
+    check(m(x), 7.53793163776761, { 0.09318883419, -0.2122983575, -0.2082650224 })
+    check_gradients(m, x, m(x), { x = 4.173414776 })
     assert.same({ { 2.5, -1, 4, 0 } }, nn.MultiScalePool {}(frt.tensor { { { { 1, 2 }, { 3, 4 } }, { { -1, -2 }, { -1, 0 } } } }):totable())
   end)
 end)

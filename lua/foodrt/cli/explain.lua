@@ -1,5 +1,6 @@
 --- foodrt explain: what a recipe would do on this machine, without photos and without computing: parameters,
---- phases, learning rates, FLOPs, memory, kernels, and what is probably not meant. --json for programs.
+--- phases, learning rates, FLOPs, memory, kernels, and what is probably not meant; of an ensemble its members. --json for
+--- programs.
 local cli, args = require "foodrt.cli", require "foodrt.args"
 local explain = {}
 
@@ -99,8 +100,46 @@ local function load(o)
   return recipe.from_text(o[1], text, o.o) or error(("foodrt: explain: %s returned nothing"):format(o[1]), 0)
 end
 
-local function gather(o)
-  local r = load(o)
+-- --- an ensemble -------------------------------------------------------------------------------------------------
+-- its members: { path, weight, run (nil: not trained yet), parameters, preprocessing, seen (the latter in words) }
+local function members_of(e)
+  local out = {}
+  for i, path in ipairs(e.paths) do
+    local r, recipe_path = e:recipe_of(i)
+    local model = r and r.model
+    if r then
+      require("foodrt.dry").build(r, photos_of(r).classes)
+    else
+      model, r = require("foodrt.run").load(path)
+    end
+    out[i] = { path = recipe_path or path, name = r.name, weight = e.weights[i], run = e:run_of(i), parameters = model:count(),
+      preprocessing = r.data:settings(), seen = r.data:preprocessing() }
+  end
+  return out
+end
+
+local function explain_ensemble(e, o)
+  local members = members_of(e)
+  if o.json then
+    local list = require("foodrt.json").list {}
+    for i, m in ipairs(members) do
+      list[i] = { path = m.path, name = m.name, weight = m.weight, run = m.run or false, parameters = m.parameters,
+        preprocessing = m.preprocessing }
+    end
+    print(require("foodrt.json").encode { name = e.name, recipe = e.source.path, ensemble = true, mean = e.mean, members = list })
+    return 0
+  end
+  local text = require "foodrt.text"
+  local rows = { { "member", "weight", "parameters", "run", "photos" } }
+  for i, m in ipairs(members) do
+    rows[i + 1] = { m.path, ("%g"):format(m.weight), text.count(m.parameters), m.run or "none yet, trained first", m.seen }
+  end
+  print(("%s  (%s), mean of %s\n"):format(e.name, e.source.path, e.mean == "probs" and "probabilities" or "logits"))
+  print(table.concat(text.columns(rows, { false, true, true }), "\n"))
+  return 0
+end
+
+local function gather(o, r)
   local dry, budget = require "foodrt.dry", require "foodrt.budget"
   local api = require("foodrt.tensor").api
   if o.threads or r.threads then api.set_threads(o.threads or r.threads) end
@@ -108,11 +147,12 @@ local function gather(o)
   if o.backend then lib.check(lib.C.frt_backend(o.backend)) end
   local photos = photos_of(r)
   dry.build(r, photos.classes)
-  r.data:suit(r.model)
+  local limited = budget.limit(r, photos.columns)
   local steps = dry.phases(r, { columns = photos.columns })
   lengths(steps, photos)
   local needs, worst, evaluation = budget.need(r, steps)
   local verdict, fit = budget.verdict(r, steps, needs, worst, photos.columns)
+  verdict = limited or verdict
   local available, where = budget.available()
   local found = { photos = photos, steps = steps, evaluation = evaluation }
   for _, s in ipairs(steps) do s.cache = cache_of(s, found) end
@@ -124,7 +164,9 @@ end
 --- in arguments after "explain"; out exit status
 function explain.run(given)
   local o = parse(given)
-  local found = gather(o)
+  local r = load(o)
+  if require("foodrt.ensemble").is(r) then return explain_ensemble(r, o) end
+  local found = gather(o, r)
   for _, s in ipairs(found.steps) do s.kernels = kernels_of(s) end
   local show = require "foodrt.show"
   if o.json then

@@ -4,14 +4,18 @@ local predict = {}
 
 predict.usage = [[
 usage: foodrt predict RUN_OR_CKPT PHOTO ... [--top 5] [--threads N] [--json]
+       foodrt predict --ensemble RUN RUN ... PHOTO ... [--weights 2,1] [--mean probs|logits]
   the classes a run's best checkpoint (or a checkpoint file) finds most probable in each photo; a folder stands
-  for the photos in it; photos that can't be read are named and counted, status 1 when none could]]
+  for the photos in it; photos that can't be read are named and counted, status 1 when none could
+  --ensemble: what several runs find together, see foodrt eval --help]]
 
 local function parse(given)
   local o = args.parse("predict", given, { ["--json"] = true, ["--top"] = args.whole(1, 100000), ["--threads"] = args.whole(1, 1024),
-    ["--backend"] = args.one_of { "cpu", "reference" } })
+    ["--backend"] = args.one_of { "cpu", "reference" }, ["--ensemble"] = true, ["--weights"] = args.numbers,
+    ["--mean"] = args.one_of(require("foodrt.ensemble").MEANS) })
   if not o[1] then cli.usage_error "predict: which run? foodrt predict runs/NAME PHOTO ..." end
-  if not o[2] then cli.usage_error "predict: which photos? foodrt predict runs/NAME PHOTO ..." end
+  require("foodrt.cli.eval").take_runs("predict", o)
+  if not o[#o.runs + 1] then cli.usage_error "predict: which photos? foodrt predict runs/NAME PHOTO ..." end
   return o
 end
 
@@ -28,7 +32,7 @@ end
 
 local function photos_of(o)
   local list = {}
-  for i = 2, #o do
+  for i = #o.runs + 1, #o do
     if require("foodrt.io").kind(o[i]) == "folder" then
       if in_folder(o[i], list) == 0 then error(("foodrt: predict: no photos in '%s'"):format(o[i]), 0) end
     else
@@ -38,34 +42,25 @@ local function photos_of(o)
   return list
 end
 
--- the most probable classes: { { class, p }, … }; of equal ones the first
-local function top(probabilities, classes, n)
-  local order = {}
-  for i = 1, #classes do order[i] = i end
-  table.sort(order, function(a, b)
-    local p, q = probabilities[a - 1], probabilities[b - 1]
-    if p ~= q then return p > q end
-    return a < b
-  end)
-  local out = {}
-  for i = 1, math.min(n, #order) do out[i] = { class = classes[order[i]], p = probabilities[order[i] - 1] } end
-  return out
+-- what sees the photos: look(path, n) -> the n most probable classes; and what is said of it
+local function seer(o)
+  if o.ensemble then
+    local e = require("foodrt.ensemble").new { mean = o.mean, weights = o.weights, unpack(o.runs) }:open()
+    local settings, list = {}, require("foodrt.json").list
+    for i, m in ipairs(e.members) do settings[i] = m.recipe.data:settings() end
+    return function(path, n) return e:predict(path, n) end, { ensemble = list(o.runs), weights = list(e.weights), mean = e.mean,
+      name = e.name, preprocessing = list(settings) }
+  end
+  local model, r, state = require("foodrt.run").load(o.runs[1])
+  return function(path, n) return require("foodrt.predictions").one(model, r.data, state.classes, path):top(1, n) end,
+    { run = o.runs[1], checkpoint = state.path, name = r.name, preprocessing = r.data:settings() }
 end
 
 -- one photo: { path, top } or { path, error }
-local function look(model, r, state, path, n)
-  local lib = require "foodrt.ffi"
-  local ok, x = pcall(r.data.preprocess, r.data, path)
-  if not ok then return { path = path, error = (tostring(x):gsub("^[^%s:]+%.lua:%d+: ", "")) } end
-  local classes = state.classes
-  local y = model(x)
-  require("foodrt.trainer.step").check_logits(model, y, 1, #classes)
-  local p = y:softmax(2)
-  require("foodrt.tensor").api.realize(p)
-  local values = lib.ffi.new("float[?]", #classes)
-  lib.check(lib.C.frt_read(p.ref, values, #classes * 4))
-  lib.C.frt_var_free(x.ref)
-  return { path = path, top = top(values, classes, n) }
+local function look(see, path, n)
+  local ok, found = pcall(see, path, n)
+  if not ok then return { path = path, error = (tostring(found):gsub("^[^%s:]+%.lua:%d+: ", "")) } end
+  return { path = path, top = found }
 end
 
 local function show(list)
@@ -88,18 +83,18 @@ function predict.run(given)
   local lib = require "foodrt.ffi"
   if o.backend then lib.check(lib.C.frt_backend(o.backend)) end
   if o.threads then require("foodrt.tensor").api.set_threads(o.threads) end
-  local model, r, state = require("foodrt.run").load(o[1])
+  local see, about = seer(o)
   local list, failed = {}, 0
   for i, path in ipairs(photos_of(o)) do
-    list[i] = look(model, r, state, path, o.top or 5)
+    list[i] = look(see, path, o.top or 5)
     if list[i].error then
       failed = failed + 1
       io.stderr:write(list[i].error, "\n")
     end
   end
   if o.json then
-    print(require("foodrt.json").encode { run = o[1], checkpoint = state.path, name = r.name, photos = list, n = #list,
-      failed = failed, preprocessing = r.data:settings() })
+    about.photos, about.n, about.failed = list, #list, failed
+    print(require("foodrt.json").encode(about))
   else
     show(list)
     if failed > 0 then print(("%d of %d photos could not be read"):format(failed, #list)) end

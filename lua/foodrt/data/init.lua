@@ -10,15 +10,21 @@ local scan = require "foodrt.data.scan"
 local data = {}
 
 local Data = {}
-Data.__index = Data
+
+-- size, where the recipe gives none, is that of the photos which the model's weights were trained on
+Data.__index = function(self, key)
+  if key ~= "size" then return Data[key] end
+  local model = rawget(self, "model_preprocess")
+  return model and model.size or 224
+end
 
 -- Options that both ways of naming photos share.
 local function options(name, first, more)
   local spec = { name, first,
-    size = { "integer", 224, "edge of what the network sees", min = 1, max = 4096 },
+    size = { "integer", nil, "edge of what the network sees; the model's when left out, else 224", min = 1, max = 4096 },
     batch = { "integer", 32, "photos in a batch", min = 1, max = 65536 },
     train = { "table", {}, "augments of training photos" },
-    eval = { "table", {}, "crop_pct, mode, interpolation of evaluation photos" },
+    eval = { "table", {}, "crop_pct, mode, interpolation, shrink of evaluation photos" },
     mean = { "table", nil, "subtracted from red, green, blue in 0 .. 1; the model's, or ImageNet's" },
     std = { "table", nil, "then divided by this; likewise" },
     fill = { "table", nil, "red, green, blue 0 .. 255 where the photo ends; the mean colour when left out" },
@@ -41,11 +47,13 @@ data.MANIFEST = options("data.manifest", "file", {
   root = { "string", nil, "folder that paths start from; the file's own when left out" },
 })
 
---- Options of eval. What is left out is the model's (data:suit), else as in DEFAULTS.
+--- Options of eval. What is left out is the model's (data:suit), else as in DEFAULTS. Without shrink what the network sees
+--- is, bit for bit, what timm's and torchvision's transforms make of the photo with Pillow.
 data.EVAL = { "eval",
   crop_pct = { "number", nil, "part of the resized edge that is seen", min = 0.01, max = 1 },
   mode = { "string", nil, "what becomes of the rest", one_of = { "center", "squash", "border" } },
-  interpolation = { "string", nil, one_of = { "bilinear", "bicubic" } },
+  interpolation = { "string", nil, one_of = { "bilinear", "bicubic", "lanczos", "nearest" } },
+  shrink = { "boolean", false, "the fast way: decode JPEGs at 1/2, 1/4, 1/8 where that leaves enough pixels; a level or so off" },
 }
 
 local DEFAULTS = { mean = { 0.485, 0.456, 0.406 }, std = { 0.229, 0.224, 0.225 }, crop_pct = 0.875, crop_mode = "center",
@@ -137,20 +145,21 @@ function Data:class_counts(split)
   return s and s.class_counts or {}
 end
 
---- takes over what a model says of its photos (model.preprocess: mean, std, crop_pct, crop_mode, interpolation)
+--- takes over what a model says of its photos (model.preprocess: size, mean, std, crop_pct, crop_mode, interpolation)
 --- where the recipe says nothing. `model` is a module, searched with its children, or such a table.
 function Data:suit(model)
-  local found = model.preprocess
+  local found = model.preprocess and model
   if not found and model.modules then
     for _, m in model:modules() do
-      found = found or m.preprocess
+      found = found or m.preprocess and m
     end
   end
-  self.model_preprocess = found or (not model.modules and model) or nil
+  self.model_preprocess = found and found.preprocess or (not model.modules and model) or nil
+  self.model_name = found and found.name or nil
   return self
 end
 
---- what evaluation does to a photo: { size, mean, std, crop_pct, mode, interpolation, fill }.
+--- what evaluation does to a photo: { size, mean, std, crop_pct, mode, interpolation, fill, shrink }.
 function Data:settings()
   local model = self.model_preprocess or {}
   local function pick(given, key)
@@ -160,7 +169,7 @@ function Data:settings()
   end
   local s = { size = self.size, mean = pick(self.mean, "mean"), std = pick(self.std, "std"), fill = self.fill,
     crop_pct = pick(self.eval.crop_pct, "crop_pct"), mode = pick(self.eval.mode, "crop_mode"),
-    interpolation = pick(self.eval.interpolation, "interpolation") }
+    interpolation = pick(self.eval.interpolation, "interpolation"), shrink = self.eval.shrink }
   if not s.fill then
     s.fill = {}
     for c = 1, 3 do s.fill[c] = math.max(0, math.min(255, math.floor(s.mean[c] * 255 + 0.5))) end
@@ -171,7 +180,7 @@ end
 local EDGE = { center = "shortest", squash = "both", border = "longest" }
 
 local function scale_of(s)
-  return math.floor(s.size / s.crop_pct + 1e-9)
+  return math.floor(s.size / s.crop_pct)  -- as timm, rounding errors included
 end
 
 --- the C view of training photos (augmented) or of evaluation photos. It anchors what it points to.
@@ -183,7 +192,7 @@ function Data:view(augmented)
   local v = lib.ffi.new "frt_view"
   v.size, v.n_augment, v.augment = s.size, n, list
   for c = 0, 2 do v.mean[c], v.std[c], v.fill[c] = s.mean[c + 1], s.std[c + 1], s.fill[c + 1] end
-  v.shrink = augmented and self.shrink and 1 or 0
+  if augmented then v.shrink = self.shrink and 1 or 0 else v.shrink = s.shrink and 1 or 0 end
   return { c = v, list = list }
 end
 
@@ -192,8 +201,23 @@ function Data:preprocessing()
   local s = self:settings()
   local how = ({ center = "shortest edge to %d, middle %d x %d", squash = "both edges to %d, middle %d x %d",
     border = "longest edge to %d, %d x %d with a border" })[s.mode]
-  return (how .. " (%s), mean %.3f %.3f %.3f, std %.3f %.3f %.3f"):format(scale_of(s), s.size, s.size,
-    s.interpolation, s.mean[1], s.mean[2], s.mean[3], s.std[1], s.std[2], s.std[3])
+  return (how .. " (%s%s), mean %.3f %.3f %.3f, std %.3f %.3f %.3f"):format(scale_of(s), s.size, s.size,
+    s.interpolation, s.shrink and ", JPEGs decoded small" or "", s.mean[1], s.mean[2], s.mean[3], s.std[1], s.std[2], s.std[3])
+end
+
+--- whose settings these are, in words: "size and crop_pct of the recipe, the rest of resnet50's weights".
+function Data:origin()
+  if not self.model_preprocess then return "as the recipe says, else as is usual for ImageNet" end
+  local given, whose = {}, ("of %s's weights"):format(self.model_name or "the model")
+  for _, key in ipairs { "size", "mean", "std" } do
+    if rawget(self, key) ~= nil then given[#given + 1] = key end
+  end
+  for _, key in ipairs { "crop_pct", "mode", "interpolation" } do
+    if self.eval[key] ~= nil then given[#given + 1] = key end
+  end
+  if #given == 0 then return "all " .. whose end
+  if #given == 6 then return "all of the recipe" end
+  return table.concat(given, ", ", 1, #given - 1) .. (#given > 1 and " and " or "") .. given[#given] .. " of the recipe, the rest " .. whose
 end
 
 --- one photo as the network sees it in evaluation: tensor [1, 3, size, size].

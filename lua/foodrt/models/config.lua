@@ -1,5 +1,5 @@
---- config: the config.json that lies next to model.safetensors (as timm and the hub write it): which model it is and what
---- photos its weights want. Newer files keep it under pretrained_cfg, older ones at the top.
+--- config: the config.json that lies next to model.safetensors (as timm and the hub write it): which model it is and what photos its
+--- weights want; or what a checkpoint of foodrt's own says of them. Newer files keep it under pretrained_cfg, older ones at the top.
 local json = require "foodrt.json"
 local config = {}
 
@@ -37,6 +37,21 @@ function config.parse(text)
   p.test_size, p.test_crop_pct = p.test_size or p.size, p.test_crop_pct or p.crop_pct
   return { architecture = text_of(t.architecture) or text_of(c.architecture), tag = text_of(c.tag),
     license = text_of(c.license) or text_of(t.license), classes = tonumber(t.num_classes or c.num_classes), preprocess = p }
+end
+
+-- what of a table of preprocessing can be used; its keys are those of model.preprocess
+local function checked(c)
+  return { size = type(c.size) == "number" and edge { 3, c.size, c.size } or nil, crop_pct = share(c.crop_pct), mean = numbers(c.mean),
+    std = numbers(c.std), crop_mode = MODES[c.mode] and c.mode or nil, interpolation = KINDS[c.interpolation] and c.interpolation or nil }
+end
+
+--- what the photos of a checkpoint that foodrt trained looked like: { preprocess }; nil when `path` is no such file.
+function config.of_run(path)
+  local io_ = require "foodrt.io"
+  if not path:match "%.safetensors$" or io_.kind(path) ~= "file" then return nil end
+  local ok, _, metadata = pcall(io_.list, path)  -- damage is named when the weights are read
+  local read, p = pcall(json.decode, ok and metadata and metadata["run.preprocessing"] or "")
+  return read and type(p) == "table" and { preprocess = checked(p) } or nil
 end
 
 --- the config.json next to a file of weights; nil when there is none or the file has a name of its own.

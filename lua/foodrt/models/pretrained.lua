@@ -89,6 +89,7 @@ end
 local function take_config(model, path, at)
   local c, why = config.beside(path)
   if why then err.at(at, "%s: %s", model.name, why) end
+  c = c or config.of_run(path)
   if not c then return false end
   if c.architecture and c.architecture ~= model.name then
     err.at(at, "%s: '%s' are weights of %s, says the config.json beside them", model.name, path, c.architecture)
@@ -204,6 +205,15 @@ local function load(model, w, at, sample)
   end
 end
 
+-- what the photos must look like, as far as it lies beside weights that are here
+local function peek(model, w, at, sample)
+  if w.path then
+    take_config(model, w.path, at)
+  elseif not not_auto(w, sample) and hub.cached(w.where) then
+    take_config(model, w.where.path, at)
+  end
+end
+
 --- arranges that `model` reads its weights when it is built.
 --- in   what  false; true (timm's default); a tag; a path; { tag = "…", accept_licence = true }; "auto": as true on real
 ---            photos where it works, else random weights, said in one line
@@ -212,6 +222,7 @@ function pretrained.attach(model, what)
   local w = understand(model, what)
   local at = err.where():gsub(": $", "")
   rawset(model, "_weights", w)
+  rawset(model, "_peek", function(_, sample) peek(model, w, at, sample) end)
   rawset(model, "_load", function(_, o) load(model, w, at, o and o.sample) end)
 end
 

@@ -65,8 +65,8 @@ local function open(r, o, settings, used_s, dir, meta)
   local before = pretrained.n_read
   local t = trainer(r, { workers = o.workers, time_s = settings.time_s, used_s = used_s,
     folder = dir .. "/features", weights = not meta })
-  t:open()
   if meta then require("foodrt.run").see_as(r.data, meta.preprocessing) end
+  t:open()
   require("foodrt.budget").check(r, { workers = o.workers })  -- a step must fit the machine
   settings.data = signatures(r.data)
   settings.random = not meta and pretrained.n_read == before or meta ~= nil and meta.random
@@ -81,6 +81,7 @@ local function introduce(o, r, dir)
   end
   o.progress:say("%s: %d parameters, %d classes, %s photos of %d x %d, seed %d, %s, into %s", r.name, r.model:count(),
     #data.classes, table.concat(counts, ", "), data.size, data.size, r.seed, require("foodrt").device(), dir)
+  o.progress:say("evaluation sees: %s; %s", data:preprocessing(), data:origin())
 end
 
 -- --- a new run --------------------------------------------------------------------------------------------------
@@ -89,10 +90,32 @@ local function options_of(o, r)
     sample = r.source.sample ~= nil, threads = r.threads, workers = o.workers, backend = o.backend, time = o.time_s }
 end
 
-local function begin(o, dir)
+local begin
+
+-- Measures an ensemble; its members that are recipes without a run are trained first.
+local function together(e, o)
+  for _, name in ipairs { "run", "time_s" } do
+    if o[name] then
+      error({ usage = ("--%s: %s is an ensemble: train its members by themselves"):format(name:gsub("_s", ""), o.path) }, 0)
+    end
+  end
+  for i = 1, #e.paths do
+    local path, missing = e:run_of(i)
+    if not path then
+      o.progress:say("%s has no run yet: it is trained first", missing)
+      local status = begin { path = missing, overrides = {}, began = lib().C.frt_now(), progress = o.progress, threads = o.threads,
+        workers = o.workers, backend = o.backend }
+      if status ~= 0 then return status end
+    end
+  end
+  return require("foodrt.cli.eval").ensemble(e, { workers = o.workers })
+end
+
+function begin(o, dir)
   local given = { args = o.args, unpack(o.overrides) }
   local r = recipe.load(o.path, given)
   if not r then return 0 end
+  if require("foodrt.ensemble").is(r) then return together(r, o) end
   dir = dir or folder.choose(r.name, o.run)
   local settings = set_machine(o, r)
   settings.time_s = o.time_s
@@ -105,10 +128,10 @@ local function begin(o, dir)
 end
 
 -- --- one that goes on ---------------------------------------------------------------------------------------------
-local MAY_CHANGE = { "^data%.root$", "^data%.file$", "^data%.workers$", "^data%.prefetch$", "^save%.every$",
+local MAY_CHANGE = { "^memory$", "^data%.root$", "^data%.file$", "^data%.workers$", "^data%.prefetch$", "^save%.every$",
   "^phases%.[^.]+%.epochs$", "^phases%.[^.]+%.steps$", "^phases%.[^.]+%.cache$" }
 local MAY = "what may: epochs, steps and cache of phases, data.root (of the same photos), data.workers, data.prefetch, "
-  .. "save.every, --workers, --device, --time"
+  .. "save.every, memory, --workers, --device, --time"
 
 local function may_change(path)
   for _, pattern in ipairs(MAY_CHANGE) do
