@@ -141,7 +141,6 @@ FRT_API frt_status frt_var_rebind(frt_ref var, void *data); // a wrapped one to 
 FRT_API void frt_var_free(frt_ref var);
 FRT_API frt_status frt_var_requires_grad(frt_ref var, int32_t on);
 FRT_API int32_t frt_is_var(frt_ref t);
-FRT_API uint64_t frt_var_version(frt_ref var);
 // The value is `value` after the next realize; reads recorded from now on mean the new value.
 FRT_API frt_status frt_assign(frt_ref var, frt_ref value);
 // Plain row-major bytes of the variable's dtype. Writing moves the version.
@@ -214,7 +213,8 @@ FRT_API void frt_plan_last(void); // address the plan that ran last, instead
 FRT_API frt_status frt_plan_verify(void);
 FRT_API void frt_poison(int32_t on);
 FRT_API void frt_profile(int32_t on);
-// Plans whose intermediates would take more are compiled to compute more of them again; 0: no limit.
+// Plans whose intermediates would take more are compiled to compute more of them again; 0: no
+// limit.
 FRT_API void frt_set_memory(int64_t bytes);
 FRT_API void frt_check_finite(int32_t on);        // after every step; names op and recipe line
 FRT_API frt_status frt_backend(const char *name); // "cpu", "reference"

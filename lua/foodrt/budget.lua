@@ -174,9 +174,10 @@ function budget.limit(r, columns, workers)
     local needs, worst = budget.need(r, steps, workers)
     return needs[worst], steps[worst]
   end
-  local need, step = most()
+  local need = most()
   if need.total <= limit then return nil end
   C.frt_set_memory(math.max(1, limit - (need.total - need.arena)))
+  local step
   need, step = most()
   if need.total <= limit then return nil end
   local fit = budget.fitting(r, step, need, limit / MARGIN, columns)

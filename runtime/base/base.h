@@ -32,7 +32,7 @@ frt_status frt_error_set(frt_status code, const char *fmt, ...)
 #define FRT_MAX(a, b) ((a) > (b) ? (a) : (b))
 
 // --- memory ---------------------------------------------------------------------------------
-// Small blocks. NULL on failure (no message). frt__alloc_fail(n) makes the n-th allocation from now
+// Small blocks. NULL on failure (no message). frt_alloc_fail(n) makes the n-th allocation from now
 // fail, which is how the specs test every path of "out of memory".
 void *frt__alloc(size_t bytes);  // uninitialised
 void *frt__zalloc(size_t bytes); // zeroed

@@ -444,13 +444,6 @@ size_t frt__dn_packed(const frt_dn *d)
   return d->pack_out ? 0 : d->packed;
 }
 
-const char *frt__dn_impl(const frt_dn *d)
-{
-  const char *name = "";
-  dnnl_primitive_desc_query(d->pd, dnnl_query_impl_info_str, 0, &name);
-  return name;
-}
-
 // --- running ------------------------------------------------------------------------------------
 // 2.x writes a blocked form's padding when the handle is set: only when it moves, then.
 static frt_status point(dnnl_memory_t m, void **at, const void *to)

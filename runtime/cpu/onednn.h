@@ -37,7 +37,6 @@ void frt__dn_free(frt_dn *d);
 size_t frt__dn_scratch(const frt_dn *d); // bytes the run needs as scratch
 size_t
 frt__dn_packed(const frt_dn *d); // bytes of the weights in the primitive's own form; 0: plain
-const char *frt__dn_impl(const frt_dn *d); // the implementation's name
 
 // Weights from plain to the primitive's form.
 frt_status frt__dn_pack(frt_dn *d, const void *plain, void *packed);

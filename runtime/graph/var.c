@@ -143,12 +143,6 @@ int32_t frt_is_var(frt_ref t)
   return frt__names_var(t);
 }
 
-uint64_t frt_var_version(frt_ref var)
-{
-  int32_t at;
-  return frt__var(var, &at) == FRT_OK ? G.var[at].version : 0;
-}
-
 frt_status frt_assign(frt_ref var, frt_ref value)
 {
   int32_t at;

@@ -200,8 +200,7 @@ describe("values computed again", function()
   it("within a limit: convolutions too; less memory, the same bits", function()
     local o = { c_in = 16, wide = 48, c_out = 16, size = 24, act = "silu", gate = true, residual = true }
     local function net()
-      local p, out = {}, {}
-      local y
+      local p, y = {}, nil
       for i = 1, 6 do
         p[i] = block(o)
         if y then p[i].x = y end
@@ -209,7 +208,7 @@ describe("values computed again", function()
       end
       local wrt = {}
       for i = 1, 6 do wrt[i] = p[i].expand end
-      out = frt.grad((y * y):mean(), wrt)
+      local out = frt.grad((y * y):mean(), wrt)
       for i = 1, 6 do out[#out + 1] = p[i].mean[1] end
       return out
     end

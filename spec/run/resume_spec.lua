@@ -108,7 +108,7 @@ describe("resuming", function()
 
   it("what would make another run of it is refused", function()
     local may = "; what may: epochs, steps and cache of phases, data.root (of the same photos), data.workers, data.prefetch, "
-      .. "save.every, --workers, --device, --time\n"
+      .. "save.every, memory, --workers, --device, --time\n"
     local function refused(args, want)
       local status, _, err = tiny.run(dir, { "tiny.lua", "--run", "whole", "--resume", unpack(args) })
       assert.equal(want .. may, err)
