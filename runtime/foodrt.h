@@ -55,6 +55,7 @@ FRT_API int64_t frt_alloc_left(void);
 FRT_API void frt_set_threads(int32_t n); // compute threads; 0: as many as the cgroup allows
 FRT_API int32_t frt_threads(void);
 FRT_API double frt_now(void);          // seconds, monotonic
+FRT_API void frt_sleep(int32_t ms);    // a signal ends it
 FRT_API int32_t frt_interrupted(void); // signals asked to stop since the last clear
 FRT_API void frt_interrupt_set(int32_t n);
 
@@ -331,8 +332,9 @@ FRT_API frt_status frt_loader_bad(const frt_loader *l, int32_t i, frt_bad_photo 
 typedef struct frt_file frt_file;
 typedef struct frt_file_tensor {
   const char *name, *dtype; // dtype as the file has it: "F16"
-  frt_shape shape;          // its dtype is what frt_file_read() gives: F16 and BF16 are read as f32
-  uint64_t offset, bytes;   // in the file's data section
+  frt_shape shape; // its dtype is what frt_file_read() gives: F16 and BF16 are read as f32; -1:
+                   // not readable
+  uint64_t offset, bytes; // in the file's data section
 } frt_file_tensor;
 FRT_API frt_status frt_file_open(const char *path, frt_file **out);
 FRT_API void frt_file_close(frt_file *f);
@@ -350,12 +352,23 @@ FRT_API frt_status frt_file_hash(const frt_file *f, uint64_t *tensors, uint64_t 
 // Compares with the hash that frt_file_write() stored; a file of other makers has none and passes.
 FRT_API frt_status frt_file_verify(const frt_file *f);
 // Writes a whole file; the old one stays as it was until the new one is complete and on disk.
+// float_dtype: what floats become (FRT_F32, FRT_BF16 or FRT_F16, rounded to nearest even; a value
+// that is too large for it is an error), -1: nothing changes.
 FRT_API frt_status frt_file_write(const char *path, int32_t n, const char *const *names,
-                                  const frt_shape *shapes, const void *const *data, int32_t n_meta,
-                                  const char *const *keys, const char *const *values);
+                                  const frt_shape *shapes, const void *const *data,
+                                  int32_t float_dtype, int32_t n_meta, const char *const *keys,
+                                  const char *const *values);
+// Writes all tensors of an open file of either kind, with its metadata; types other than floats
+// stay as they are.
+FRT_API frt_status frt_file_convert(const frt_file *f, const char *path, int32_t float_dtype);
 FRT_API frt_status frt_file_replace(const char *path, const void *data,
-                                    size_t bytes);     // any file, likewise
+                                    size_t bytes); // any file, likewise
+FRT_API frt_status frt_file_sha256(const char *path, char out[65]);
 FRT_API frt_status frt_make_folders(const char *path); // with its parents
+// Locks a file (made where there is none) against other processes until frt_file_unlock() or the
+// end of this one; FRT_ESTATE when another one has it.
+FRT_API frt_status frt_file_lock(const char *path, int32_t *lock);
+FRT_API void frt_file_unlock(int32_t lock);
 // 0 nothing there, 1 file, 2 folder, 3 something else; bytes and changed (seconds) may be NULL.
 FRT_API int32_t frt_path_kind(const char *path, int64_t *bytes, double *changed);
 
@@ -394,4 +407,18 @@ FRT_API frt_status frt_features_get(const frt_features *f, int32_t view, int32_t
                                     const int32_t *ids, int32_t n_parts, void *const *parts,
                                     const int64_t *bytes);
 FRT_API uint64_t frt_hash(const void *data, size_t bytes);
+
+// --- the network ------------------------------------------------------------------------------
+// One transfer by libcurl (opened on first use). With a path the body is added to that file, from
+// where it ends, following redirects; without one only the headers of the first answer are fetched.
+// limit: an answer that makes the file longer is an error (0: none). silent_s: seconds a server may
+// say nothing.
+typedef struct frt_fetch frt_fetch;
+FRT_API frt_status frt_fetch_start(const char *url, const char *path, uint64_t limit,
+                                   int32_t silent_s, frt_fetch **out);
+// Works for up to wait_ms; running is 0 when the transfer is done. bytes: the file's length by now.
+FRT_API frt_status frt_fetch_step(frt_fetch *f, int32_t wait_ms, int32_t *running, uint64_t *bytes);
+FRT_API const char *frt_fetch_headers(const frt_fetch *f); // of all answers
+FRT_API int32_t frt_fetch_status(const frt_fetch *f);      // of the last answer: 404; 0 none yet
+FRT_API void frt_fetch_free(frt_fetch *f);
 /* ffi:end */

@@ -13,7 +13,7 @@ local dry = {}
 function dry.build(r, classes)
   for _, m in r.model:modules() do
     local peek = rawget(m, "_peek")
-    if peek then peek() end
+    if peek then peek(m, r.source ~= nil and r.source.sample ~= nil) end
   end
   r.model:build { input = { 1, 3, r.data.size, r.data.size }, classes = classes, seed = r.seed, values = false }
 end

@@ -51,6 +51,7 @@ end
 local info = ffi.new "frt_file_tensor"
 local DTYPE = { [0] = "f32", "f64", "i32", "bf16", "u8", "i64", "f16" }
 
+-- what the directory says of a tensor; dtype is nil where its numbers can't be read
 local function entry(file, i)
   local status = C.frt_file_tensor_at(file, i, info)
   if status ~= 0 then return status end
@@ -70,6 +71,7 @@ function io_.load(path)
     for i = 0, C.frt_file_count(file) - 1 do
       local e
       status, e = entry(file, i)
+      if status == 0 and (not e.dtype or e.bytes == 0) then status = C.frt_file_read(file, i, nil, 0) end  -- says why not
       if status ~= 0 then return status end
       local t = T.var { shape = e.shape, dtype = e.dtype, name = e.name }
       status = T.fill_from(t, function(p, bytes) return C.frt_file_read(file, i, p, bytes) end)
@@ -81,7 +83,7 @@ function io_.load(path)
 end
 
 --- io.list(path): what is in a file without reading it: { { name, shape, dtype, stored, bytes }, … } by name,
---- and the metadata.
+--- and the metadata. dtype is what it is read as, nil where it can't be; stored is the file's word for it.
 function io_.list(path)
   return with_file("list", path, function(file)
     local out = {}
@@ -122,10 +124,24 @@ local function sorted_keys(what, t)
   return keys
 end
 
---- frt.save(path, { name = tensor } [, { key = "text" }]): replaces the file as a whole. The same tensors and
---- metadata give the same bytes. Metadata "foodrt.hash" is added, by which load finds damage.
-function io_.save(path, tensors, metadata)
+local SAVE = { "save", dtype = { "string", nil } }
+local FLOATS = { f32 = 0, bf16 = 3, f16 = 6 }
+
+local function float_dtype(name, dtype)
+  if dtype == nil then return -1 end
+  if not FLOATS[dtype] then
+    err.user("%s: 'dtype' must be one of f32, bf16, f16, got %s%s", name, opt.show(dtype),
+      type(dtype) == "string" and err.hint(dtype, FLOATS) or "")
+  end
+  return FLOATS[dtype]
+end
+
+--- frt.save(path, { name = tensor } [, { key = "text" } [, { dtype = "bf16" }]]): replaces the file as a whole. The same
+--- tensors and metadata give the same bytes. Metadata "foodrt.hash" is added, by which load finds damage. dtype: what
+--- floats are written as (f32, bf16, f16); a value that is too large for it is an error.
+function io_.save(path, tensors, metadata, o)
   check_path("save", path)
+  local float = float_dtype("save", opt.check(SAVE, o).dtype)
   metadata = metadata or {}
   local names, keys = sorted_keys("'tensors'", tensors), sorted_keys("'metadata'", metadata)
   local list, computed, texts = {}, {}, {}
@@ -150,13 +166,54 @@ function io_.save(path, tensors, metadata)
     data[i - 1] = ffi.cast("const void *", anchors[i])
     ffi.copy(shapes + (i - 1), T.info(t), ffi.sizeof "frt_shape")
   end
-  lib.check(C.frt_file_write(path, n, strings(names), shapes, data, #keys, strings(keys), strings(texts)))
+  lib.check(C.frt_file_write(path, n, strings(names), shapes, data, float, #keys, strings(keys), strings(texts)))
+end
+
+--- io.convert(from, to [, dtype]): all tensors of a safetensors or PyTorch file as a safetensors file, with the metadata;
+--- dtype as in save. Other types stay as they are.
+function io_.convert(from, to, dtype)
+  check_path("convert", to)
+  local float = float_dtype("convert", dtype)
+  with_file("convert", from, function(file)
+    local status = C.frt_file_verify(file)
+    return status == 0 and C.frt_file_convert(file, to, float) or status
+  end)
+end
+
+--- io.sha256(path): 64 hex digits.
+function io_.sha256(path)
+  check_path("sha256", path)
+  local out = ffi.new "char[65]"
+  lib.check(C.frt_file_sha256(path, out))
+  return ffi.string(out)
 end
 
 --- io.replace(path, text): writes a whole file beside the old one, syncs it, and puts it in its place.
 function io_.replace(path, text)
   check_path("replace", path)
   lib.check(C.frt_file_replace(path, text, #text))
+end
+
+local lock = ffi.new "int32_t[1]"
+local BUSY = -6  -- FRT_ESTATE
+
+--- io.locked(path, fn [, waiting]): runs fn() while no other process has the lock `path` (a file that is made) and returns its
+--- first three results. Waits for it; waiting() is called before each look, and what it returns, if anything, ends the wait.
+function io_.locked(path, fn, waiting)
+  check_path("locked", path)
+  while true do
+    local status = C.frt_file_lock(path, lock)
+    if status == 0 then break end
+    if status ~= BUSY then lib.check(status) end
+    local ended = waiting and waiting()
+    if ended ~= nil then return ended end
+    C.frt_sleep(200)
+  end
+  local held = lock[0]
+  local ok, a, b, c = pcall(fn)
+  C.frt_file_unlock(held)
+  if not ok then error(a, 0) end
+  return a, b, c
 end
 
 --- io.make_folders(path): with its parents; it may be there already.

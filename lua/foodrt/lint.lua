@@ -11,14 +11,15 @@ local function known_model(model)
   end
 end
 
--- whether it starts from weights of a file ("auto" finds none)
-local function has_weights(m)
-  return rawget(m, "_weights") ~= nil
+-- whether it starts from weights of a file
+local function has_weights(m, r)
+  local plan = require("foodrt.models.pretrained").plan(m, r.source ~= nil and r.source.sample ~= nil)
+  return plan ~= nil and not plan.random
 end
 
 local function sizes(r, _, add)
   local m = known_model(r.model)
-  if not m or not has_weights(m) then return end
+  if not m or not has_weights(m, r) then return end
   local p, size = m.preprocess, r.data.size
   if size < 0.8 * p.size or size > 1.5 * p.test_size then
     add("%s was trained at %d px (tested at %d), here it sees %d px: -o data.size=%d", m.name, p.size, p.test_size, size, p.size)
@@ -40,7 +41,7 @@ end
 -- have never seen a photo either, so that the head learns from a scale that is gone once everything is trained
 local function random_frozen(r, what, add)
   local m, path = known_model(r.model)
-  if not m or has_weights(m) then return end
+  if not m or has_weights(m, r) then return end
   for _, step in ipairs(what.steps) do
     local trained = false
     for _, e in ipairs(step.rates) do trained = trained or under(e.name, path) end
@@ -82,7 +83,7 @@ local function statistics(r, what, add)
   for _, m in r.model:modules() do has = has or m.kind == "BatchNorm2d" end
   if not has then return end
   for _, step in ipairs(what.steps) do
-    if step.phase.freeze and step.phase.bn == "train" and known and has_weights(known) then
+    if step.phase.freeze and step.phase.bn == "train" and known and has_weights(known, r) then
       add("phase '%s': bn = \"train\" moves the batch-norm statistics of what it freezes", step.name)
     end
     local moving = false

@@ -4,8 +4,9 @@
 local checkpoint = require "foodrt.checkpoint"
 local run = {}
 
--- the checkpoint's preprocessing, whatever the model or foodrt's defaults say today
-local function set_preprocessing(data, p)
+--- makes `data` look at photos as a checkpoint says, whatever the model or foodrt's defaults say today.
+--- in   p  the checkpoint's preprocessing
+function run.see_as(data, p)
   if not p then return end
   data.size, data.mean, data.std, data.fill = p.size, p.mean, p.std, p.fill
   data.eval = { crop_pct = p.crop_pct, mode = p.mode, interpolation = p.interpolation, shrink = p.shrink or false }
@@ -23,7 +24,7 @@ function run.load(path)
   local r = require("foodrt.recipe").from_text(meta.recipe_path, meta.recipe_text,
     { files = meta.files, sample = meta.sample or false, unpack(meta.overrides or {}) })
   local model = r.model
-  set_preprocessing(r.data, meta.preprocessing)
+  run.see_as(r.data, meta.preprocessing)
   model:build { input = { 1, 3, r.data.size, r.data.size }, classes = #meta.classes, seed = r.seed, values = false }
   model:load_state_dict(c.tensors, { from = file })
   meta.path = file

@@ -302,18 +302,27 @@ local function wrap(line, width)
   return out
 end
 
+-- the weights a model starts from: what --json says of them, and in words
+local function weights_of(r)
+  local pretrained, plan = require "foodrt.models.pretrained", nil
+  for _, m in r.model:modules() do
+    plan = plan or pretrained.plan(m, r.source.sample ~= nil)
+  end
+  local random = ("from random weights, seed %d"):format(r.seed)
+  if not plan then return false, random end
+  if plan.random then return { random = true, why = plan.why }, ("%s (%s)"):format(random, plan.why) end
+  if plan.path then return { name = plan.name, cached = true }, "from the weights " .. plan.name end
+  return { name = plan.name, licence = plan.licence, cached = plan.cached }, ("from %s (%s), %s"):format(plan.name,
+    plan.licence or "licence not known yet", plan.cached and "in the cache"
+    or plan.auto and "fetched when it runs; else from random weights" or "fetched when it runs")
+end
+
 local function prepare(found)
   for _, s in ipairs(found.steps) do
     s.rate_of = {}
     for _, e in ipairs(s.rates) do s.rate_of[e.name] = e.lr end
   end
-  local weights
-  for _, m in found.recipe.model:modules() do
-    weights = weights or rawget(m, "_weights")
-  end
-  found.pretrained = weights or false
-  found.weights = not weights and ("from random weights, seed %d"):format(found.recipe.seed)
-    or "from " .. (weights == true and "pretrained weights" or "the weights " .. tostring(weights))
+  found.pretrained, found.weights = weights_of(found.recipe)
 end
 
 --- lines of the page.

@@ -24,15 +24,15 @@ local POSITION = { "phase", "epoch", "batch", "stage", "phase_step", "progress",
 
 local SPEC = { "trainer", workers = { "integer", nil, "loader threads", min = 1 },
   time_s = { "number", nil, "seconds the run may take" }, used_s = { "number", 0 }, watch = { "table", nil },
-  folder = { "string", nil, "where phases with cache = true keep features" } }
+  folder = { "string", nil, "where phases with cache = true keep features" },
+  weights = { "boolean", true, "whether pretrained weights are read: not where a checkpoint's follow" } }
 
 --- frt.trainer(recipe): a trainer of a recipe's table.
 function trainer.new(r, given)
   local o = opt.check(SPEC, given)
   if type(r) == "table" and not r.source then recipe.check(r, "recipe") end
   local self = setmetatable({ recipe = r, model = r.model, data = r.data, watch = o.watch or {}, workers = o.workers,
-    folder = o.folder },
-    Trainer)
+    folder = o.folder, weights = o.weights }, Trainer)
   self.phase, self.epoch, self.batch, self.stage, self.phase_step, self.progress, self.epochs, self.step =
     1, 0, 0, "train", 0, 0, 0, 0
   self.clock = clock.new(o.time_s, o.used_s)
@@ -66,7 +66,8 @@ function Trainer:open()
   r.data:open()
   self.classes = r.data.classes
   rng.manual_seed(r.seed)
-  r.model:build { input = { 1, 3, r.data.size, r.data.size }, classes = #self.classes, seed = r.seed }
+  r.model:build { input = { 1, 3, r.data.size, r.data.size }, classes = #self.classes, seed = r.seed, weights = self.weights,
+    sample = r.source ~= nil and r.source.sample ~= nil }
   self.opened = true
   return self
 end

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base.h"
 
@@ -91,4 +92,10 @@ __attribute__((constructor)) static void start(void)
 double frt_now(void)
 {
   return frt__clock();
+}
+
+void frt_sleep(int32_t ms)
+{
+  struct timespec t = {ms / 1000, (long)(ms % 1000) * 1000000};
+  nanosleep(&t, NULL);
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -138,6 +139,24 @@ frt_status frt_file_replace(const char *path, const void *data, size_t bytes)
     return FRT_EIO;
   }
   return frt__replace_finish(&r);
+}
+
+frt_status frt_file_lock(const char *path, int32_t *lock)
+{
+  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  FRT_CHECK(fd >= 0, FRT_EIO, "'%s': can't be written: %s", path, strerror(errno));
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0 &&
+      errno == EWOULDBLOCK) { // some file systems know no locks
+    close(fd);
+    return frt_error_set(FRT_ESTATE, "'%s': another process has it", path);
+  }
+  *lock = fd;
+  return FRT_OK;
+}
+
+void frt_file_unlock(int32_t lock)
+{
+  close(lock);
 }
 
 frt_status frt_make_folders(const char *path)

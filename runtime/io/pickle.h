@@ -69,3 +69,24 @@ typedef struct frt_pickle {
 frt_status frt__pk_read(frt_pickle *p, frt_pk_value *out);
 void frt__pk_free(frt_pickle *p);
 bool frt__pk_is_text(const frt_pickle *p, const frt_pk_value *v, const char *text);
+
+// --- between the machine (pickle.c) and what names mean (pickle_names.c)
+frt_status frt__pk_damaged(const frt_pickle *p, const char *what);
+#define FRT_PK_NEED(cond, what)                                                                    \
+  do {                                                                                             \
+    if (!(cond)) {                                                                                 \
+      frt__pk_damaged(p, what);                                                                    \
+      return FRT_EDATA; /* a constant: the compiler sees that this is not FRT_OK */                \
+    }                                                                                              \
+  } while (0)
+frt_status frt__pk_push(frt_pickle *p, frt_pk_value v);
+frt_status frt__pk_pop(frt_pickle *p, frt_pk_value *out);
+// Adds `n` values to a container.
+frt_status frt__pk_extend(frt_pickle *p, int32_t box, const frt_pk_value *from, int32_t n);
+// Takes the `n` uppermost values into a new container and pushes it; `drop` more go with them.
+frt_status frt__pk_collect(frt_pickle *p, int32_t kind, int32_t n, int32_t drop);
+// The operations GLOBAL, REDUCE and BINPERSID.
+frt_status frt__pk_push_global(frt_pickle *p, const char *module, int module_n, const char *name,
+                               int name_n);
+frt_status frt__pk_reduce(frt_pickle *p);
+frt_status frt__pk_persistent(frt_pickle *p);

@@ -9,7 +9,13 @@
 #include "io/pickle.h"
 #include "io/zip.h"
 
-enum { MAX_NAME = 512, MAX_NAMES = 1 << 20, MAX_NAME_BYTES = 64 << 20, MAX_DEPTH = 32 };
+enum {
+  MAX_SPANS = 64,
+  MAX_NAME = 512,
+  MAX_NAMES = 1 << 20,
+  MAX_NAME_BYTES = 64 << 20,
+  MAX_DEPTH = 32
+};
 static const unsigned char magic[] = {0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c,
                                       0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
 
@@ -18,6 +24,7 @@ typedef struct reading {
   uint64_t size; // of the file
   frt_pickle p;
   uint64_t total;  // bytes of all tensors
+  uint64_t spans;  // bytes from the first to the last value, of all tensors
   char *names;     // of all tensors, each closed by a zero
   int32_t n, cap;  // bytes of names
   int32_t visited; // values looked at
@@ -174,9 +181,12 @@ static frt_status add_tensor(reading *r, const char *name, size_t length, const 
   r->total += n * size;
   FRT_CHECK(r->total <= 4 * r->size, FRT_EDATA,
             "'%s': its tensors share storages and take more than four times the file", r->f->path);
+  out.span = n == 0 ? 0 : (last - t->first - s->first + 1) * size;
+  r->spans += out.span; // what reading all of them reads
+  FRT_CHECK(r->spans <= MAX_SPANS * r->size, FRT_EDATA,
+            "'%s': its tensors lie across each other more than %d times", r->f->path, MAX_SPANS);
   out.begin = s->place + (t->first + s->first) * size;
   out.end = out.begin + n * size;
-  out.span = n == 0 ? 0 : (last - t->first - s->first + 1) * size;
   out.name = (char *)(uintptr_t)(uint32_t)r->n; // an offset until all names are there
   FRT_TRY(keep_name(r, name, length));
   frt_file *f = r->f;
@@ -299,7 +309,16 @@ static frt_status read_zip(reading *r)
     bool here = strcmp(slash ? slash + 1 : name, "data.pkl") == 0;
     main = here ? &f->zip->entry[i] : NULL;
   }
-  FRT_CHECK(main, FRT_EDATA, "'%s': a zip file without weights (no data.pkl in it)", f->path);
+  if (!main && frt__npz_is(f->zip)) {
+    return frt__npz_take(f);
+  }
+  for (int32_t i = 0; i < f->zip->n; i++) {
+    FRT_CHECK(!f->zip->entry[i].packed, FRT_EDATA,
+              "'%s': entry '%s' is compressed; PyTorch stores them as they are", f->path,
+              f->zip->entry[i].name);
+  }
+  FRT_CHECK(main, FRT_EDATA, "'%s': a zip file without weights (no data.pkl and no .npy in it)",
+            f->path);
   char folder[512], order[600];
   snprintf(folder, sizeof folder, "%.*s", (int)FRT_MIN(strlen(main->name) - 8, (size_t)500),
            main->name);

@@ -10,3 +10,9 @@ frt_status frt__pth_gather(const frt_file *f, const frt_st_tensor *t, char **out
 // Compares the tensors' bytes with the checksums of the zip file, where there is one.
 frt_status frt__pth_verify(const frt_file *f);
 void frt__pth_close(frt_file *f);
+
+// --- numpy's .npz
+struct frt_zip;
+bool frt__npz_is(const struct frt_zip *z); // whether a zip file has arrays in it
+// All arrays of the zip file frt_file.zip as tensors; f->bytes is the file's size.
+frt_status frt__npz_take(frt_file *f);

@@ -112,8 +112,6 @@ frt_status frt_file_tensor_at(const frt_file *f, int32_t i, frt_file_tensor *out
   FRT_CHECK(i >= 0 && i < f->n_tensor, FRT_EARG, "'%s': no tensor number %d", f->path, i);
   const frt_st_tensor *t = &f->tensor[i];
   const frt_st_type *type = &frt__st_types[t->type];
-  FRT_CHECK(type->dtype >= 0, FRT_EDATA, "'%s': tensor '%s' is %s, which is not supported", f->path,
-            t->name, type->name);
   FRT_CHECK(t->ndim <= FRT_MAX_DIM, FRT_EDATA,
             "'%s': tensor '%s' has %d dimensions; at most %d are supported", f->path, t->name,
             t->ndim, FRT_MAX_DIM);
@@ -122,68 +120,18 @@ frt_status frt_file_tensor_at(const frt_file *f, int32_t i, frt_file_tensor *out
   out->shape.ndim = t->ndim;
   out->shape.dtype = type->dtype;
   for (int32_t d = 0; d < t->ndim; d++) {
-    FRT_CHECK(t->dim[d] > 0, FRT_EDATA, "'%s': tensor '%s' is empty", f->path, t->name);
     out->shape.dim[d] = (int64_t)t->dim[d];
   }
   return FRT_OK;
-}
-
-// --- conversion
-// -----------------------------------------------------------------------------------
-static float from_bits(uint32_t bits)
-{
-  float v;
-  memcpy(&v, &bits, sizeof v);
-  return v;
-}
-
-static float from_half(uint16_t h)
-{
-  uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 0x3ff;
-  if (e == 0) {
-    float v = (float)m * 0x1p-24f;
-    return sign ? -v : v;
-  }
-  return from_bits(sign | (e == 31 ? 0x7f800000u : (e + 112) << 23) | m << 13);
-}
-
-// `n` elements of type `name` at `from` into `to`, as the type's dtype in frt__st_types.
-static void convert(const char *name, const void *from, void *to, size_t n)
-{
-  const uint16_t *h = from;
-  float *f = to;
-  int32_t *w = to;
-  if (strcmp(name, "F16") == 0) {
-    for (size_t i = 0; i < n; i++) {
-      f[i] = from_half(h[i]);
-    }
-  } else if (strcmp(name, "BF16") == 0) {
-    for (size_t i = 0; i < n; i++) {
-      f[i] = from_bits((uint32_t)h[i] << 16);
-    }
-  } else if (strcmp(name, "I16") == 0) {
-    for (size_t i = 0; i < n; i++) {
-      w[i] = ((const int16_t *)from)[i];
-    }
-  } else if (strcmp(name, "U16") == 0) {
-    for (size_t i = 0; i < n; i++) {
-      w[i] = h[i];
-    }
-  } else if (strcmp(name, "I8") == 0) {
-    for (size_t i = 0; i < n; i++) {
-      w[i] = ((const int8_t *)from)[i];
-    }
-  } else { // U32
-    for (size_t i = 0; i < n; i++) {
-      ((int64_t *)to)[i] = ((const uint32_t *)from)[i];
-    }
-  }
 }
 
 frt_status frt_file_read(const frt_file *f, int32_t i, void *dst, size_t bytes)
 {
   frt_file_tensor info;
   FRT_TRY(frt_file_tensor_at(f, i, &info));
+  FRT_CHECK(info.shape.dtype >= 0, FRT_EDATA, "'%s': tensor '%s' is %s, which is not supported",
+            f->path, info.name, info.dtype);
+  FRT_CHECK(info.bytes > 0, FRT_EDATA, "'%s': tensor '%s' is empty", f->path, info.name);
   FRT_CHECK(bytes == frt__bytes(&info.shape), FRT_EARG,
             "'%s': tensor '%s' needs %zu bytes, got room for %zu", f->path, info.name,
             frt__bytes(&info.shape), bytes);
@@ -196,7 +144,7 @@ frt_status frt_file_read(const frt_file *f, int32_t i, void *dst, size_t bytes)
     if (wide == narrow) {
       memcpy(dst, values, bytes);
     } else {
-      convert(type->name, values, dst, bytes / wide);
+      frt__st_widen(f->tensor[i].type, values, dst, bytes / wide);
     }
     frt__free(values);
     return FRT_OK;
@@ -209,7 +157,7 @@ frt_status frt_file_read(const frt_file *f, int32_t i, void *dst, size_t bytes)
   for (char *to = dst; left > 0;) {
     size_t n = FRT_MIN(left, sizeof chunk / narrow);
     FRT_TRY(frt__file_pread(f->fd, f->path, chunk, n * narrow, at));
-    convert(type->name, chunk, to, n);
+    frt__st_widen(f->tensor[i].type, chunk, to, n);
     at += n * narrow;
     to += n * wide;
     left -= n;

@@ -44,6 +44,27 @@ frt_status frt__st_parse(frt_file *f, char *text, size_t length);
 // Sorts tensors and metadata by name; no name twice.
 frt_status frt__st_check_names(frt_file *f);
 
+// --- floats in other widths
+// -----------------------------------------------------------------------------------------------
+int32_t frt__st_type_of(int32_t dtype); // index into frt__st_types, -1: none
+// `n` elements of a type that is read as a wider one (frt_st_type.dtype), widened.
+void frt__st_widen(int32_t type, const void *from, void *to, size_t n);
+bool frt__st_is_float(int32_t type); // F32, F64, F16, BF16
+// Floats of one type as F32, F16 or BF16, rounded to nearest even. False: *bad is a finite value
+// that the narrow type can't hold.
+bool frt__st_recast(int32_t from_type, const void *from, int32_t to_type, void *to, size_t n,
+                    double *bad);
+
+// --- writing
+// -----------------------------------------------------------------------------------------------
+typedef struct frt_st_item {
+  const char *name;
+  const void *data;
+  void *own; // data that goes with the item, else NULL
+  int32_t type, ndim;
+  uint64_t dim[8], bytes, begin;
+} frt_st_item;
+
 // --- the two halves of "foodrt.hash": tensors (name, dtype, shape, bytes), and metadata
 // -------------------
 enum { FRT_ST_CHUNK = 1 << 20 }; // bytes are hashed in chunks of this size

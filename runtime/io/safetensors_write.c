@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "io/json.h"
-#include "io/safetensors.h"
+#include "io/pth.h"
 
 typedef struct text {
   char *p;
@@ -57,38 +57,15 @@ static void put_string(text *t, const char *s)
   put(t, "\"", 1);
 }
 
-static int32_t type_of(int32_t dtype)
-{
-  static const char *const names[] = {
-    [FRT_F32] = "F32", [FRT_F64] = "F64", [FRT_I32] = "I32", [FRT_BF16] = "BF16",
-    [FRT_U8] = "U8",   [FRT_I64] = "I64", [FRT_F16] = "F16",
-  };
-  for (int32_t i = 0; dtype >= 0 && dtype < FRT_COUNT(names) && i < frt__st_type_count; i++) {
-    if (strcmp(frt__st_types[i].name, names[dtype]) == 0) {
-      return i;
-    }
-  }
-  return -1;
-}
-
-typedef struct item {
-  const char *name;
-  const frt_shape *shape;
-  const void *data;
-  int32_t type;
-  size_t bytes;
-  uint64_t dim[FRT_MAX_DIM], begin;
-} item;
-
 static int by_name(const void *a, const void *b)
 {
-  return strcmp(((const item *)a)->name, ((const item *)b)->name);
+  return strcmp(((const frt_st_item *)a)->name, ((const frt_st_item *)b)->name);
 }
 
 static int by_width(const void *a, const void *b)
 {
-  int32_t x = frt__st_types[((const item *)a)->type].size,
-          y = frt__st_types[((const item *)b)->type].size;
+  int32_t x = frt__st_types[((const frt_st_item *)a)->type].size,
+          y = frt__st_types[((const frt_st_item *)b)->type].size;
   return x != y ? (x > y ? -1 : 1) : by_name(a, b);
 }
 
@@ -109,23 +86,12 @@ static frt_status check_text(const char *path, const char *what, const char *s)
   return FRT_OK;
 }
 
-static frt_status prepare(const char *path, item *items, int32_t n, const char *const *names,
-                          const frt_shape *shapes, const void *const *data)
+static frt_status check_names(const char *path, frt_st_item *items, int32_t n)
 {
   for (int32_t i = 0; i < n; i++) {
-    item *t = &items[i];
-    *t = (item){
-      .name = names[i], .shape = &shapes[i], .data = data[i], .type = type_of(shapes[i].dtype)};
-    FRT_CHECK(t->type >= 0, FRT_EARG, "'%s': tensor '%s' has no dtype that can be saved", path,
-              names[i]);
-    FRT_CHECK(t->data, FRT_ESTATE, "'%s': tensor '%s' has no value", path, names[i]);
-    FRT_CHECK(strcmp(names[i], "__metadata__") != 0, FRT_EARG,
+    FRT_CHECK(strcmp(items[i].name, "__metadata__") != 0, FRT_EARG,
               "'%s': a tensor can't be called __metadata__", path);
-    FRT_TRY(check_text(path, "a tensor's name", names[i]));
-    t->bytes = frt__bytes(t->shape);
-    for (int32_t d = 0; d < t->shape->ndim; d++) {
-      t->dim[d] = (uint64_t)t->shape->dim[d];
-    }
+    FRT_TRY(check_text(path, "a tensor's name", items[i].name));
   }
   if (n > 0) {
     qsort(items, (size_t)n, sizeof *items, by_name);
@@ -137,13 +103,37 @@ static frt_status prepare(const char *path, item *items, int32_t n, const char *
   return FRT_OK;
 }
 
+// Gives an item floats of another width.
+static frt_status recast(const char *path, frt_st_item *t, int32_t type)
+{
+  double bad;
+  const char *is = frt__st_types[t->type].name, *becomes = frt__st_types[type].name;
+  if (t->type == type || !frt__st_is_float(t->type)) {
+    FRT_CHECK(strncmp(is, "F8", 2) != 0, FRT_EARG, "'%s': tensor '%s' is %s, which can't become %s",
+              path, t->name, is, becomes);
+    return FRT_OK;
+  }
+  size_t n = t->bytes / (size_t)frt__st_types[t->type].size;
+  size_t bytes = n * (size_t)frt__st_types[type].size;
+  void *to = frt__alloc(bytes + 1);
+  FRT_CHECK(to, FRT_ENOMEM, "'%s': out of memory for tensor '%s'", path, t->name);
+  bool fits = frt__st_recast(t->type, t->data, type, to, n, &bad);
+  frt__free(t->own);
+  t->data = t->own = to;
+  FRT_CHECK(fits, FRT_EDATA, "'%s': tensor '%s' has the value %g, too large for %s", path, t->name,
+            bad, becomes);
+  t->type = type;
+  t->bytes = bytes;
+  return FRT_OK;
+}
+
 // Hash over the tensors in the order of their names, as frt_file_hash() reads them.
-static uint64_t hash_items(const item *items, int32_t n)
+static uint64_t hash_items(const frt_st_item *items, int32_t n)
 {
   uint64_t h = 0;
   for (int32_t i = 0; i < n; i++) {
-    const item *t = &items[i];
-    h = frt__st_hash_name(h, t->name, t->type, t->shape->ndim, t->dim);
+    const frt_st_item *t = &items[i];
+    h = frt__st_hash_name(h, t->name, t->type, t->ndim, t->dim);
     for (size_t at = 0; at < t->bytes; at += FRT_ST_CHUNK) {
       h = frt__hash(h, (const char *)t->data + at, FRT_MIN(t->bytes - at, (size_t)FRT_ST_CHUNK));
     }
@@ -175,19 +165,20 @@ static frt_status metadata_text(text *out, const char *path, frt_st_pair *meta, 
   return FRT_OK;
 }
 
-static void tensor_text(text *out, const item *t)
+static void tensor_text(text *out, const frt_st_item *t)
 {
   put(out, ",", 1);
   put_string(out, t->name);
   putf(out, ":{\"dtype\":\"%s\",\"shape\":[", frt__st_types[t->type].name);
-  for (int32_t d = 0; d < t->shape->ndim; d++) {
-    putf(out, d ? ",%lld" : "%lld", (long long)t->shape->dim[d]);
+  for (int32_t d = 0; d < t->ndim; d++) {
+    putf(out, d ? ",%lld" : "%lld", (long long)t->dim[d]);
   }
   putf(out, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)t->begin,
        (unsigned long long)(t->begin + t->bytes));
 }
 
-static frt_status write_all(const char *path, const text *header, const item *items, int32_t n)
+static frt_status write_all(const char *path, const text *header, const frt_st_item *items,
+                            int32_t n)
 {
   frt_replace r;
   uint8_t length[8];
@@ -209,9 +200,10 @@ static frt_status write_all(const char *path, const text *header, const item *it
   return frt__replace_finish(&r);
 }
 
-static frt_status save(const char *path, item *items, int32_t n, frt_st_pair *meta, int32_t n_meta,
-                       text *header)
+static frt_status save(const char *path, frt_st_item *items, int32_t n, frt_st_pair *meta,
+                       int32_t n_meta, text *header)
 {
+  FRT_TRY(check_names(path, items, n));
   FRT_TRY(metadata_text(header, path, meta, n_meta, hash_items(items, n)));
   if (n > 0) {
     qsort(items, (size_t)n, sizeof *items, by_width);
@@ -230,34 +222,115 @@ static frt_status save(const char *path, item *items, int32_t n, frt_st_pair *me
   return write_all(path, header, items, n);
 }
 
-frt_status frt_file_write(const char *path, int32_t n, const char *const *names,
-                          const frt_shape *shapes, const void *const *data, int32_t n_meta,
-                          const char *const *keys, const char *const *values)
+// All items and metadata (but what the format adds itself) as a whole file.
+static frt_status write_items(const char *path, frt_st_item *items, int32_t n,
+                              const frt_st_pair *given, int32_t n_given)
 {
-  item *items = frt__alloc(sizeof *items * (size_t)n);
-  frt_st_pair *meta = frt__alloc(sizeof *meta * (size_t)(n_meta + 1));
-  text header = {0};
-  frt_status status = FRT_OK;
-  if (!items || !meta) {
-    status = frt_error_set(FRT_ENOMEM, "'%s': out of memory", path);
+  frt_st_pair *meta = frt__alloc(sizeof *meta * (size_t)(n_given + 1));
+  FRT_CHECK(meta, FRT_ENOMEM, "'%s': out of memory", path);
+  int32_t n_meta = 0;
+  for (int32_t i = 0; i < n_given; i++) {
+    if (strcmp(given[i].key, FRT_ST_HASH_KEY) != 0 &&
+        strcmp(given[i].key, FRT_ST_FORMAT_KEY) != 0) {
+      meta[n_meta++] = given[i];
+    }
   }
-  int32_t kept = 0;
+  meta[n_meta++] = (frt_st_pair){FRT_ST_FORMAT_KEY, "1"};
+  text header = {0};
+  frt_status status = save(path, items, n, meta, n_meta, &header);
+  frt__free(header.p);
+  frt__free(meta);
+  return status;
+}
+
+static void drop(frt_st_item *items, int32_t n)
+{
+  for (int32_t i = 0; items && i < n; i++) {
+    frt__free(items[i].own);
+  }
+  frt__free(items);
+}
+
+static frt_status check_float(const char *path, int32_t dtype)
+{
+  FRT_CHECK(dtype == -1 || dtype == FRT_F32 || dtype == FRT_F16 || dtype == FRT_BF16, FRT_EARG,
+            "'%s': floats can be saved as f32, bf16 and f16 only", path);
+  return FRT_OK;
+}
+
+static frt_status take(const char *path, frt_st_item *t, const char *name, const frt_shape *shape,
+                       const void *data)
+{
+  *t = (frt_st_item){.name = name,
+                     .data = data,
+                     .type = frt__st_type_of(shape->dtype),
+                     .ndim = shape->ndim,
+                     .bytes = frt__bytes(shape)};
+  FRT_CHECK(t->type >= 0, FRT_EARG, "'%s': tensor '%s' has no dtype that can be saved", path, name);
+  FRT_CHECK(data, FRT_ESTATE, "'%s': tensor '%s' has no value", path, name);
+  for (int32_t d = 0; d < shape->ndim; d++) {
+    t->dim[d] = (uint64_t)shape->dim[d];
+  }
+  return FRT_OK;
+}
+
+frt_status frt_file_write(const char *path, int32_t n, const char *const *names,
+                          const frt_shape *shapes, const void *const *data, int32_t float_dtype,
+                          int32_t n_meta, const char *const *keys, const char *const *values)
+{
+  FRT_TRY(check_float(path, float_dtype));
+  frt_st_item *items = frt__zalloc(sizeof *items * (size_t)(n + 1));
+  frt_st_pair *meta = frt__alloc(sizeof *meta * (size_t)(n_meta + 1));
+  frt_status status =
+    items && meta ? FRT_OK : frt_error_set(FRT_ENOMEM, "'%s': out of memory", path);
   for (int32_t i = 0; i < n_meta && status == FRT_OK; i++) {
-    if (strcmp(keys[i], FRT_ST_HASH_KEY) != 0 && strcmp(keys[i], FRT_ST_FORMAT_KEY) != 0) {
-      meta[kept++] = (frt_st_pair){(char *)keys[i], (char *)values[i]};
+    meta[i] = (frt_st_pair){(char *)keys[i], (char *)values[i]};
+  }
+  for (int32_t i = 0; i < n && status == FRT_OK; i++) {
+    status = take(path, &items[i], names[i], &shapes[i], data[i]);
+    if (status == FRT_OK && float_dtype >= 0) {
+      status = recast(path, &items[i], frt__st_type_of(float_dtype));
     }
   }
   if (status == FRT_OK) {
-    meta[kept++] = (frt_st_pair){FRT_ST_FORMAT_KEY, "1"};
+    status = write_items(path, items, n, meta, n_meta);
   }
-  if (status == FRT_OK) {
-    status = prepare(path, items, n, names, shapes, data);
-  }
-  if (status == FRT_OK) {
-    status = save(path, items, n, meta, kept, &header);
-  }
-  frt__free(header.p);
   frt__free(meta);
-  frt__free(items);
+  drop(items, n);
+  return status;
+}
+
+static frt_status take_raw(const frt_file *f, frt_st_item *t, const frt_st_tensor *from)
+{
+  *t = (frt_st_item){
+    .name = from->name, .type = from->type, .ndim = from->ndim, .bytes = from->end - from->begin};
+  memcpy(t->dim, from->dim, sizeof t->dim);
+  if (from->strided) {
+    char *values;
+    FRT_TRY(frt__pth_gather(f, from, &values));
+    t->data = t->own = values;
+    return FRT_OK;
+  }
+  t->data = t->own = frt__alloc(t->bytes + 1);
+  FRT_CHECK(t->own, FRT_ENOMEM, "'%s': out of memory for tensor '%s'", f->path, t->name);
+  return frt__file_pread(f->fd, f->path, t->own, t->bytes, f->data + from->begin);
+}
+
+frt_status frt_file_convert(const frt_file *f, const char *path, int32_t float_dtype)
+{
+  FRT_TRY(check_float(path, float_dtype));
+  frt_st_item *items = frt__zalloc(sizeof *items * (size_t)(f->n_tensor + 1));
+  FRT_CHECK(items, FRT_ENOMEM, "'%s': out of memory", f->path);
+  frt_status status = FRT_OK;
+  for (int32_t i = 0; i < f->n_tensor && status == FRT_OK; i++) {
+    status = take_raw(f, &items[i], &f->tensor[i]);
+    if (status == FRT_OK && float_dtype >= 0) {
+      status = recast(f->path, &items[i], frt__st_type_of(float_dtype));
+    }
+  }
+  if (status == FRT_OK) {
+    status = write_items(path, items, f->n_tensor, f->meta, f->n_meta);
+  }
+  drop(items, f->n_tensor);
   return status;
 }

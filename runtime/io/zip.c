@@ -1,10 +1,10 @@
 // zip.c -- reading a zip file's directory (with its 64-bit fields) and checking every place in it
-// against the file. Compressed and encrypted entries are refused.
+// against the file. Encrypted entries are refused.
 #include "io/zip.h"
 
 #include <stdlib.h>
 
-enum { MAX_DIRECTORY = 64 << 20, CHUNK = 1 << 16 };
+enum { MAX_DIRECTORY = 64 << 20, CHUNK = 1 << 16, DEFLATED = 8 };
 
 static uint32_t le16(const char *p)
 {
@@ -100,10 +100,11 @@ static frt_status locate(int fd, const char *path, uint64_t size, uint64_t offse
   FRT_CHECK(size >= 30 && offset <= size - 30, FRT_EDATA,
             "'%s': entry '%s' of the zip file lies outside it", path, e->name);
   FRT_TRY(frt__file_pread(fd, path, local, 30, offset));
-  FRT_CHECK(le32(local) == 0x04034b50u && le16(local + 8) == 0, FRT_EDATA,
+  FRT_CHECK(le32(local) == 0x04034b50u && le16(local + 8) == (e->packed ? DEFLATED : 0), FRT_EDATA,
             "'%s': entry '%s' of the zip file is damaged", path, e->name);
   e->begin = offset + 30 + le16(local + 26) + le16(local + 28);
-  FRT_CHECK(e->begin <= size && e->size <= size - e->begin, FRT_EDATA,
+  uint64_t bytes = e->packed ? e->packed : e->size;
+  FRT_CHECK(e->begin <= size && bytes <= size - e->begin, FRT_EDATA,
             "'%s': entry '%s' of the zip file lies outside it", path, e->name);
   return FRT_OK;
 }
@@ -126,8 +127,9 @@ static frt_status read_entry(frt_zip *z, int fd, const char *path, uint64_t size
   e.name[name] = 0;
   FRT_CHECK(ok && strlen(e.name) == name, FRT_EDATA, "'%s': the zip directory is damaged", path);
   FRT_CHECK(!(flags & 1), FRT_EDATA, "'%s': entry '%s' is encrypted", path, e.name);
-  FRT_CHECK(method == 0 && packed == full, FRT_EDATA,
-            "'%s': entry '%s' is compressed; PyTorch stores them as they are", path, e.name);
+  FRT_CHECK((method == 0 && packed == full) || (method == DEFLATED && packed > 0), FRT_EDATA,
+            "'%s': entry '%s' is compressed in a way that is not read", path, e.name);
+  e.packed = method == DEFLATED ? packed : 0;
   e.size = full;
   FRT_TRY(locate(fd, path, size, offset, &e));
   FRT_TRY(frt__grow(&z->entry, &z->cap, z->n + 1, sizeof *z->entry));
@@ -148,8 +150,13 @@ frt_status frt__zip_open(frt_zip *z, int fd, const char *path, uint64_t size)
   FRT_CHECK(z->directory, FRT_ENOMEM, "'%s': out of memory", path);
   FRT_TRY(frt__file_pread(fd, path, z->directory, (size_t)where.size, where.offset));
   char *at = z->directory, *end = at + where.size;
+  uint64_t total = 0;
   for (uint64_t i = 0; i < where.entries; i++) {
     FRT_TRY(read_entry(z, fd, path, size, &at, end));
+    const frt_zip_entry *e = &z->entry[z->n - 1];
+    total +=
+      e->packed ? e->packed : e->size; // each is within the file: no overflow before the check
+    FRT_CHECK(total <= size, FRT_EDATA, "'%s': entries of the zip file overlap", path);
   }
   if (z->n > 0) {
     qsort(z->entry, (size_t)z->n, sizeof *z->entry, by_name);

@@ -140,9 +140,10 @@ describe("frt.models", function()
     assert.near(0.2 * 14 / 16, m.blocks[6][4].drop_path.p, 1e-12)
   end)
   it("pretrained: says what to do, at the constructor's line, when the model is built", function()
-    local m = frt.models.efficientnet_b0 { pretrained = true }
-    assert.equal("HERE weights of 'efficientnet_b0' (ra_in1k) are not here: give a path (pretrained = "
-      .. "\"efficientnet_b0.safetensors\"), or \"auto\" for random weights", message(function() m:build {} end))
+    local m = frt.models.efficientnet_b0 { pretrained = "no_such_tag" }
+    assert.equal("HERE efficientnet_b0: model.safetensors of timm/efficientnet_b0.no_such_tag is not here, and FOODRT_OFFLINE is set; "
+      .. "by hand, model.safetensors and config.json go into DIR/foodrt/weights/timm/efficientnet_b0.no_such_tag/",
+      (message(function() m:build {} end):gsub("/%S*/foodrt/", "DIR/foodrt/")))
     local gone = frt.models.efficientnet_b0 { pretrained = "no/such.safetensors" }
     assert.equal("HERE efficientnet_b0: no weights at 'no/such.safetensors'", message(function() gone:build {} end))
   end)

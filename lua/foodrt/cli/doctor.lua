@@ -57,6 +57,7 @@ local function facts()
   add("memory", ("%s, %s available"):format(gib(total), gib(available)) .. (limit and ", limit " .. gib(limit) or ""))
   local vips = library { "libvips.so.42" }
   add("photos", vips or "libvips is missing: apt install libvips42", not vips)
+  add("weights", library { "libcurl.so.4", "libcurl-gnutls.so.4" } or "libcurl is missing: apt install libcurl4 (to fetch weights)")
   local cjson = pcall(require, "cjson")
   add("JSON", cjson and "lua-cjson" or "lua-cjson is missing: apt install lua-cjson", not cjson)
   local cuda = io.open(host.root .. "/lib/libfoodrt_cuda.so")

@@ -8,7 +8,8 @@ usage: foodrt test [PATH ...] [--asan] [--no-lint] [--filter PATTERN]
   PATH        specs or folders of specs; all of spec/ but spec/bench when left out
   --asan      build with AddressSanitizer and UndefinedBehaviorSanitizer into build-asan/ and use that
   --no-lint   leave out clang-format and luacheck (they are also left out where a PATH is given)
-  --filter    only tests whose full name matches the Lua pattern]]
+  --filter    only tests whose full name matches the Lua pattern
+  Nothing is fetched from the network: FOODRT_OFFLINE=1 is set.]]
 
 local function quote(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
@@ -74,11 +75,13 @@ local function locate(path, top)
   require("foodrt.cli").usage_error("test: %s: no such file or folder", path)
 end
 
--- All of spec/ but the benchmarks and the helpers.
+-- All of spec/ but what holds no specs.
+local NO_SPECS = { bench = true, support = true, fuzz = true }
+
 local function all_specs(top)
   local paths = {}
   for _, name in ipairs(host.list(top .. "/spec") or {}) do
-    if name ~= "bench" and name ~= "support" and (name:match "_spec%.lua$" or not name:match "%.") then
+    if not NO_SPECS[name] and (name:match "_spec%.lua$" or not name:match "%.") then
       paths[#paths + 1] = "spec/" .. name
     end
   end
@@ -112,7 +115,7 @@ end
 
 local function lint(top, totals)
   check(top, { program = "clang-format", package = "clang-format", shown = 1,
-    command = "find runtime cuda -name '*.[ch]' -o -name '*.cu' 2>/dev/null | xargs clang-format --dry-run -Werror" },
+    command = "find runtime cuda spec/fuzz -name '*.[ch]' -o -name '*.cu' 2>/dev/null | xargs clang-format --dry-run -Werror" },
     totals)
   local folders = {}
   for _, dir in ipairs { "lua", "recipes", "data", "spec" } do
@@ -168,7 +171,7 @@ end
 
 local function run_specs(top, binary, given, paths, totals)
   local counts = os.tmpname()
-  local command = { "cd ", quote(top), " && FOODRT_TEST_COUNTS=", quote(counts),
+  local command = { "cd ", quote(top), " && FOODRT_OFFLINE=1 FOODRT_TEST_COUNTS=", quote(counts),
     " FOODRT_BUILD=", quote((binary:gsub("/bin/[^/]*$", ""))),
     given.asan and " ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 " or " ",
     quote(binary), ' "$(command -v busted)" --ignore-lua' }

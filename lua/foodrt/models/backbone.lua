@@ -8,7 +8,7 @@ local backbone = {}
 --- the schema of a model's options: those of every family and what `more` adds.
 function backbone.options(name, more)
   local rate = { "number", 0, min = 0, max = 0.999 }
-  local spec = { name, classes = { "integer|string", 1000, min = 1 }, pretrained = { "boolean|string", false },
+  local spec = { name, classes = { "integer|string", 1000, min = 1 }, pretrained = { "boolean|string|table", false },
     head = { "boolean", true }, features = { "table", nil, "stages whose maps the model returns instead of logits" },
     drop_rate = rate, drop_path_rate = rate, in_chans = { "integer", 3, min = 1 },
     img_size = { "integer", nil, "edge of the photos, where it is not that of the default weights", min = 1 },

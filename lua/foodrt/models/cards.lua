@@ -46,7 +46,7 @@ local CARDS = {
   resnext50_32x4d = { 25028904, 4.23, 224, 0.95, "a1h_in1k", test_size = 288, test_crop_pct = 1 },
   resnext101_32x4d = { 44177704, 7.97, 224, 0.875, "gluon_in1k" },
   resnext101_64x4d = { 83455272, 15.46, 224, 0.95, "c1_in1k", test_size = 288, test_crop_pct = 1 },
-  resnext101_32x8d = { 88791336, 16.414, 224, 0.875, "tv_in1k", interpolation = "bilinear", license = "BSD-3-Clause" },
+  resnext101_32x8d = { 88791336, 16.414, 224, 0.875, "tv_in1k", interpolation = "bilinear" },
   convnext_atto = { 3695520, 0.547, 224, 0.875, "d2_in1k", test_size = 288, test_crop_pct = 0.95 },
   convnext_femto = { 5217784, 0.78, 224, 0.875, "d1_in1k", test_size = 288, test_crop_pct = 0.95 },
   convnext_pico = { 9045672, 1.367, 224, 0.875, "d1_in1k", test_size = 288, test_crop_pct = 0.95 },
@@ -79,7 +79,30 @@ local PAPERS = {
   { "vit", "Dosovitskiy et al. 2020, arXiv:2010.11929" },
 }
 
+-- Tags, by how they begin, whose licence is not Apache-2.0.
+local LICENCES = { { "tv", "BSD-3-Clause" }, { "fb_ssl", "CC-BY-NC-4.0" }, { "fb_swsl", "CC-BY-NC-4.0" }, { "fb_wsl", "CC-BY-NC-4.0" },
+  { "mae", "CC-BY-NC-4.0" }, { "dinov3", "dinov3-license" },
+  { "eupe", "FAIR-noncommercial-research-license" } }
+
 local cards = {}
+
+--- whether there is a model of this name.
+function cards.known(name)
+  return CARDS[name] ~= nil
+end
+
+--- a table whose keys are the names of all models.
+function cards.names()
+  return CARDS
+end
+
+--- the licence of a model's weights as far as it is known without their config.json, else nil.
+function cards.licence(name, tag)
+  for _, one in ipairs(LICENCES) do
+    if tag:sub(1, #one[1]) == one[1] then return one[2] end
+  end
+  return tag == CARDS[name][5] and "Apache-2.0" or nil
+end
 
 --- what is known of a model: name, paper, parameters, gmacs, tag (of its default weights; nil: there are none), license and
 --- preprocess { size, crop_pct, crop_mode, interpolation, mean, std, test_size, test_crop_pct }.
@@ -89,7 +112,7 @@ function cards.of(name)
   local paper
   for _, p in ipairs(PAPERS) do paper = paper or name:find(p[1], 1, true) and p[2] end
   return {
-    name = name, paper = paper, parameters = c[1], gmacs = c[2], tag = c[5], license = c[5] and (c.license or "Apache-2.0"),
+    name = name, paper = paper, parameters = c[1], gmacs = c[2], tag = c[5], license = c[5] and cards.licence(name, c[5]),
     preprocess = { size = c[3], crop_pct = c[4], mean = norm.mean, std = norm.std, crop_mode = c.crop_mode or "center",
       interpolation = c.interpolation or "bicubic", test_size = c.test_size or c[3], test_crop_pct = c.test_crop_pct or c[4] },
   }

@@ -92,12 +92,13 @@ local function torchvision_mobilenetv2(dict, model)
     local i, rest = name:match "^features%.(%d+)%.conv%.(.*)$"
     shifted[i and ("block.%d.%s"):format(i - 1, rest) or name] = t
   end
-  return (blocks(shifted, model, "^block%.(%d+)%.(.*)$", function(i) return i > 0 end,
+  local out = blocks(shifted, model, "^block%.(%d+)%.(.*)$", function(i) return i > 0 end,
     { { "^0%.0%.", "conv_dw." }, { "^0%.1%.", "bn1." }, { "^1%.", "conv_pw." }, { "^2%.", "bn2." } },
     { { "^0%.0%.", "conv_pw." }, { "^0%.1%.", "bn1." }, { "^1%.0%.", "conv_dw." }, { "^1%.1%.", "bn2." }, { "^2%.", "conv_pwl." },
       { "^3%.", "bn3." } },
     { { "^features%.0%.0%.", "conv_stem." }, { "^features%.0%.1%.", "bn1." }, { "^features%.18%.0%.", "conv_head." },
-      { "^features%.18%.1%.", "bn2." }, { "^classifier%.1%.", "classifier." } }))
+      { "^features%.18%.1%.", "bn2." }, { "^classifier%.1%.", "classifier." } })
+  return out, nil, { interpolation = "bilinear" }
 end
 
 -- ConvNeXt as its authors published it
@@ -112,19 +113,58 @@ local function original_convnext(dict, model)
   return out
 end
 
+-- torchvision's ConvNeXt: features.0 is the stem, then stages and what leads to the next one in turn
+local function torchvision_convnext(dict, model)
+  if not model.name:find "^convnext_" then return nil, "are torchvision's ConvNeXt" end
+  local parts = { ["block.0"] = "conv_dw", ["block.2"] = "norm", ["block.3"] = "mlp.fc1", ["block.5"] = "mlp.fc2" }
+  local out = {}
+  for name, t in pairs(dict) do
+    local stage, i, rest = name:match "^features%.(%d+)%.(%d+)%.(.*)$"
+    local part, kind = (rest or ""):match "^(block%.%d)%.(%w+)$"
+    stage = tonumber(stage)
+    if rest == "layer_scale" then
+      out[("stages.%d.blocks.%s.gamma"):format((stage - 1) / 2, i)] = t:flatten(1)
+    elseif parts[part] then
+      out[("stages.%d.blocks.%s.%s.%s"):format((stage - 1) / 2, i, parts[part], kind)] = t
+    elseif stage == 0 then
+      out[("stem.%s.%s"):format(i, rest)] = t
+    elseif stage then
+      out[("stages.%d.downsample.%s.%s"):format(stage / 2, i, rest)] = t
+    else
+      out[rename(name, { { "^classifier%.0%.", "head.norm." }, { "^classifier%.2%.", "head.fc." } })] = t
+    end
+  end
+  return out, nil, { interpolation = "bilinear" }
+end
+
+-- a map of keys_vit.lua
+local function lazy(name)
+  return function(dict, model)
+    local out, why, preprocess = require("foodrt.models.keys_vit")[name](dict, model)
+    return out, why, preprocess
+  end
+end
+
 local MAKERS = {  -- a name that only their files have, how to translate
   { "_conv_stem.weight", efficientnet_pytorch },
   { "features.1.0.block.0.0.weight", torchvision_efficientnet },
   { "features.1.conv.0.0.weight", torchvision_mobilenetv2 },
   { "downsample_layers.0.0.weight", original_convnext },
+  { "features.1.0.block.5.weight", torchvision_convnext },
+  { "encoder.layers.encoder_layer_0.ln_1.weight", lazy "torchvision" },
+  { "embedding/kernel", lazy "jax" },
 }
 
---- the tensors under our names; nil, what is wrong, where they are another model's.
+local IMAGENET = { mean = { 0.485, 0.456, 0.406 }, std = { 0.229, 0.224, 0.225 } }
+
+--- the tensors under our names, nil, and what their maker is known to show them: torchvision's own preprocessing, as far as it
+--- isn't the model's; nil, what is wrong, where they are another model's.
 function keys.translate(model, dict)
   for _, maker in ipairs(MAKERS) do
     if dict[maker[1]] then
-      local out, why = maker[2](dict, model)
-      return out, why
+      local out, why, preprocess = maker[2](dict, model)
+      if preprocess then preprocess.mean, preprocess.std = IMAGENET.mean, IMAGENET.std end
+      return out, why, preprocess
     end
   end
   return dict

@@ -1,14 +1,14 @@
 --- pretrained: where a model's weights come from. They are read when the model is built, never in its
 --- constructor; what can't be had is an error that says what to do.
 local err, opt, io_ = require "foodrt.err", require "foodrt.opt", nil
-local keys, config = require "foodrt.models.keys", require "foodrt.models.config"
+local keys, config, hub = require "foodrt.models.keys", require "foodrt.models.config", nil
 local lib = require "foodrt.ffi"
 local T = require "foodrt.tensor"
 local ffi = lib.ffi
 
 local pretrained = { n_read = 0 }  -- n_read: files read so far
 
-local ENDINGS = { safetensors = true, pth = true, pt = true, bin = true }
+local ENDINGS = { safetensors = true, pth = true, pt = true, bin = true, npz = true }
 
 local function is_path(s)
   return ENDINGS[s:match "%.(%w+)$" or ""] or s:find "/" ~= nil and not s:find "^timm/"
@@ -79,18 +79,23 @@ local function settle(model, dict, own)
   return notes
 end
 
--- what the photos must look like travels with the weights
+-- what the photos must look like travels with the weights: as their config.json says, else as their maker is known for
+local function take_preprocess(model, p)
+  for key, value in pairs(p) do
+    if not (model.adapt or model.own_size) or not key:find "size" then model.preprocess[key] = value end
+  end
+end
+
 local function take_config(model, path, at)
   local c, why = config.beside(path)
   if why then err.at(at, "%s: %s", model.name, why) end
   c = c or config.of_run(path)
-  if not c then return end
+  if not c then return false end
   if c.architecture and c.architecture ~= model.name then
     err.at(at, "%s: '%s' are weights of %s, says the config.json beside them", model.name, path, c.architecture)
   end
-  for key, value in pairs(c.preprocess) do
-    if not (model.adapt or model.own_size) or not key:find "size" then model.preprocess[key] = value end
-  end
+  take_preprocess(model, c.preprocess)
+  return true
 end
 
 local function read(model, path, at)
@@ -98,9 +103,10 @@ local function read(model, path, at)
   local file = io.open(path, "rb")
   if not file then err.at(at, "%s: no weights at '%s'", model.name, path) end
   file:close()
-  take_config(model, path, at)
-  local dict, why = keys.translate(model, io_.load(path))
+  local told = take_config(model, path, at)
+  local dict, why, preprocess = keys.translate(model, io_.load(path))
   if not dict then err.at(at, "%s: the weights in '%s' %s", model.name, path, why) end
+  if preprocess and not told then take_preprocess(model, preprocess) end
   local own = model:state_dict()
   local first = model.first_conv .. ".weight"
   if dict[first] and own[first] and dict[first].shape[2] == 3 and own[first].shape[2] ~= 3 then
@@ -118,29 +124,106 @@ function pretrained.say(text)
   io.stderr:write(text, "\n")
 end
 
+--- what shows how far fetching is (a foodrt.progress); a run sets its own.
+pretrained.progress = nil
+
+-- bytes done and in all as a line of progress
+local function watcher(label)
+  local began = lib.C.frt_now()
+  local show = pretrained.progress or require("foodrt.progress").new { out = io.stderr }
+  local function mib(n) return math.ceil(n / 2 ^ 20) end
+  return function(done, total)
+    local seconds = lib.C.frt_now() - began
+    local rate = seconds > 0.5 and { ("%.1f MiB/s"):format(done / 2 ^ 20 / seconds) } or {}
+    show:update { label = "fetching " .. label .. ", MiB", done = mib(done), total = mib(total or done), seconds = seconds,
+      fields = rate }
+    if done == total then show:clear() end
+  end
+end
+
+--- fetches what hub.find named unless it is there; out as hub.get.
+function pretrained.fetch(where, accept)
+  hub = hub or require "foodrt.models.hub"
+  local path, why, note = hub.get(where, { accept = accept, say = pretrained.say, watch = watcher(where.model .. "." .. where.tag) })
+  return path, why, note
+end
+
+local SPEC = { "pretrained", "tag", tag = { "string", nil }, accept_licence = { "boolean", false } }
+
+-- what the user gave, checked: { path } or { where, why } (the hub's), auto, accept
+local function understand(model, what)
+  local o = type(what) == "table" and opt.check(SPEC, what) or {}
+  local name = type(what) == "string" and what ~= "auto" and what or o.tag
+  local out = { auto = what == "auto", accept = o.accept_licence }
+  if name and is_path(name) then
+    out.path = name
+    return out
+  end
+  hub = hub or require "foodrt.models.hub"
+  out.where, out.why = hub.find(name, model.name)
+  if out.why and not out.auto then err.user("%s: 'pretrained': %s", model.name, out.why) end
+  return out
+end
+
+-- why "auto" takes random weights, nil when it will try to get better ones
+local function not_auto(w, sample)
+  if not w.auto then return nil end
+  if sample then return "the photos are the sample set" end
+  if not w.where then return w.why end
+  local offline = hub.offline()
+  return offline and not hub.cached(w.where) and ("%s is set and %s is not in the cache"):format(offline, w.where.repo) or nil
+end
+
+--- which weights a model will start from, without reading or fetching anything: { random = true, why }, or
+--- { name = path or repository, licence, cached }; nil where none are asked for.
+--- in   sample  the photos are the sample set
+function pretrained.plan(model, sample)
+  local w = rawget(model, "_weights")
+  if not w then return nil end
+  local why = not_auto(w, sample)
+  if why then return { random = true, why = why } end
+  if w.path then return { name = w.path, path = true, cached = true } end
+  return { name = w.where.repo, licence = hub.licence(w.where), cached = hub.cached(w.where), auto = w.auto }
+end
+
+local RANDOM = "%s: starts from random weights (%s); a head trained while they are frozen can only be a rough one"
+
+-- reads what was asked for into the model
+local function load(model, w, at, sample)
+  if w.path then
+    read(model, w.path, at)
+    return
+  end
+  local path, why = nil, not_auto(w, sample)
+  if not why then path, why = pretrained.fetch(w.where, w.accept) end
+  if path then
+    read(model, path, at)
+  elseif w.auto then
+    pretrained.say(RANDOM:format(model.name, why))
+  else
+    err.at(at, "%s: %s", model.name, why)
+  end
+end
+
+-- what the photos must look like, as far as it lies beside weights that are here
+local function peek(model, w, at, sample)
+  if w.path then
+    take_config(model, w.path, at)
+  elseif not not_auto(w, sample) and hub.cached(w.where) then
+    take_config(model, w.where.path, at)
+  end
+end
+
 --- arranges that `model` reads its weights when it is built.
---- in   what  false; true or a tag (timm's); a path; "auto": random weights where there are none, said in one line
+--- in   what  false; true (timm's default); a tag; a path; { tag = "…", accept_licence = true }; "auto": as true on real
+---            photos where it works, else random weights, said in one line
 function pretrained.attach(model, what)
   if not what then return end
-  if type(what) ~= "string" and what ~= true then
-    err.user("%s: 'pretrained' must be true, a tag or a path, got %s", model.name, opt.show(what))
-  end
+  local w = understand(model, what)
   local at = err.where():gsub(": $", "")
-  rawset(model, "_weights", what ~= "auto" and what or nil)
-  -- what explain needs of the weights without reading them
-  if what ~= true and is_path(what) then rawset(model, "_peek", function() take_config(model, what, at) end) end
-  rawset(model, "_load", function()
-    if what == "auto" then
-      pretrained.say(("%s: no pretrained weights here, starts from random ones (pretrained = \"path.safetensors\" loads a file)")
-        :format(model.name))
-    elseif what ~= true and is_path(what) then
-      read(model, what, at)
-    else
-      local name = what == true and model.tag or what
-      err.at(at, "weights of '%s'%s are not here: give a path (pretrained = \"%s.safetensors\"), or \"auto\" for random weights",
-        model.name, name and (" (" .. name .. ")") or "", model.name)
-    end
-  end)
+  rawset(model, "_weights", w)
+  rawset(model, "_peek", function(_, sample) peek(model, w, at, sample) end)
+  rawset(model, "_load", function(_, o) load(model, w, at, o and o.sample) end)
 end
 
 return pretrained

@@ -360,7 +360,8 @@ end
 
 --- makes every parameter by running the model once on a value that is never computed. `o`: input = its shape,
 --- classes = n, seed (of the initial values; default frt.manual_seed's), values = false leaves zeros. Weights
---- named in constructors (pretrained) are read here. A second build does nothing.
+--- named in constructors (pretrained) are read here, unless weights = false: then a checkpoint's values follow. sample = true:
+--- the photos are the sample set, on which "auto" means random weights. A second build does nothing.
 ---   model:build { input = { 1, 3, 224, 224 }, classes = 12, seed = 17 }
 function Module:build(o, ...)
   local given = opt.check(M.build_spec, o)
@@ -393,15 +394,15 @@ function Module:build(o, ...)
   end
   walk(self, function(m)
     local load = rawget(m, "_load")
-    if load and given.values ~= false then
+    if load and given.values ~= false and given.weights then
       rawset(m, "_load", nil)
-      load(m)
+      load(m, given)
     end
   end)
   return self
 end
 M.build_spec = { "build", input = { "table", nil, "shape of the input" }, classes = { "integer", nil, min = 1 },
-  seed = { "number", nil }, values = { "boolean", true } }
+  seed = { "number", nil }, values = { "boolean", true }, weights = { "boolean", true }, sample = { "boolean", false } }
 
 -- a table and all below it, tensors and metatables shared
 local function copied(v, done)

@@ -318,10 +318,11 @@ function Module:load(path, o)
   return self:load_state_dict(dict, { strict = given.strict, from = path })
 end
 
---- writes parameters and buffers as safetensors, with timm's keys.
-function Module:save(path, metadata)
+--- writes parameters and buffers as safetensors, with timm's keys; o.dtype: what floats become (f32, bf16, f16).
+---   model:save("b4.safetensors", { note = "for timm" }, { dtype = "bf16" })
+function Module:save(path, metadata, o)
   local dict = self:state_dict()
-  require "foodrt.io".save(path, dict, metadata)
+  require "foodrt.io".save(path, dict, metadata, o)
   return self
 end
 

@@ -56,16 +56,20 @@ local function signatures(data)
     test = start.signature(data, "test") }
 end
 
-local function open(r, o, settings, used_s, dir)
+-- in   dir   the run's folder
+--      meta  of the checkpoint that the run goes on from, or nil: its values follow, and photos are seen as it says
+local function open(r, o, settings, used_s, dir, meta)
   local trainer, pretrained = require "foodrt.trainer", require "foodrt.models.pretrained"
   pretrained.say = function(text) o.progress:say("%s", text) end
+  pretrained.progress = o.progress
   local before = pretrained.n_read
   local t = trainer(r, { workers = o.workers, time_s = settings.time_s, used_s = used_s,
-    folder = dir .. "/features" })
+    folder = dir .. "/features", weights = not meta })
+  if meta then require("foodrt.run").see_as(r.data, meta.preprocessing) end
   t:open()
   require("foodrt.budget").check(r, { workers = o.workers })  -- a step must fit the machine
   settings.data = signatures(r.data)
-  settings.random = pretrained.n_read == before
+  settings.random = not meta and pretrained.n_read == before or meta ~= nil and meta.random
   return t
 end
 
@@ -224,9 +228,8 @@ local function resume(o)
   local r = merge(o, meta)
   local settings = set_machine(o, r, meta)
   settings.time_s = o.time_s and meta.elapsed_s + o.time_s or meta.time_s
-  settings.random = meta.random
   if r.source.sample then require("foodrt.run.sample").ensure(r, o.progress) end
-  local t = open(r, o, settings, meta.elapsed_s, dir)
+  local t = open(r, o, settings, meta.elapsed_s, dir, meta)
   check_photos(dir, meta.data, r.data)
   t:restore(c)
   if t:finished() then
