@@ -10,7 +10,7 @@ static inline float frt__exp(float x)
     float f;
   } power;
   float c = x > 88.0f ? 88.0f : x;
-  float t = c > -87.3f ? c : -87.3f; // of what is not a number too
+  float t = c > -87.3f ? c : -87.3f;                       // of what is not a number too
   float n = (t * 1.44269504f + 12582912.0f) - 12582912.0f; // to the nearest whole
   float r = t - n * 0.693145751953125f;
   r = r - n * 1.42860677e-6f;
