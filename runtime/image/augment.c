@@ -376,7 +376,6 @@ typedef struct choice {
   const frt__key *key;
   geometry g;
   frt__rect part;
-  int32_t shrink;
 } choice;
 
 // The geometry on a photo decoded at 1/k: w x h pixels, the last of which (in the file's order) may
@@ -397,8 +396,8 @@ static void shrink_geometry(geometry *g, const frt__header *h, double k)
 static frt_status choose(void *ctx, const frt__header *h, frt__rect *part, int32_t *shrink)
 {
   choice *c = ctx;
-  if (c->shrink > 1) {
-    shrink_geometry(&c->g, h, c->shrink);
+  if (*shrink > 1) {
+    shrink_geometry(&c->g, h, *shrink);
   } else {
     c->g = geometry_of(c->view, c->key, h->w, h->h);
     double finest = fmin(density_x(&c->g), density_y(&c->g));
@@ -407,7 +406,6 @@ static frt_status choose(void *ctx, const frt__header *h, frt__rect *part, int32
         *shrink *= 2;
       }
     }
-    c->shrink = *shrink;
   }
   *part = c->part = part_of(&c->g);
   return FRT_OK;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "image.h"
+#include "jpeg.h"
 #include "sniff.h"
 #include "vips.h"
 
@@ -50,6 +51,8 @@ void frt__scratch_free(frt__scratch *s)
   for (int32_t i = 0; i < FRT_COUNT(all); i++) {
     trim(all[i], 0);
   }
+  frt__jpeg_free(s->jpeg);
+  s->jpeg = NULL;
 }
 
 // --- messages ---------------------------------------------------------------------------------
@@ -226,12 +229,20 @@ static int32_t bits_of(VipsBandFormat format)
   }
 }
 
-static void take_size(job *j, const VipsImage *im)
+static void take_size(job *j, int32_t w, int32_t height)
 {
   frt__header *h = j->header;
-  j->raw_w = im->Xsize, j->raw_h = im->Ysize;
-  h->w = h->orientation > 4 ? im->Ysize : im->Xsize;
-  h->h = h->orientation > 4 ? im->Xsize : im->Ysize;
+  j->raw_w = w, j->raw_h = height;
+  h->w = h->orientation > 4 ? height : w;
+  h->h = h->orientation > 4 ? w : height;
+}
+
+static void take_orientation(frt__header *h, int32_t orientation)
+{
+  h->orientation = orientation < 1 || orientation > 8 ? 1 : orientation;
+  const int8_t(*f)[3] = upright[h->orientation];
+  h->mirror_x = f[0][1] + f[1][1] < 0;
+  h->mirror_y = f[0][2] + f[1][2] < 0;
 }
 
 // Replaces *im by *next, what the pipeline's latest step made of it.
@@ -308,13 +319,9 @@ static frt_status decode_opened(const frt__vips_api *v, job *j, VipsImage **im)
   frt__header *h = j->header;
   h->bands = (*im)->Bands;
   h->bits = bits_of((*im)->BandFmt);
-  h->orientation = v->image_get_orientation(*im);
-  h->orientation = h->orientation < 1 || h->orientation > 8 ? 1 : h->orientation;
-  const int8_t(*f)[3] = upright[h->orientation];
-  h->mirror_x = f[0][1] + f[1][1] < 0;
-  h->mirror_y = f[0][2] + f[1][2] < 0;
+  take_orientation(h, v->image_get_orientation(*im));
   FRT_TRY(check_size(j, (*im)->Xsize, (*im)->Ysize));
-  take_size(j, *im);
+  take_size(j, (*im)->Xsize, (*im)->Ysize);
   frt__rect part;
   int32_t shrink = 1;
   FRT_TRY(choose_part(j, &part, &shrink));
@@ -323,7 +330,7 @@ static frt_status decode_opened(const frt__vips_api *v, job *j, VipsImage **im)
     if (!step(v, im, smaller == NULL, &smaller)) {
       return bad_vips(j, v);
     }
-    take_size(j, *im);
+    take_size(j, (*im)->Xsize, (*im)->Ysize);
     FRT_TRY(choose_part(j, &part, &shrink));
   }
   if (!to_srgb(v, im)) {
@@ -372,6 +379,52 @@ static frt_status decode_vips(job *j)
   return status;
 }
 
+// --- JPEG
+// -----------------------------------------------------------------------------------------
+static frt_status read_jpeg_part(const job *j, frt__rect part, bool *done)
+{
+  frt__rect raw = raw_part(j, part);
+  bool turned = j->header->orientation > 1;
+  frt__buffer *into = turned ? &j->s->half : &j->s->rgb;
+  FRT_TRY(frt__buffer_need(into, frt__jpeg_room(j->s->jpeg, raw)));
+  *done = frt__jpeg_read(j->s->jpeg, raw, into->p);
+  if (turned && *done) {
+    FRT_TRY(frt__buffer_need(&j->s->rgb, (size_t)raw.w * 3 * (size_t)raw.h));
+    turn(j, part, raw, j->s->half.p, j->s->rgb.p);
+  }
+  return FRT_OK;
+}
+
+// *done is false where the photo is left to libvips: to decode what is unusual, or to say why not.
+static frt_status decode_jpeg(job *j, bool *done)
+{
+  frt__jpeg_info in;
+  *done = frt__jpeg_open(&j->s->jpeg, j->s->file.p, j->bytes, &in);
+  if (!*done) {
+    return FRT_OK;
+  }
+  j->header->bands = in.bands;
+  j->header->bits = 8;
+  take_orientation(j->header, in.orientation);
+  FRT_TRY(check_size(j, in.w, in.h));
+  take_size(j, in.w, in.h);
+  frt__rect part;
+  int32_t shrink = 1;
+  FRT_TRY(choose_part(j, &part, &shrink));
+  if (shrink > 1) {
+    frt__jpeg_shrink(j->s->jpeg, shrink, &in.w, &in.h);
+    take_size(j, in.w, in.h);
+    FRT_TRY(choose_part(j, &part, &shrink));
+  }
+  if (part.w < 1 || part.h < 1) {
+    part.w = part.h = 0; // the view looks past the photo
+  } else {
+    FRT_TRY(read_jpeg_part(j, part, done));
+  }
+  *j->out = (frt__pixels){j->s->rgb.p, part.w, part.h};
+  return FRT_OK;
+}
+
 static frt_status decode_bmp(job *j)
 {
   int64_t w, h;
@@ -404,6 +457,7 @@ frt_status frt__decode(frt__scratch *s, const char *path, frt__choose choose, vo
                        frt__header *header, frt__pixels *out)
 {
   job j = {.path = path, .s = s, .choose = choose, .ctx = ctx, .header = header, .out = out};
+  bool done;
   FRT_TRY(read_file(&j));
   j.format = frt__sniff(s->file.p, j.bytes, &header->format);
   header->is_jpeg = j.format == FRT__JPEG;
@@ -421,7 +475,8 @@ frt_status frt__decode(frt__scratch *s, const char *path, frt__choose choose, vo
     if (!frt__jpeg_has_end(s->file.p, j.bytes)) {
       return bad(&j, "truncated JPEG: its end is missing");
     }
-    return decode_vips(&j);
+    FRT_TRY(decode_jpeg(&j, &done));
+    return done ? FRT_OK : decode_vips(&j);
   default:
     return decode_vips(&j);
   }

@@ -26,8 +26,10 @@ typedef struct frt__buffer {
 frt_status frt__buffer_need(frt__buffer *b, size_t bytes);
 
 // What one thread needs to turn files into views.
+typedef struct frt__jpeg frt__jpeg; // jpeg.h
 typedef struct frt__scratch {
   frt__buffer file, rgb, half, taps, view, small;
+  frt__jpeg *jpeg;
 } frt__scratch;
 void frt__scratch_trim(frt__scratch *s);
 void frt__scratch_free(frt__scratch *s);
@@ -41,7 +43,8 @@ typedef struct frt__header {
   bool mirror_x, mirror_y; // upright x (y) counts from the file's right or lower edge
 } frt__header;
 // Says which part to decode, in oriented pixels of the image shrunk by *shrink (1, 2, 4, 8; only a
-// JPEG may say more than 1): it is called again with the shrunk size when it asks for more than 1.
+// JPEG may say more than 1): it is called again with the shrunk size, *shrink as it asked, when
+// that is more than 1.
 typedef frt_status (*frt__choose)(void *ctx, const frt__header *header, frt__rect *part,
                                   int32_t *shrink);
 typedef struct frt__pixels {
