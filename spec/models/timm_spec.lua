@@ -33,11 +33,11 @@ describe("logits", function()
 end)
 
 describe("gradients of one training step", function()
-  -- ReLU6 has kinks: fp32 in PyTorch itself moves single norms by 9e-3. One number of these photos lies on a kink: with
-  -- the last bit of a mean it falls on either side, and the whole norm is 1 or 0.9983 of PyTorch's.
+  -- ReLU6 has kinks, and rounding decides on which side a number beside one falls: these are the photos, of 400, whose
+  -- numbers keep away from them most in the deep maps (1e-5; fp32 is off by 1e-6 there)
   local g = numbers["mobilenetv2_100/train"]
   it(("of mobilenetv2_100: loss %.4f, norm %.4f"):format(g.loss, g.grad_l2_total), function()
-    golden.check_step("mobilenetv2_100", g, 1e-2, 1e-5, 3e-3)
+    golden.check_step("mobilenetv2_100", g, 5e-3)
   end)
 end)
 
