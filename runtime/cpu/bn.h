@@ -27,15 +27,3 @@ static inline frt_status frt__bn_plan(frt_step *s)
   s->scratch = frt__kernels()->bn_scratch(&g);
   return FRT_OK;
 }
-// Statistics, then y = bn(x): batch_norm_train.
-static inline frt_status frt__bn_train(const frt_step *s, int32_t act, void *const *in,
-                                       void *const *out, void *scratch)
-{
-  const frt_kernels *k = frt__kernels();
-  frt_bn g = frt__bn_sizes(s, act);
-  g.eps = (float)s->attr[0];
-  g.momentum = (float)s->attr[1];
-  k->bn_stats(&g, in[0], in[3], in[4], out[1], out[2], out[3], out[4], scratch);
-  k->bn_apply(&g, in[0], in[1], in[2], out[1], out[2], NULL, out[0], scratch);
-  return FRT_OK;
-}

@@ -46,6 +46,13 @@ static frt_dn_conv numbers(const frt_step *s, frt_dn_kind kind)
   };
 }
 
+// A 1x1 convolution of stride 1: a matrix product as it lies.
+static bool one_pixel(const frt_dn_conv *c)
+{
+  return c->groups == 1 && c->kh == 1 && c->kw == 1 && c->stride[0] == 1 && c->stride[1] == 1 &&
+         !c->pad[0] && !c->pad[1] && !c->pad[2] && !c->pad[3];
+}
+
 // The rule is fixed, from shapes alone, so that a run is the same everywhere. Measured on AVX-512
 // over the layers of EfficientNet-B4 and ResNet-50: oneDNN's sgemm on plain weights is as fast as
 // its 1x1 convolutions on packed ones, within 3 %, where the map is 1 x 1 it is 4 to 10 times
@@ -61,8 +68,7 @@ static frt__conv_way choose(const frt_dn_conv *c)
                      c->stride[1] <= FRT_DW_MAX_STRIDE;
     return own ? FRT__DEPTHWISE : FRT__ONEDNN;
   }
-  if (c->groups != 1 || c->kh != 1 || c->kw != 1 || c->stride[0] != 1 || c->stride[1] != 1 ||
-      c->pad[0] != 0 || c->pad[1] != 0 || c->pad[2] != 0 || c->pad[3] != 0) {
+  if (!one_pixel(c)) {
     const bool windows =
       c->kind == FRT_DN_GRAD_WEIGHT && c->groups == 1 && c->c >= 16 && c->o >= 16;
     return windows ? FRT__WINDOWS : FRT__ONEDNN;
@@ -85,14 +91,17 @@ static bool fused(const frt_step *s)
 
 static frt__conv_way choose_for(const frt_step *s, const frt_dn_conv *c)
 {
-  const bool one = c->groups == 1 && c->kh == 1 && c->kw == 1 && c->stride[0] == 1 &&
-                   c->stride[1] == 1 && !c->pad[0] && !c->pad[1] && !c->pad[2] && !c->pad[3];
-  return fused(s) && one ? FRT__GEMM : choose(c);
+  return fused(s) && one_pixel(c) ? FRT__GEMM : choose(c);
+}
+
+static int32_t loads_at(frt_dn_kind kind)
+{
+  return kind == FRT_DN_CONV ? FRT_CONV_LOAD : FRT_CONV_WEIGHT_LOAD;
 }
 
 bool frt__conv_can_fuse(const frt_step *s, frt_dn_kind kind)
 {
-  const int32_t loads = kind == FRT_DN_CONV ? 3 : 2;
+  const int32_t loads = loads_at(kind);
   if (!frt__conv_can(s, kind)) {
     return false;
   }
@@ -103,7 +112,7 @@ bool frt__conv_can_fuse(const frt_step *s, frt_dn_kind kind)
   }
   const frt_dn_conv c = numbers(s, kind);
   const frt__conv_way way = choose_for(s, &c);
-  const frt_value *gate = s->in[loads + 4];
+  const frt_value *gate = s->in[loads + FRT_LOAD_GATE];
   const int32_t act_in = (int32_t)s->attr[FRT_FUSED_CONV_ATTR];
   if (way == FRT__ONEDNN || (way == FRT__WINDOWS && act_in == FRT_ACT_SILU) ||
       (s->n_out > 1 && c.act != FRT_ACT_NONE)) {
@@ -111,7 +120,7 @@ bool frt__conv_can_fuse(const frt_step *s, frt_dn_kind kind)
   }
   // A pass for the statistics, or at evaluation for the gate, costs less than leaving the
   // primitive.
-  if (!s->in[loads + 2] && (!gate || c.bias) && choose(&c) == FRT__ONEDNN) {
+  if (!s->in[loads + FRT_LOAD_MEAN] && (!gate || c.bias) && choose(&c) == FRT__ONEDNN) {
     return false;
   }
   const frt_shape *g = gate ? &gate->shape : NULL;
@@ -121,20 +130,13 @@ bool frt__conv_can_fuse(const frt_step *s, frt_dn_kind kind)
 
 static void read_fused(const frt_step *s, conv *v)
 {
-  const int32_t loads = v->c.kind == FRT_DN_CONV ? 3 : 2;
+  const int32_t loads = loads_at(v->c.kind);
   const double *a = s->attr + FRT_FUSED_CONV_ATTR;
-  v->loads = s->in[loads + 2] || s->in[loads + 4] ? loads : 0;
+  v->loads = s->in[loads + FRT_LOAD_MEAN] || s->in[loads + FRT_LOAD_GATE] ? loads : 0;
   v->act_in = (int32_t)a[0];
   v->counts = s->n_out > 1;
   v->bn = (frt_bn){
     .m = v->c.n * v->c.oh * v->c.ow, .c = v->c.o, .eps = (float)a[1], .momentum = (float)a[2]};
-}
-
-// Bytes of the statistics a depthwise convolution adds up.
-static size_t dw_counts(const conv *v)
-{
-  const frt_kernels *k = frt__kernels();
-  return v->counts ? (size_t)k->depthwise_team(&v->dw) * k->moments_bytes(v->c.o) : 0;
 }
 
 frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
@@ -154,6 +156,7 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
   case FRT__GEMM:
   case FRT__WINDOWS:
     s->note = s->note && s->note[0] ? s->note : "matrix product";
+    v->parts = v->counts ? frt_threads() : 0;
     s->scratch = frt__conv_gemm_scratch(v);
     return FRT_OK;
   case FRT__DEPTHWISE:
@@ -175,7 +178,8 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
       .left = (int32_t)c->pad[1],
       .act = (int32_t)c->act,
     };
-    s->scratch = frt__kernels()->depthwise_scratch(&v->dw, (int32_t)kind) + dw_counts(v);
+    v->parts = v->counts ? frt__kernels()->depthwise_team(&v->dw) : 0;
+    s->scratch = frt__kernels()->depthwise_scratch(&v->dw, (int32_t)kind) + frt__conv_counts(v);
     return FRT_OK;
   default:
     FRT_TRY(frt__dn_conv(&v->dn, c));
@@ -214,7 +218,7 @@ static void run_depthwise(const conv *v, void *const *in, void *const *out, char
   const frt_kernels *k = frt__kernels();
   frt_load room;
   const frt_load *load = frt__conv_load(v, in, &room);
-  const size_t counts = dw_counts(v);
+  const size_t counts = frt__conv_counts(v);
   double *moments = counts > 0 ? (double *)scratch : NULL;
   switch (v->c.kind) {
   case FRT_DN_CONV:
@@ -223,10 +227,7 @@ static void run_depthwise(const conv *v, void *const *in, void *const *out, char
     }
     k->depthwise(&v->dw, load, in[0], in[1], v->c.bias ? in[2] : NULL, out[0], moments,
                  scratch + counts);
-    if (moments) {
-      k->moments_finish(&v->bn, k->depthwise_team(&v->dw), moments, k->moments_bytes(v->c.o), in[8],
-                        in[9], out[1], out[2], out[3], out[4]);
-    }
+    frt__conv_finish_counts(v, moments, in, out);
     break;
   case FRT_DN_GRAD_INPUT:
     k->depthwise_grad_input(&v->dw, in[0], in[1], out[0], scratch);

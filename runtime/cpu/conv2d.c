@@ -2,23 +2,9 @@
 // Activations NHWC, weights plain; see conv.c for the ways to compute it.
 #include "cpu/conv.h"
 
-static bool can(const frt_step *s)
-{
-  return frt__conv_can(s, FRT_DN_CONV);
-}
-
-static frt_status plan(frt_step *s)
-{
-  return frt__conv_plan(s, FRT_DN_CONV);
-}
+FRT_CONV_FUNCTIONS(FRT_DN_CONV, frt__conv_can)
 
 FRT_KERNEL(conv2d) = {
-  .name = "onednn",
-  .channels_last = true,
+  FRT_CONV_FIELDS,
   .plain_in = 6, // weights and bias
-  .can = can,
-  .plan = plan,
-  .ready = frt__conv_ready,
-  .run = frt__conv_run,
-  .free = frt__conv_free,
 };

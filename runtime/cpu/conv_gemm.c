@@ -114,10 +114,6 @@ static size_t rows_bytes(const frt__conv *v)
   }
   return v->loads ? floats(rows_of(&v->c) * v->c.c) : 0;
 }
-static size_t counts_bytes(const frt__conv *v)
-{
-  return v->counts ? (size_t)frt_threads() * frt__kernels()->moments_bytes(v->c.o) : 0;
-}
 static size_t sums_bytes(const frt__conv *v)
 {
   return v->c.kind == FRT_DN_GRAD_WEIGHT && in_tiles(v)
@@ -131,7 +127,7 @@ static bool reordered(const frt__conv *v)
 
 size_t frt__conv_gemm_scratch(const frt__conv *v)
 {
-  return rows_bytes(v) + counts_bytes(v) + sums_bytes(v) +
+  return rows_bytes(v) + frt__conv_counts(v) + sums_bytes(v) +
          (reordered(v) ? floats(v->c.o * depth_of(v)) : 0);
 }
 
@@ -164,7 +160,7 @@ static frt_status forward_tiles(const frt__conv *v, int64_t tile, const frt_load
   const int64_t n_out = v->c.o;
   const int32_t threads = frt_threads();
   char *counts = scratch + rows_bytes(v);
-  const size_t each = counts_bytes(v) / (size_t)threads;
+  const size_t each = frt__conv_counts(v) / (size_t)threads;
   int32_t failed = 0;
 #pragma omp parallel for num_threads(threads) schedule(static) reduction(+ : failed)
   for (int32_t t = 0; t < threads; t++) {
@@ -200,7 +196,7 @@ static frt_status forward_whole(const frt__conv *v, const frt_load *load, const 
   const int64_t rows = rows_of(c), n_in = c->c, n_out = c->o;
   const int32_t threads = frt_threads();
   char *counts = scratch + rows_bytes(v);
-  const size_t each = counts_bytes(v) / (size_t)threads;
+  const size_t each = frt__conv_counts(v) / (size_t)threads;
   if (load) {
     load_all(v, load, x, (float *)scratch);
     x = (float *)scratch;
@@ -231,7 +227,7 @@ static frt_status forward(const frt__conv *v, void *const *in, void *const *out,
   const frt_load *load = frt__conv_load(v, in, &room);
   char *counts = scratch + rows_bytes(v);
   if (v->counts) {
-    memset(counts, 0, counts_bytes(v));
+    memset(counts, 0, frt__conv_counts(v));
   }
   const bool follows = bias || c->act != FRT_ACT_NONE;
   const bool narrow = follows && c->o <= NARROW && rows_of(c) > TILE * (frt_threads() - 1);
@@ -241,11 +237,7 @@ static frt_status forward(const frt__conv *v, void *const *in, void *const *out,
   } else {
     FRT_TRY(forward_whole(v, load, in[0], w, bias, out[0], scratch));
   }
-  if (v->counts) {
-    frt__kernels()->moments_finish(&v->bn, frt_threads(), counts,
-                                   frt__kernels()->moments_bytes(c->o), in[8], in[9], out[1],
-                                   out[2], out[3], out[4]);
-  }
+  frt__conv_finish_counts(v, counts, in, out);
   return FRT_OK;
 }
 

@@ -19,6 +19,7 @@ typedef struct frt__conv {
   int32_t loads;    // fused: the first of the inputs that frt_load stands for; 0: x as it lies
   int32_t act_in;   // of the load
   bool counts;      // fused: y's statistics are outputs too
+  int32_t parts;    // of the statistics: one per thread that makes y
   frt_bn bn;        // of y
 } frt__conv;
 
@@ -31,12 +32,27 @@ static inline const frt_load *frt__conv_load(const frt__conv *v, void *const *in
   void *const *p = in + v->loads; // gamma, beta, mean, rstd, gate
   *l = (frt_load){.w = p[0],
                   .b = p[1],
-                  .mean = p[2],
+                  .mean = p[FRT_LOAD_MEAN],
                   .rstd = p[3],
-                  .gate = p[4],
+                  .gate = p[FRT_LOAD_GATE],
                   .map = v->c.h * v->c.w,
                   .act = v->act_in};
   return l;
+}
+
+// Bytes of the parts of y's statistics, and what becomes of them.
+static inline size_t frt__conv_counts(const frt__conv *v)
+{
+  return (size_t)v->parts * frt__kernels()->moments_bytes(v->c.o);
+}
+static inline void frt__conv_finish_counts(const frt__conv *v, const void *parts, void *const *in,
+                                           void *const *out)
+{
+  void *const *running = in + FRT_CONV_RUNNING;
+  if (v->counts) {
+    frt__kernels()->moments_finish(&v->bn, v->parts, parts, frt__kernels()->moments_bytes(v->c.o),
+                                   running[0], running[1], out[1], out[2], out[3], out[4]);
+  }
 }
 
 size_t frt__conv_gemm_scratch(const frt__conv *v);

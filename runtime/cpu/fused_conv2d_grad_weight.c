@@ -2,23 +2,9 @@
 // as it is read.
 #include "cpu/conv.h"
 
-static bool can(const frt_step *s)
-{
-  return frt__conv_can_fuse(s, FRT_DN_GRAD_WEIGHT);
-}
-
-static frt_status plan(frt_step *s)
-{
-  return frt__conv_plan(s, FRT_DN_GRAD_WEIGHT);
-}
+FRT_CONV_FUNCTIONS(FRT_DN_GRAD_WEIGHT, frt__conv_can_fuse)
 
 FRT_KERNEL(fused_conv2d_grad_weight) = {
-  .name = "onednn",
-  .channels_last = true,
+  FRT_CONV_FIELDS,
   .plain_out = 1, // weights
-  .can = can,
-  .plan = plan,
-  .ready = frt__conv_ready,
-  .run = frt__conv_run,
-  .free = frt__conv_free,
 };

@@ -68,6 +68,15 @@ extern const frt_op frt_fused_chain, frt_fused_bn_act_grad, frt_fused_layout, fr
 //                             -> y, or y, mean, rstd, new running mean, new running var
 //   fused_conv2d_grad_weight  x, dy, gamma, beta, mean, rstd, gate -> dw
 enum { FRT_FUSED_CONV_ATTR = 12, FRT_FUSED_CONV_ATTRS = 15 };
+// The inputs from gamma on, counted from there, and where that is; the other places of
+// fused_conv2d.
+enum { FRT_LOAD_MEAN = 2, FRT_LOAD_GATE = 4, FRT_CONV_LOAD = 3, FRT_CONV_WEIGHT_LOAD = 2 };
+enum {
+  FRT_CONV_RUNNING = 8,
+  FRT_CONV_INPUTS = 10,
+  FRT_CONV_WEIGHT_INPUTS = 7,
+  FRT_CONV_OUTPUTS = 5
+};
 // Sum over height and width (and photos) of such an x, times y where there is one:
 //   fused_load_sum            x, y, gamma, beta, mean, rstd -> sum
 // Attributes: the two of sum, the activation, and whether it is the mean.

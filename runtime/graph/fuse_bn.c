@@ -138,12 +138,13 @@ static frt_status conv_twin(frt_plan_t *p, int32_t at, int32_t n_out, int32_t *m
 {
   const frt_pnode *n = &p->node[at];
   const bool forward = is_conv(n->op);
-  const int32_t n_in = forward ? 10 : 7;
-  int32_t in[10] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+  int32_t in[FRT_CONV_INPUTS];
+  memset(in, 0xff, sizeof in); // -1: absent
   double attr[FRT_FUSED_CONV_ATTRS] = {0};
   memcpy(in, n->in, sizeof *in * (size_t)n->n_in);
   memcpy(attr, n->attr, sizeof *attr * (size_t)n->n_attr);
   const frt_op *op = forward ? &frt_fused_conv2d : &frt_fused_conv2d_grad_weight;
+  const int32_t n_in = forward ? FRT_CONV_INPUTS : FRT_CONV_WEIGHT_INPUTS;
   FRT_TRY(frt__pnode_new(p, op, n_in, in, n_out, FRT_COUNT(attr), attr, n->origin, made));
   n = &p->node[at];
   frt_pnode *m = &p->node[*made];
@@ -186,10 +187,10 @@ static frt_status reader_twin(frt_plan_t *p, int32_t at, int32_t y, const taken 
     int32_t twin;
     FRT_TRY(conv_twin(p, at, n->n_out, &twin));
     frt_pnode *m = &p->node[twin];
-    int32_t *loads = m->in + (conv ? 3 : 2);
+    int32_t *loads = m->in + (conv ? FRT_CONV_LOAD : FRT_CONV_WEIGHT_LOAD);
     m->in[0] = t->from;
     if (t->gate >= 0) {
-      loads[4] = t->gate;
+      loads[FRT_LOAD_GATE] = t->gate;
     } else {
       memcpy(loads, t->norm, sizeof t->norm);
       m->attr[FRT_FUSED_CONV_ATTR] = t->act;
@@ -359,11 +360,11 @@ static frt_status count_where_made(frt_plan_t *p)
     }
     int32_t twin;
     bool can;
-    FRT_TRY(conv_twin(p, maker, 5, &twin));
+    FRT_TRY(conv_twin(p, maker, FRT_CONV_OUTPUTS, &twin));
     s = &p->node[i];
     frt_pnode *m = &p->node[twin];
-    m->in[8] = s->in[1];
-    m->in[9] = s->in[2];
+    m->in[FRT_CONV_RUNNING] = s->in[1];
+    m->in[FRT_CONV_RUNNING + 1] = s->in[2];
     m->attr[FRT_FUSED_CONV_ATTR + 1] = s->attr[0];
     m->attr[FRT_FUSED_CONV_ATTR + 2] = s->attr[1];
     memcpy(m->out + 1, s->out, sizeof *s->out * 4);

@@ -158,7 +158,7 @@ static frt_status copy(recompute *c, int32_t v)
   frt_pnode *m = &p->node[made];
   m->out[0] = again;
   if (counts(n)) {
-    m->in[8] = m->in[9] = -1;
+    m->in[FRT_CONV_RUNNING] = m->in[FRT_CONV_RUNNING + 1] = -1;
   }
   m->rank = rank;
   memcpy(m->note, n->note, sizeof m->note);

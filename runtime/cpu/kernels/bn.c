@@ -160,41 +160,22 @@ FRT_INLINE void apply(const int act, const bool adds, const frt_bn *g, const flo
   int64_t at = f.rows * f.cf;
   apply_rest(act, x + at, adds ? r + at : NULL, y + at, f.rest, pm, pa, pb);
 }
-#define BN_APPLY(name, act)                                                                        \
-  static void name(const frt_bn *g, const float *x, const float *w, const float *b,                \
-                   const float *mean, const float *rstd, const float *r, float *y, void *scratch)  \
-  {                                                                                                \
-    if (r) {                                                                                       \
-      apply(act, true, g, x, w, b, mean, rstd, r, y, scratch);                                     \
-    } else {                                                                                       \
-      apply(act, false, g, x, w, b, mean, rstd, NULL, y, scratch);                                 \
-    }                                                                                              \
+FRT_INLINE void apply_any(const int act, const frt_bn *g, const float *x, const float *w,
+                          const float *b, const float *mean, const float *rstd, const float *r,
+                          float *y, void *scratch)
+{
+  if (r) {
+    apply(act, true, g, x, w, b, mean, rstd, r, y, scratch);
+  } else {
+    apply(act, false, g, x, w, b, mean, rstd, NULL, y, scratch);
   }
-BN_APPLY(apply_none, FRT_ACT_NONE)
-BN_APPLY(apply_silu, FRT_ACT_SILU)
-BN_APPLY(apply_relu, FRT_ACT_RELU)
-BN_APPLY(apply_relu6, FRT_ACT_RELU6)
+}
 
 void FRT_K(bn_apply)(const frt_bn *g, const float *x, const float *w, const float *b,
                      const float *mean, const float *rstd, const float *residual, float *y,
-                     void *scratch)
-{
-  switch (g->act) {
-  case FRT_ACT_SILU:
-    apply_silu(g, x, w, b, mean, rstd, residual, y, scratch);
-    break;
-  case FRT_ACT_RELU:
-    apply_relu(g, x, w, b, mean, rstd, residual, y, scratch);
-    break;
-  case FRT_ACT_RELU6:
-    apply_relu6(g, x, w, b, mean, rstd, residual, y, scratch);
-    break;
-  default:
-    apply_none(g, x, w, b, mean, rstd, residual, y, scratch);
-    break;
-  }
-}
-size_t FRT_K(bn_scratch)(const frt_bn *g)
+                     void *scratch){
+  FRT_BY_ACT(g->act, apply_any, g, x, w, b, mean, rstd, residual, y, scratch)} size_t
+  FRT_K(bn_scratch)(const frt_bn *g)
 {
   bn_fold f = bn_fold_of(g);
   return frt__round64((size_t)f.cf * BN_PARAMS * sizeof(float)) +

@@ -161,34 +161,9 @@ FRT_INLINE void grad(const int act, const frt_bn *g, const float *x, const float
     memcpy(dx + body, spare + 2 * f.cf, (size_t)f.rest * sizeof(float));
   }
 }
-#define BN_GRAD(name, act)                                                                         \
-  static void name(const frt_bn *g, const float *x, const float *dy, const float *w,               \
-                   const float *b, const float *mean, const float *rstd, float *dx, float *dw,     \
-                   float *db, void *scratch)                                                       \
-  {                                                                                                \
-    grad(act, g, x, dy, w, b, mean, rstd, dx, dw, db, scratch);                                    \
-  }
-BN_GRAD(grad_none, FRT_ACT_NONE)
-BN_GRAD(grad_silu, FRT_ACT_SILU)
-BN_GRAD(grad_relu, FRT_ACT_RELU)
-BN_GRAD(grad_relu6, FRT_ACT_RELU6)
-
 void FRT_K(bn_grad)(const frt_bn *g, const float *x, const float *dy, const float *w,
                     const float *b, const float *mean, const float *rstd, float *dx, float *dw,
                     float *db, void *scratch)
 {
-  switch (g->act) {
-  case FRT_ACT_SILU:
-    grad_silu(g, x, dy, w, b, mean, rstd, dx, dw, db, scratch);
-    break;
-  case FRT_ACT_RELU:
-    grad_relu(g, x, dy, w, b, mean, rstd, dx, dw, db, scratch);
-    break;
-  case FRT_ACT_RELU6:
-    grad_relu6(g, x, dy, w, b, mean, rstd, dx, dw, db, scratch);
-    break;
-  default:
-    grad_none(g, x, dy, w, b, mean, rstd, dx, dw, db, scratch);
-    break;
-  }
+  FRT_BY_ACT(g->act, grad, g, x, dy, w, b, mean, rstd, dx, dw, db, scratch)
 }

@@ -299,25 +299,8 @@ static void block_row(const dw_gather *d, const float *ring, const float *packed
 static void count_row(const dw_gather *d, const float *y, int64_t before, bool merge, int64_t lanes,
                       moments_sum *memory, double *part)
 {
-  int64_t w = 0, c = d->g->c, tw = d->tw;
-  moments_sum a = *memory, b;
-  if (before == 0) {
-    a = moments_start(lanes < FRT_VL ? v_load_n(y, lanes) : v_load(y));
-    w = 1;
-  }
-  b = moments_start(a.first);
-  for (; lanes < FRT_VL && w < tw; w++) {
-    moments_take(&a, v_load_n(y + w * c, lanes));
-  }
-  for (; w + 1 < tw; w += 2) {
-    moments_take(&a, v_load(y + w * c));
-    moments_take(&b, v_load(y + (w + 1) * c));
-  }
-  if (w < tw) {
-    moments_take(&a, v_load(y + w * c));
-  }
-  a.s += b.s;
-  a.q += b.q;
+  int64_t c = d->g->c, tw = d->tw;
+  moments_sum a = moments_rows_of(*memory, before == 0, y, c, tw, lanes);
   *memory = a;
   if (merge) {
     double all = moments_merge(&a, before + tw, lanes, part[0], part + c, part + 2 * c);

@@ -67,23 +67,16 @@ enum { DW_AS_IT_LIES = -1, DW_AHEAD = 8 }; // in place of an activation; columns
 FRT_INLINE void dw_ring_copy(const int act, const frt_load *l, const dw_ring *r, float *to,
                              const float *from, int64_t c, int64_t c0, int32_t blocks)
 {
-  int64_t channels = FRT_MIN(c - c0, blocks * FRT_VL), full = channels / FRT_VL;
-  int64_t rest = channels - full * FRT_VL;
+  int64_t channels = FRT_MIN(c - c0, blocks * FRT_VL);
   for (int64_t w = 0; w < r->copy; w++, to += FRT_VL, from += c) {
-    for (int64_t b = 0; b < full; b++) {
-      vf v = v_load(from + b * FRT_VL);
+    for (int64_t b = 0; b < blocks; b++) {
+      int64_t lanes = channels - b * FRT_VL;
+      vf v = load_lanes(from + b * FRT_VL, lanes);
       if (act != DW_AS_IT_LIES) {
         __builtin_prefetch(from + DW_AHEAD * c + b * FRT_VL);
-        v = load_value(act, v, load_norm_at(l, c0 + b * FRT_VL, FRT_VL));
+        v = load_value(act, v, load_norm_at(l, c0 + b * FRT_VL, lanes));
       }
       v_store(to + b * r->block, v);
-    }
-    if (full < blocks) {
-      vf v = v_load_n(from + full * FRT_VL, rest);
-      if (act != DW_AS_IT_LIES) {
-        v = load_value(act, v, load_norm_at(l, c0 + full * FRT_VL, rest));
-      }
-      v_store(to + full * r->block, v);
     }
   }
 }
@@ -94,23 +87,11 @@ FRT_INLINE void dw_ring_fill(const dw_ring *r, const frt_load *load, float *ring
 {
   float *to = ring + slot * r->row + r->left * FRT_VL;
   const float *from = src + c0;
-  switch (load ? load->act : DW_AS_IT_LIES) {
-  case DW_AS_IT_LIES:
+  if (!load) {
     dw_ring_copy(DW_AS_IT_LIES, load, r, to, from, c, c0, blocks);
-    break;
-  case FRT_ACT_SILU:
-    dw_ring_copy(FRT_ACT_SILU, load, r, to, from, c, c0, blocks);
-    break;
-  case FRT_ACT_RELU:
-    dw_ring_copy(FRT_ACT_RELU, load, r, to, from, c, c0, blocks);
-    break;
-  case FRT_ACT_RELU6:
-    dw_ring_copy(FRT_ACT_RELU6, load, r, to, from, c, c0, blocks);
-    break;
-  default:
-    dw_ring_copy(FRT_ACT_NONE, load, r, to, from, c, c0, blocks);
-    break;
+    return;
   }
+  FRT_BY_ACT(load->act, dw_ring_copy, load, r, to, from, c, c0, blocks)
 }
 // Zeros where no source column goes: beside the columns, and in the last slot.
 FRT_INLINE void dw_ring_clear(const dw_ring *r, float *ring)

@@ -6,12 +6,12 @@ enum { AS_IT_LIES = -1 }; // in place of an activation: no batch norm either
 FRT_INLINE vf value(const int act, const bool gated, const frt_load *l, const float *x,
                     const float *gate, int64_t j, int64_t lanes)
 {
-  vf v = lanes >= FRT_VL ? v_load(x + j) : v_load_n(x + j, lanes);
+  vf v = load_lanes(x + j, lanes);
   if (act != AS_IT_LIES) {
     v = load_value(act, v, load_norm_at(l, j, lanes));
   }
   if (gated) {
-    v *= lanes >= FRT_VL ? v_load(gate + j) : v_load_n(gate + j, lanes);
+    v *= load_lanes(gate + j, lanes);
   }
   return v;
 }
@@ -29,41 +29,22 @@ FRT_INLINE void load_rows(const int act, const bool gated, const frt_load *l, co
     }
   }
 }
-#define LOAD_ROWS(name, act)                                                                       \
-  static void name(const frt_load *l, const float *x, int64_t row, int64_t rows, int64_t c,        \
-                   float *y)                                                                       \
-  {                                                                                                \
-    if (l->gate) {                                                                                 \
-      load_rows(act, true, l, x, row, rows, c, y);                                                 \
-    } else {                                                                                       \
-      load_rows(act, false, l, x, row, rows, c, y);                                                \
-    }                                                                                              \
+FRT_INLINE void load_any(const int act, const frt_load *l, const float *x, int64_t row,
+                         int64_t rows, int64_t c, float *y)
+{
+  if (l->gate) {
+    load_rows(act, true, l, x, row, rows, c, y);
+  } else {
+    load_rows(act, false, l, x, row, rows, c, y);
   }
-LOAD_ROWS(rows_plain, AS_IT_LIES)
-LOAD_ROWS(rows_none, FRT_ACT_NONE)
-LOAD_ROWS(rows_silu, FRT_ACT_SILU)
-LOAD_ROWS(rows_relu, FRT_ACT_RELU)
-LOAD_ROWS(rows_relu6, FRT_ACT_RELU6)
+}
 
 void FRT_K(load_rows)(const frt_load *l, const float *x, int64_t row, int64_t rows, int64_t c,
                       float *y)
 {
   if (!l->mean) {
-    rows_plain(l, x, row, rows, c, y);
+    load_any(AS_IT_LIES, l, x, row, rows, c, y);
     return;
   }
-  switch (l->act) {
-  case FRT_ACT_SILU:
-    rows_silu(l, x, row, rows, c, y);
-    break;
-  case FRT_ACT_RELU:
-    rows_relu(l, x, row, rows, c, y);
-    break;
-  case FRT_ACT_RELU6:
-    rows_relu6(l, x, row, rows, c, y);
-    break;
-  default:
-    rows_none(l, x, row, rows, c, y);
-    break;
-  }
+  FRT_BY_ACT(l->act, load_any, l, x, row, rows, c, y)
 }

@@ -2,20 +2,22 @@
 #pragma once
 #include "cpu/kernels/act.h"
 
-// The numbers of one vector of channels from `c` on; of the last one, `lanes` exist.
+// A vector of which only `lanes` may exist, at the end of a row.
+FRT_INLINE vf load_lanes(const float *x, int64_t lanes)
+{
+  return lanes >= FRT_VL ? v_load(x) : v_load_n(x, lanes);
+}
+
+// The numbers of one vector of channels from `c` on.
 typedef struct load_norm {
   vf mean, scale, shift;
 } load_norm;
 
 FRT_INLINE load_norm load_norm_at(const frt_load *l, int64_t c, int64_t lanes)
 {
-  if (lanes >= FRT_VL) {
-    return (load_norm){v_load(l->mean + c), v_load(l->rstd + c) * v_load(l->w + c),
-                       v_load(l->b + c)};
-  }
-  return (load_norm){v_load_n(l->mean + c, lanes),
-                     v_load_n(l->rstd + c, lanes) * v_load_n(l->w + c, lanes),
-                     v_load_n(l->b + c, lanes)};
+  return (load_norm){load_lanes(l->mean + c, lanes),
+                     load_lanes(l->rstd + c, lanes) * load_lanes(l->w + c, lanes),
+                     load_lanes(l->b + c, lanes)};
 }
 // The same bits as bn_apply's.
 FRT_INLINE vf load_value(const int act, vf x, load_norm n)
@@ -23,10 +25,6 @@ FRT_INLINE vf load_value(const int act, vf x, load_norm n)
   return v_act(act, v_fma(x - n.mean, n.scale, n.shift));
 }
 
-FRT_INLINE vf load_lanes(const float *x, int64_t lanes)
-{
-  return lanes >= FRT_VL ? v_load(x) : v_load_n(x, lanes);
-}
 // sum[c] += over rows of x (computed), or of x * y.
 FRT_INLINE void load_sum(const int act, const bool product, const frt_load *l, const float *x,
                          const float *y, int64_t rows, int64_t c, float *sum)

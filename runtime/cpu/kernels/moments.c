@@ -12,10 +12,11 @@ size_t FRT_K(moments_bytes)(int64_t c)
 void FRT_K(moments_rows)(const float *x, int64_t rows, int64_t c, double *part)
 {
   for (int64_t r = 0; r < rows; r += ROWS) {
+    int64_t n = FRT_MIN(ROWS, rows - r);
     double all = 0;
     for (int64_t j = 0; j < c; j += FRT_VL) {
-      all = moments_add(x + r * c + j, c, FRT_MIN(ROWS, rows - r), FRT_MIN(FRT_VL, c - j), part[0],
-                        part + c + j, part + 2 * c + j);
+      moments_sum none = {0}, sum = moments_rows_of(none, true, x + r * c + j, c, n, c - j);
+      all = moments_merge(&sum, n, FRT_MIN(FRT_VL, c - j), part[0], part + c + j, part + 2 * c + j);
     }
     for (int64_t j = 0; j < c; j++) {
       part[j] = all;

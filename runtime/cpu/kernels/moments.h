@@ -40,13 +40,17 @@ FRT_INLINE double moments_merge(const moments_sum *m, int64_t rows, int64_t lane
   }
   return all;
 }
-// Adds `rows` (at most 64) rows of one vector of channels, `step` floats apart.
-FRT_INLINE double moments_add(const float *x, int64_t step, int64_t rows, int64_t lanes, double n,
-                              double *mean, double *m2)
+// Adds `rows` rows of one vector of channels, `step` floats apart; begin: the first of them starts
+// the sums.
+FRT_INLINE moments_sum moments_rows_of(moments_sum a, bool begin, const float *x, int64_t step,
+                                       int64_t rows, int64_t lanes)
 {
   bool part = lanes < FRT_VL;
-  moments_sum a = moments_start(part ? v_load_n(x, lanes) : v_load(x)), b = a;
-  int64_t r = 1;
+  if (begin) {
+    a = moments_start(part ? v_load_n(x, lanes) : v_load(x));
+  }
+  moments_sum b = moments_start(a.first);
+  int64_t r = begin;
   for (; part && r < rows; r++) {
     moments_take(&a, v_load_n(x + r * step, lanes));
   }
@@ -59,5 +63,5 @@ FRT_INLINE double moments_add(const float *x, int64_t step, int64_t rows, int64_
   }
   a.s += b.s;
   a.q += b.q;
-  return moments_merge(&a, rows, lanes, n, mean, m2);
+  return a;
 }

@@ -84,40 +84,21 @@ static int64_t chunks_of(int64_t rows)
 {
   return FRT_MAX(1, (rows + CHUNK - 1) / CHUNK);
 }
-#define LOAD_SUM(name, act)                                                                        \
-  static void name(const frt_load *l, const float *x, const float *y, int64_t n, int64_t c,        \
-                   float *sum)                                                                     \
-  {                                                                                                \
-    if (y) {                                                                                       \
-      load_sum(act, true, l, x, y, n, c, sum);                                                     \
-    } else {                                                                                       \
-      load_sum(act, false, l, x, y, n, c, sum);                                                    \
-    }                                                                                              \
+FRT_INLINE void sum_any(const int act, const frt_load *l, const float *x, const float *y, int64_t n,
+                        int64_t c, float *sum)
+{
+  if (y) {
+    load_sum(act, true, l, x, y, n, c, sum);
+  } else {
+    load_sum(act, false, l, x, y, n, c, sum);
   }
-LOAD_SUM(sum_none, FRT_ACT_NONE)
-LOAD_SUM(sum_silu, FRT_ACT_SILU)
-LOAD_SUM(sum_relu, FRT_ACT_RELU)
-LOAD_SUM(sum_relu6, FRT_ACT_RELU6)
-
+}
 // The same of x computed as load says.
 static void chunk_loaded(const frt_load *l, const float *x, const float *y, int64_t n, int64_t c,
                          float *out)
 {
   memset(out, 0, (size_t)c * sizeof(float));
-  switch (l->act) {
-  case FRT_ACT_SILU:
-    sum_silu(l, x, y, n, c, out);
-    break;
-  case FRT_ACT_RELU:
-    sum_relu(l, x, y, n, c, out);
-    break;
-  case FRT_ACT_RELU6:
-    sum_relu6(l, x, y, n, c, out);
-    break;
-  default:
-    sum_none(l, x, y, n, c, out);
-    break;
-  }
+  FRT_BY_ACT(l->act, sum_any, l, x, y, n, c, out)
 }
 size_t FRT_K(reduce_rows_scratch)(int64_t n_outer, int64_t rows, int64_t c)
 {
