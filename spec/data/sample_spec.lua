@@ -8,12 +8,7 @@ local dir
 local COUNT = { train = 2, val = 1, test = 1 }
 local SPLITS = { "train", "val", "test" }
 
-local function read(path)
-  local f = assert(io.open(path, "rb"))
-  local text = f:read "*a"
-  f:close()
-  return text
-end
+local read = process.read
 
 local function lines(path)
   local out = {}

@@ -9,12 +9,7 @@ local function write(target, name, bytes)
   process.write(("%s/%s/%s"):format(out, target, name), bytes)
 end
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
+local read = process.read
 
 local function number(text, at, n)
   local v = 0

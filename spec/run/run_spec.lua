@@ -9,12 +9,7 @@ local function lines(text)
   return list
 end
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
+local read = process.read
 
 local function list(dir)
   local _, out = process.shell("ls " .. dir)

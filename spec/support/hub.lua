@@ -5,13 +5,7 @@ local hub = {}
 local Server = {}
 Server.__index = Server
 
-local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read "*a"
-  file:close()
-  return text
-end
+local read = process.read
 
 --- a running server: { dir, url, env = what makes foodrt use it, with a cache of its own }
 function hub.start()

@@ -10,8 +10,10 @@ local function quote(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
+--- the bytes of a file; nil where there is none
+function process.read(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
   local text = file:read "*a"
   file:close()
   return text
@@ -48,7 +50,7 @@ function process.shell(line, options)
   parts[#parts + 1] = (" timeout %d sh -c %s <%s/in >%s/out 2>%s/err; echo $? >%s/status"):format(
     options.timeout_s or 60, quote(line), dir, dir, dir, dir)
   os.execute(table.concat(parts))
-  local status, out, err = tonumber(read(dir .. "/status")), read(dir .. "/out"), read(dir .. "/err")
+  local status, out, err = tonumber(process.read(dir .. "/status")), process.read(dir .. "/out"), process.read(dir .. "/err")
   process.remove(dir)
   return status, out, err
 end
