@@ -46,6 +46,22 @@ local function corners(p)
   return at(4, 4) .. at(p.w - 5, 4) .. at(4, p.h - 5) .. at(p.w - 5, p.h - 5)
 end
 
+describe("a JPEG is decoded by libjpeg-turbo to what libvips makes of it, bit for bit:", function()
+  for _, o in ipairs {
+    { "4:2:0", "[Q=75]" }, { "4:4:4", "[Q=95,subsample-mode=off]" }, { "progressive", "[Q=80,interlace]" },
+    { "grey", "[Q=80]", bands = 1 }, { "odd sizes", "[Q=85]", w = 67, h = 41 }, { "one block", "[Q=60]", w = 7, h = 5 },
+    { "turned", "[Q=85]", orientation = 6 }, { "mirrored", "[Q=85]", orientation = 2 },
+  } do
+    it(o[1], function()
+      local path = dir .. "/" .. o[1]:gsub("%W", "_") .. ".jpg"  -- of its own: libvips remembers files by name
+      photos.save(path .. o[2], o.w or 96, o.h or 72, o.bands or 3, photos.pattern(3), { orientation = o.orientation })
+      local got, want = read(path), photos.load(path)
+      assert.same({ want.w, want.h }, { got.w, got.h })
+      assert.same(want.px, got.px)
+    end)
+  end
+end)
+
 describe("a photo", function()
   for _, ending in ipairs { "jpg", "png", "webp", "gif", "tif" } do
     it("is read from ." .. ending .. ", whatever its name says", function()
