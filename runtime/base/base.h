@@ -31,6 +31,15 @@ frt_status frt_error_set(frt_status code, const char *fmt, ...)
 #define FRT_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define FRT_MAX(a, b) ((a) > (b) ? (a) : (b))
 
+// --- libraries that are opened on first use ----------------------------------------------------
+typedef struct frt__symbol {
+  const char *name;
+  void *to; // the function pointer that becomes its address
+} frt__symbol;
+// Opens a library and finds all symbols; it stays open. NULL: it is not there (*missing NULL,
+// dlerror says why) or lacks *missing.
+void *frt__library(const char *name, int32_t n, const frt__symbol *symbols, const char **missing);
+
 // --- memory ---------------------------------------------------------------------------------
 // Small blocks. NULL on failure (no message). frt_alloc_fail(n) makes the n-th allocation from now
 // fail, which is how the specs test every path of "out of memory".

@@ -2,7 +2,6 @@
 // with. Rows above and columns beside the part are passed over, rows below are never read.
 #include "jpeg.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdio.h>
@@ -41,10 +40,7 @@ static bool is_open;
 
 static void open_library(void)
 {
-  static const struct {
-    const char *name;
-    void *at;
-  } functions[] = {
+  static const frt__symbol functions[] = {
     {"jpeg_std_error",              &api.std_error        },
     {"jpeg_CreateDecompress",       &api.create           },
     {"jpeg_destroy_decompress",     &api.destroy          },
@@ -58,15 +54,9 @@ static void open_library(void)
     {"jpeg_skip_scanlines",         &api.skip             },
     {"jpeg_read_scanlines",         &api.read             },
   };
-  void *lib = dlopen(JPEG_LIB_VERSION >= 80 ? "libjpeg.so.8" : "libjpeg.so.62", RTLD_NOW);
-  for (int32_t i = 0; lib && i < FRT_COUNT(functions); i++) {
-    void *f = dlsym(lib, functions[i].name);
-    if (!f) {
-      return; // another libjpeg, without parts
-    }
-    memcpy(functions[i].at, &f, sizeof f);
-  }
-  is_open = lib != NULL;
+  const char *name = JPEG_LIB_VERSION >= 80 ? "libjpeg.so.8" : "libjpeg.so.62", *missing;
+  // One without parts of photos is another libjpeg: libvips does it then.
+  is_open = frt__library(name, FRT_COUNT(functions), functions, &missing) != NULL;
 }
 
 // --- errors: all lead back to the caller, who asks libvips -------------------------------------

@@ -10,36 +10,28 @@ static frt__vips_api api;
 static char why[400]; // empty: it is open
 static bool is_open;
 
-static const struct {
-  const char *name;
-  size_t at;
-} functions[] = {
-#define F(member, symbol)                                                                          \
-  {                                                                                                \
-    symbol, offsetof(frt__vips_api, member)                                                        \
-  }
-  F(init, "vips_init"),
-  F(concurrency_set, "vips_concurrency_set"),
-  F(cache_set_max, "vips_cache_set_max"),
-  F(block_untrusted_set, "vips_block_untrusted_set"),
-  F(thread_shutdown, "vips_thread_shutdown"),
-  F(error_buffer, "vips_error_buffer"),
-  F(error_clear, "vips_error_clear"),
-  F(image_new_from_buffer, "vips_image_new_from_buffer"),
-  F(image_get_orientation, "vips_image_get_orientation"),
-  F(image_hasalpha, "vips_image_hasalpha"),
-  F(image_get_typeof, "vips_image_get_typeof"),
-  F(colourspace, "vips_colourspace"),
-  F(icc_transform, "vips_icc_transform"),
-  F(flatten, "vips_flatten"),
-  F(cast, "vips_cast"),
-  F(array_double_newv, "vips_array_double_newv"),
-  F(area_unref, "vips_area_unref"),
-  F(region_new, "vips_region_new"),
-  F(region_prepare, "vips_region_prepare"),
-  F(object_unref, "g_object_unref"), // found through libvips's own dependencies
-  F(log_set_handler, "g_log_set_handler"),
-#undef F
+static const frt__symbol functions[] = {
+  {"vips_init",                  &api.init                 },
+  {"vips_concurrency_set",       &api.concurrency_set      },
+  {"vips_cache_set_max",         &api.cache_set_max        },
+  {"vips_block_untrusted_set",   &api.block_untrusted_set  },
+  {"vips_thread_shutdown",       &api.thread_shutdown      },
+  {"vips_error_buffer",          &api.error_buffer         },
+  {"vips_error_clear",           &api.error_clear          },
+  {"vips_image_new_from_buffer", &api.image_new_from_buffer},
+  {"vips_image_get_orientation", &api.image_get_orientation},
+  {"vips_image_hasalpha",        &api.image_hasalpha       },
+  {"vips_image_get_typeof",      &api.image_get_typeof     },
+  {"vips_colourspace",           &api.colourspace          },
+  {"vips_icc_transform",         &api.icc_transform        },
+  {"vips_flatten",               &api.flatten              },
+  {"vips_cast",                  &api.cast                 },
+  {"vips_array_double_newv",     &api.array_double_newv    },
+  {"vips_area_unref",            &api.area_unref           },
+  {"vips_region_new",            &api.region_new           },
+  {"vips_region_prepare",        &api.region_prepare       },
+  {"g_object_unref",             &api.object_unref         }, // found through libvips's own dependencies
+  {"g_log_set_handler",          &api.log_set_handler      },
 };
 
 static void ignore(const char *domain, GLogLevelFlags level, const char *text, gpointer data)
@@ -49,19 +41,14 @@ static void ignore(const char *domain, GLogLevelFlags level, const char *text, g
 
 static void open_library(void)
 {
-  void *lib = dlopen("libvips.so.42", RTLD_NOW | RTLD_LOCAL);
-  if (!lib) {
-    snprintf(why, sizeof why, "photos need libvips (apt install libvips42): %s", dlerror());
-    return;
-  }
-  for (int32_t i = 0; i < FRT_COUNT(functions); i++) {
-    void *f = dlsym(lib, functions[i].name);
-    if (!f) {
-      snprintf(why, sizeof why, "photos need libvips 8.13 or later: this one has no %s",
-               functions[i].name);
-      return;
+  const char *missing;
+  if (!frt__library("libvips.so.42", FRT_COUNT(functions), functions, &missing)) {
+    if (missing) {
+      snprintf(why, sizeof why, "photos need libvips 8.13 or later: this one has no %s", missing);
+    } else {
+      snprintf(why, sizeof why, "photos need libvips (apt install libvips42): %s", dlerror());
     }
-    memcpy((char *)&api + functions[i].at, &f, sizeof f);
+    return;
   }
   if (api.init("foodrt")) {
     snprintf(why, sizeof why, "libvips does not start: %s", api.error_buffer());

@@ -1,6 +1,5 @@
 // fetch.c -- files from the network by libcurl, which is opened on first use. What arrives is added
 // to the end of a file, so a broken transfer goes on where it stopped.
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -80,23 +79,20 @@ struct frt_fetch {
   char why[ERROR_SIZE];
 };
 
-static const struct {
-  void **to;
-  const char *name;
-} symbols[] = {
-  {(void **)&curl.global_init,         "curl_global_init"        },
-  {(void **)&curl.easy_init,           "curl_easy_init"          },
-  {(void **)&curl.easy_setopt,         "curl_easy_setopt"        },
-  {(void **)&curl.easy_getinfo,        "curl_easy_getinfo"       },
-  {(void **)&curl.easy_cleanup,        "curl_easy_cleanup"       },
-  {(void **)&curl.easy_strerror,       "curl_easy_strerror"      },
-  {(void **)&curl.multi_init,          "curl_multi_init"         },
-  {(void **)&curl.multi_add_handle,    "curl_multi_add_handle"   },
-  {(void **)&curl.multi_remove_handle, "curl_multi_remove_handle"},
-  {(void **)&curl.multi_perform,       "curl_multi_perform"      },
-  {(void **)&curl.multi_wait,          "curl_multi_wait"         },
-  {(void **)&curl.multi_info_read,     "curl_multi_info_read"    },
-  {(void **)&curl.multi_cleanup,       "curl_multi_cleanup"      },
+static const frt__symbol symbols[] = {
+  {"curl_global_init",         &curl.global_init        },
+  {"curl_easy_init",           &curl.easy_init          },
+  {"curl_easy_setopt",         &curl.easy_setopt        },
+  {"curl_easy_getinfo",        &curl.easy_getinfo       },
+  {"curl_easy_cleanup",        &curl.easy_cleanup       },
+  {"curl_easy_strerror",       &curl.easy_strerror      },
+  {"curl_multi_init",          &curl.multi_init         },
+  {"curl_multi_add_handle",    &curl.multi_add_handle   },
+  {"curl_multi_remove_handle", &curl.multi_remove_handle},
+  {"curl_multi_perform",       &curl.multi_perform      },
+  {"curl_multi_wait",          &curl.multi_wait         },
+  {"curl_multi_info_read",     &curl.multi_info_read    },
+  {"curl_multi_cleanup",       &curl.multi_cleanup      },
 };
 
 static frt_status open_library(void)
@@ -106,12 +102,9 @@ static frt_status open_library(void)
   pthread_mutex_lock(&lock);
   bool ok = curl.library != NULL;
   for (int n = 0; n < FRT_COUNT(names) && !ok; n++) {
-    void *library = dlopen(names[n], RTLD_NOW | RTLD_LOCAL);
+    const char *missing;
+    void *library = frt__library(names[n], FRT_COUNT(symbols), symbols, &missing);
     ok = library != NULL;
-    for (int i = 0; i < FRT_COUNT(symbols) && ok; i++) {
-      *symbols[i].to = dlsym(library, symbols[i].name);
-      ok = *symbols[i].to != NULL;
-    }
     ok = ok && curl.global_init(3) == 0; // CURL_GLOBAL_ALL
     curl.library = ok ? library : NULL;
   }

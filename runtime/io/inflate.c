@@ -1,7 +1,6 @@
 // inflate.c -- the compressed entries of numpy's .npz files, unpacked by zlib (opened on first use)
 // into memory that is read like a file.
 #define _GNU_SOURCE // memfd_create
-#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sys/mman.h>
@@ -43,15 +42,14 @@ static frt_status open_library(void)
   static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
   pthread_mutex_lock(&lock);
   if (!zlib.library) {
-    void *library = dlopen("libz.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (library) {
-      *(void **)&zlib.init = dlsym(library, "inflateInit2_");
-      *(void **)&zlib.inflate = dlsym(library, "inflate");
-      *(void **)&zlib.end = dlsym(library, "inflateEnd");
-      *(void **)&zlib.version = dlsym(library, "zlibVersion");
-    }
-    bool ok = library && zlib.init && zlib.inflate && zlib.end && zlib.version;
-    zlib.library = ok ? library : NULL;
+    static const frt__symbol symbols[] = {
+      {"inflateInit2_", &zlib.init   },
+      {"inflate",       &zlib.inflate},
+      {"inflateEnd",    &zlib.end    },
+      {"zlibVersion",   &zlib.version},
+    };
+    const char *missing;
+    zlib.library = frt__library("libz.so.1", FRT_COUNT(symbols), symbols, &missing);
   }
   pthread_mutex_unlock(&lock);
   FRT_CHECK(zlib.library, FRT_EDEVICE, "zlib is missing: apt install zlib1g");
