@@ -216,10 +216,14 @@ FRT_API void frt_profile(int32_t on);
 // Plans whose intermediates would take more are compiled to compute more of them again; 0: no
 // limit.
 FRT_API void frt_set_memory(int64_t bytes);
+// "fp32", or "bf16": large intermediate maps of plans made from now on are stored as bf16; sums,
+// variables and losses stay f32. FRT_EDEVICE where the CPU has no instructions for it.
+FRT_API frt_status frt_set_precision(const char *name);
+FRT_API const char *frt_precision(void);
 FRT_API void frt_check_finite(int32_t on);        // after every step; names op and recipe line
 FRT_API frt_status frt_backend(const char *name); // "cpu", "reference"
 FRT_API const char *frt_backend_name(void);
-FRT_API frt_status frt_set_isa(const char *name); // "auto", "base", "avx2", "avx512"
+FRT_API frt_status frt_set_isa(const char *name); // "auto", "base", "avx2", "avx512", "avx512_bf16"
 FRT_API const char *frt_isa(void);
 FRT_API void frt_plans_clear(void);
 FRT_API void frt_plans_limit(int64_t bytes);

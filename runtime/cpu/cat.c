@@ -5,7 +5,7 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
 {
   (void)scratch;
   const frt_shape *y = &s->out[0]->shape;
-  const size_t size = frt__dtype_size(y->dtype);
+  const size_t size = frt__item_bytes(s->out[0]);
   const int32_t dim = (int32_t)s->attr[0];
   char *at = out[0];
   for (int32_t k = 0; k < s->n_in; k++) {
@@ -19,4 +19,9 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
   return FRT_OK;
 }
 
-FRT_KERNEL(cat) = {.name = "own", .any_layout = true, .can = frt__can_move, .run = run};
+FRT_KERNEL(cat) = {.name = "own",
+                   .any_layout = true,
+                   .can = frt__can_move,
+                   .run = run,
+                   .half_in = ~0u,
+                   .half_out = 1};

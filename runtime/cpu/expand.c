@@ -14,7 +14,7 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
     m.dim[i] = y->dim[i];
     m.from[i] = i < missing || x->dim[i - missing] == 1 ? 0 : from[i - missing];
   }
-  frt__move(m, frt__dtype_size(y->dtype), in[0], out[0]);
+  frt__move(m, frt__item_bytes(s->out[0]), in[0], out[0]);
   return FRT_OK;
 }
 

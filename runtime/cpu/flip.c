@@ -5,7 +5,7 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
 {
   (void)scratch;
   const frt_shape *y = &s->out[0]->shape;
-  const size_t size = frt__dtype_size(y->dtype);
+  const size_t size = frt__item_bytes(s->out[0]);
   const uint32_t mask = (uint32_t)s->attr[0];
   int64_t at = 0;
   frt_move m = {.ndim = y->ndim};

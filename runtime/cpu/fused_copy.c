@@ -3,13 +3,13 @@
 
 static bool can(const frt_step *s)
 {
-  return frt__bytes(&s->in[0]->shape) == frt__bytes(&s->out[0]->shape);
+  return frt__value_bytes(s->in[0]) == frt__value_bytes(s->out[0]);
 }
 
 static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)
 {
   (void)scratch;
-  frt__copy(in[0], out[0], frt__bytes(&s->out[0]->shape));
+  frt__copy(in[0], out[0], frt__value_bytes(s->out[0]));
   return FRT_OK;
 }
 

@@ -6,7 +6,7 @@
 
 extern const frt_kernels frt__kernels_base;
 #if defined(__x86_64__)
-extern const frt_kernels frt__kernels_avx2, frt__kernels_avx512;
+extern const frt_kernels frt__kernels_avx2, frt__kernels_avx512, frt__kernels_avx512_bf16;
 #endif
 
 typedef struct choice {
@@ -15,7 +15,7 @@ typedef struct choice {
 } choice;
 
 // Best last.
-static int32_t choices(choice c[3])
+static int32_t choices(choice c[4])
 {
   int32_t n = 0;
   c[n++] = (choice){&frt__kernels_base, true};
@@ -25,6 +25,7 @@ static int32_t choices(choice c[3])
                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   c[n++] = (choice){&frt__kernels_avx2, avx2};
   c[n++] = (choice){&frt__kernels_avx512, avx512};
+  c[n++] = (choice){&frt__kernels_avx512_bf16, avx512 && __builtin_cpu_supports("avx512bf16")};
 #endif
   return n;
 }
@@ -33,7 +34,7 @@ static const frt_kernels *chosen;
 
 static const frt_kernels *best(void)
 {
-  choice c[3];
+  choice c[4];
   int32_t n = choices(c);
   while (!c[n - 1].here) {
     n--;
@@ -43,7 +44,7 @@ static const frt_kernels *best(void)
 
 frt_status frt_set_isa(const char *name)
 {
-  choice c[3];
+  choice c[4];
   int32_t n = choices(c);
   FRT_CHECK(name != NULL, FRT_EARG, "set_isa: name must be given");
   if (strcmp(name, "auto") == 0) {
@@ -57,8 +58,8 @@ frt_status frt_set_isa(const char *name)
       return FRT_OK;
     }
   }
-  return frt_error_set(FRT_EARG, "set_isa: must be 'auto', 'base', 'avx2' or 'avx512', got '%s'",
-                       name);
+  return frt_error_set(
+    FRT_EARG, "set_isa: must be 'auto', 'base', 'avx2', 'avx512' or 'avx512_bf16', got '%s'", name);
 }
 
 const frt_kernels *frt__kernels(void)
@@ -76,4 +77,9 @@ const frt_kernels *frt__kernels(void)
 const char *frt_isa(void)
 {
   return frt__kernels()->isa;
+}
+
+bool frt__kernel_halves(void)
+{
+  return frt__kernels()->half_product != NULL;
 }

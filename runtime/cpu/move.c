@@ -98,6 +98,8 @@ static void rows(const frt_move *m, size_t size, bytes b, int64_t n_row)
       memcpy(dst, src, (size_t)n * size);
     } else if (size == 4) {
       row(4, src, from, dst, to, n);
+    } else if (size == 2) {
+      row(2, src, from, dst, to, n);
     } else {
       row(8, src, from, dst, to, n);
     }
@@ -169,6 +171,8 @@ static void transpose(const frt_move *m, size_t size, bytes b, int32_t p, int64_
     const int64_t nr = FRT_MIN(rows - r0, tall), nc = FRT_MIN(cols - c0, wide);
     if (size == 4) {
       turn(4, src, from, dst, to, nr, nc);
+    } else if (size == 2) {
+      turn(2, src, from, dst, to, nr, nc);
     } else {
       turn(8, src, from, dst, to, nr, nc);
     }

@@ -10,7 +10,7 @@ typedef struct frt_move {
   int64_t dim[FRT_MAX_DIM], from[FRT_MAX_DIM], to[FRT_MAX_DIM];
 } frt_move;
 
-// size: bytes of an element, 4 or 8. Parallel; the result does not depend on the threads.
+// size: bytes of an element, 2, 4 or 8. Parallel; the result does not depend on the threads.
 void frt__move(frt_move m, size_t size, const void *src, void *dst);
 // dst[i] = the element at `value` for the same i[d].
 void frt__fill(size_t size, int64_t n, const void *value, void *dst);
@@ -37,11 +37,12 @@ static inline void frt__value_steps(const frt_value *v, int64_t step[FRT_MAX_DIM
 // True when all operands have elements of one size that frt__move takes.
 static inline bool frt__can_move(const frt_step *s)
 {
-  size_t size = frt__dtype_size(s->out[0]->shape.dtype);
+  size_t size = frt__item_bytes(s->out[0]);
   for (int32_t i = 0; i < s->n_in; i++) {
-    if (!s->in[i] || s->in[i]->shape.dtype != s->out[0]->shape.dtype) {
+    if (!s->in[i] || frt__item_bytes(s->in[i]) != size ||
+        s->in[i]->shape.dtype != s->out[0]->shape.dtype) {
       return false;
     }
   }
-  return size == 4 || size == 8;
+  return size == 2 || size == 4 || size == 8;
 }

@@ -5,7 +5,7 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
 {
   (void)scratch;
   const frt_shape *y = &s->out[0]->shape;
-  const size_t size = frt__dtype_size(y->dtype);
+  const size_t size = frt__item_bytes(s->out[0]);
   const int32_t dim = (int32_t)s->attr[0];
   frt_move m = {.ndim = y->ndim};
   frt__value_steps(s->in[0], m.from);
@@ -16,4 +16,5 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
   return FRT_OK;
 }
 
-FRT_KERNEL(narrow) = {.name = "own", .any_layout = true, .can = frt__can_move, .run = run};
+FRT_KERNEL(narrow) = {
+  .name = "own", .any_layout = true, .can = frt__can_move, .run = run, .half_in = 1, .half_out = 1};

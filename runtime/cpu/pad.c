@@ -1,4 +1,5 @@
 // pad.c -- a border of one value around a tensor.
+#include "cpu/kernels/kernels.h"
 #include "cpu/move.h"
 
 static bool can(const frt_step *s)
@@ -20,9 +21,15 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
     m.dim[i] = x->dim[i];
     at += before * m.to[i];
   }
-  frt__fill(sizeof value, frt__numel(y), &value, out[0]);
-  frt__move(m, sizeof value, in[0], (float *)out[0] + at);
+  const size_t size = frt__item_bytes(s->out[0]);
+  uint16_t half = 0;
+  if (s->out[0]->half) {
+    frt__kernels()->to_half(&value, 1, &half);
+  }
+  frt__fill(size, frt__numel(y), s->out[0]->half ? (const void *)&half : &value, out[0]);
+  frt__move(m, size, in[0], (char *)out[0] + at * (int64_t)size);
   return FRT_OK;
 }
 
-FRT_KERNEL(pad) = {.name = "own", .any_layout = true, .can = can, .run = run};
+FRT_KERNEL(pad) = {
+  .name = "own", .any_layout = true, .can = can, .run = run, .half_in = 1, .half_out = 1};

@@ -12,8 +12,9 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
     m.dim[i] = s->out[0]->shape.dim[i];
     m.from[i] = from[(int32_t)s->attr[i]];
   }
-  frt__move(m, frt__dtype_size(s->out[0]->shape.dtype), in[0], out[0]);
+  frt__move(m, frt__item_bytes(s->out[0]), in[0], out[0]);
   return FRT_OK;
 }
 
-FRT_KERNEL(permute) = {.name = "own", .can = frt__can_move, .run = run};
+FRT_KERNEL(permute) = {
+  .name = "own", .can = frt__can_move, .run = run, .half_in = 1, .half_out = 1};

@@ -98,7 +98,7 @@ static void measure(frt_plan_t *p)
 static bool lies_alike(const frt_pvalue *a, const frt_pvalue *b)
 {
   return a->bytes == b->bytes && frt__shape_equal(&a->v.shape, &b->v.shape) &&
-         a->v.shape.dtype == b->v.shape.dtype &&
+         a->v.shape.dtype == b->v.shape.dtype && a->v.half == b->v.half &&
          (a->v.layout == b->v.layout || frt__same_bytes(&a->v.shape));
 }
 

@@ -17,8 +17,17 @@ typedef struct frt_step frt_step;
 typedef struct frt_value {
   frt_shape shape;
   uint8_t layout;
+  bool half;   // an f32 map stored as bf16 (frt_set_precision)
   bool is_var; // a variable's own bytes (weights): stable between runs but for its version
 } frt_value;
+static inline size_t frt__item_bytes(const frt_value *v)
+{
+  return v->half ? 2 : frt__dtype_size(v->shape.dtype);
+}
+static inline size_t frt__value_bytes(const frt_value *v)
+{
+  return frt__item_bytes(v) * (size_t)frt__numel(&v->shape);
+}
 
 struct frt_step {
   const frt_op *op;
@@ -41,6 +50,8 @@ struct frt_kernel {
   bool any_layout;              // bytes may lie in any way as long as all 4-D operands agree
   uint32_t plain_in, plain_out; // channels_last: operands that stay plain (bit k: weights)
   bool in_place;                // output 0 may lie over input 0
+  uint32_t half_in, half_out;   // operands that may be stored as bf16, all of them or none
+  bool product;                 // worth storing its maps as bf16 for; else it follows its inputs
   // True when the kernel can run this step (shapes, dtypes, attributes).
   bool (*can)(const frt_step *s);
   // Chooses scratch; may fail. Called once, when the plan is compiled; creates nothing large.
@@ -53,12 +64,15 @@ struct frt_kernel {
 };
 #define FRT_KERNEL(id) const frt_kernel frt_kernel_##id
 
+// Whether the backend's products take bf16 on this machine.
+bool frt__kernel_halves(void);
+
 extern const frt_kernel *const frt_kernel_table[];
 extern const char *const frt_kernel_name[]; // the op each is for
 extern const int32_t frt_kernel_table_len;
 // Fused ops the planner makes: not recordable, known by these records (graph/fused.c).
 extern const frt_op frt_fused_chain, frt_fused_bn_act_grad, frt_fused_layout, frt_fused_copy,
-  frt_fused_mul_sum, frt_fused_bn_stats, frt_fused_bn_apply, frt_fused_conv2d,
+  frt_fused_half, frt_fused_mul_sum, frt_fused_bn_stats, frt_fused_bn_apply, frt_fused_conv2d,
   frt_fused_conv2d_grad_weight, frt_fused_load_sum;
 
 // Convolutions whose x is act(batch norm(x)) * gate, computed as it is read. All but x, w and dy

@@ -34,8 +34,8 @@ static int32_t add_shapes(char *text, int32_t n, int32_t room, int32_t count,
   for (int32_t k = 0; k < count && k < 4 && n < room - 1; k++) {
     if (values[k]) {
       const char *turn = values[k]->layout == FRT_CHANNELS_LAST ? "*" : "";
-      n += snprintf(text + n, (size_t)(room - n), "%s%s%s", k ? " " : "",
-                    frt__shape_text(&values[k]->shape), turn);
+      n += snprintf(text + n, (size_t)(room - n), "%s%s%s%s", k ? " " : "",
+                    frt__shape_text(&values[k]->shape), turn, values[k]->half ? "bf16" : "");
     }
   }
   if (count > 4 && n < room - 1) {
@@ -60,7 +60,7 @@ frt_status frt_plan_step(int32_t i, frt_step_info *out)
   out->reference = s->s.kernel == &frt__reference;
   for (int32_t k = 0; k < s->s.n_in + s->s.n_out; k++) {
     const frt_value *v = k < s->s.n_in ? s->s.in[k] : s->s.out[k - s->s.n_in];
-    out->bytes += v ? (double)frt__bytes(&v->shape) : 0;
+    out->bytes += v ? (double)frt__value_bytes(v) : 0;
   }
   int32_t room = (int32_t)sizeof out->shapes;
   int32_t n = add_shapes(out->shapes, 0, room, s->s.n_in, s->s.in);

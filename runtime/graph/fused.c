@@ -5,6 +5,7 @@
 const frt_op frt_fused_chain = {.name = "fused_chain"};
 const frt_op frt_fused_bn_act_grad = {.name = "fused_bn_act_grad"};
 const frt_op frt_fused_layout = {.name = "fused_layout"};
+const frt_op frt_fused_half = {.name = "fused_half"};
 const frt_op frt_fused_copy = {.name = "fused_copy"};
 const frt_op frt_fused_load_sum = {.name = "fused_load_sum"};
 const frt_op frt_fused_mul_sum = {.name = "fused_mul_sum"};

@@ -68,6 +68,7 @@ typedef struct frt_graph {
   frt_origin here;
   // settings, part of every plan's key
   int32_t reference, finite;
+  bool half;      // large maps are stored as bf16 (half.c)
   int64_t memory; // limit of a plan's intermediates; 0: none
 } frt_graph;
 extern frt_graph frt__graph;

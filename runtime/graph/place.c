@@ -34,35 +34,60 @@ frt_status frt__step_new(frt_plan_t *p, const frt_op *op, const frt_kernel *kern
   return FRT_OK;
 }
 
-// The value in another layout; made once.
-static frt_status in_layout(frt_plan_t *p, int32_t value, int32_t layout, frt_origin origin,
-                            int32_t *out)
+// A conversion step from `value` into a new value like it but for `layout` and `half`.
+static frt_status convert(frt_plan_t *p, const frt_op *op, int32_t value, int32_t layout, bool half,
+                          frt_origin origin, int32_t *out)
+{
+  const frt_kernel *k = frt__kernel_named(op->name);
+  const frt_shape shape = p->value[value].v.shape;
+  int32_t step;
+  FRT_CHECK(k, FRT_EDEVICE, "planner: no kernel changes how a map lies");
+  FRT_TRY(frt__value_new(p, &shape, out));
+  p->value[*out].v.layout = (uint8_t)layout;
+  p->value[*out].v.half = half;
+  p->value[*out].bytes = frt__value_bytes(&p->value[*out].v);
+  return frt__step_new(p, op, k, 1, &value, 1, out, NULL, origin, &step);
+}
+
+// The value in another layout, stored as f32 or as bf16; each form is made once.
+static frt_status in_form(frt_plan_t *p, int32_t value, int32_t layout, bool half,
+                          frt_origin origin, int32_t *out)
 {
   const frt_pvalue *v = &p->value[value];
+  layout = v->v.shape.ndim == 4 ? layout : v->v.layout;
   *out = value;
-  if (v->v.layout == layout || v->v.shape.ndim != 4) {
+  if (v->v.layout == layout && v->v.half == half) {
     return FRT_OK;
   }
-  if (v->other >= 0) {
-    *out = v->other;
+  const int32_t base = v->base >= 0 ? v->base : value, form = layout + 2 * half;
+  if (p->value[base].v.layout == layout && p->value[base].v.half == half) {
+    *out = base;
     return FRT_OK;
   }
-  frt_shape shape = v->v.shape;
-  FRT_TRY(frt__value_new(p, &shape, out));
-  frt_pvalue *made = &p->value[*out];
-  made->v.layout = (uint8_t)layout;
-  made->other = value;
-  p->value[value].other = *out;
-  if (frt__same_bytes(&shape)) {
+  if (p->value[base].form[form] > 0) {
+    *out = p->value[base].form[form];
+    return FRT_OK;
+  }
+  if (v->v.layout != layout && v->v.half != half) {
+    FRT_TRY(in_form(p, value, layout, v->v.half, origin, &value));
+    v = &p->value[value];
+  }
+  if (v->v.layout != layout && frt__same_bytes(&v->v.shape)) {
+    const frt_shape shape = v->v.shape;
+    FRT_TRY(frt__value_new(p, &shape, out));
+    frt_pvalue *made = &p->value[*out];
+    made->v = p->value[value].v;
+    made->v.layout = (uint8_t)layout;
+    made->bytes = p->value[value].bytes;
     made->place = FRT_AT_ALIAS;
     made->index = value;
-    made->v.is_var = p->value[value].v.is_var;
-    return FRT_OK;
+  } else {
+    const frt_op *op = v->v.layout != layout ? &frt_fused_layout : &frt_fused_half;
+    FRT_TRY(convert(p, op, value, layout, half, origin, out));
   }
-  int32_t step;
-  const frt_kernel *k = frt__kernel_named("fused_layout");
-  FRT_CHECK(k, FRT_EDEVICE, "planner: no kernel changes layouts");
-  return frt__step_new(p, &frt_fused_layout, k, 1, &value, 1, out, NULL, origin, &step);
+  p->value[*out].base = base;
+  p->value[base].form[form] = *out;
+  return FRT_OK;
 }
 
 // What layout an operand would have for `kernel`; `common` is what any_layout operands agree on.
@@ -91,9 +116,10 @@ static int32_t common_layout(const frt_plan_t *p, const frt_pnode *n)
   return layout;
 }
 
-// Asks the kernel whether it can run the node with its operands in the layouts it wants.
-static frt_status kernel_can(const frt_plan_t *p, const frt_pnode *n, const frt_kernel *k,
-                             int32_t common, bool *can)
+// Asks the kernel whether it can run the node with its operands in the layouts it wants, `half`:
+// with maps stored as bf16 (results only where their readers are known).
+static frt_status kernel_can(const frt_plan_t *p, const frt_readers *r, const frt_pnode *n,
+                             const frt_kernel *k, int32_t common, bool half, bool *can)
 {
   int32_t total = n->n_in + n->n_out;
   frt_value *values = frt__alloc((sizeof *values + sizeof(void *)) * (size_t)(total + 1));
@@ -107,6 +133,9 @@ static frt_status kernel_can(const frt_plan_t *p, const frt_pnode *n, const frt_
       values[i] = p->value[id].v;
       values[i].layout = (uint8_t)wanted(k, &p->value[id], input ? i : i - n->n_in,
                                          input ? k->plain_in : k->plain_out, common);
+      values[i].half = half && (input && n->op == &frt_fused_chain ? values[i].half
+                                : input                            ? frt__half_in(k, i, &values[i])
+                                        : r && frt__half_out(p, r, n, k, i - n->n_in));
     }
   }
   frt_step s = {.op = n->op,
@@ -126,7 +155,7 @@ frt_status frt__node_can(const frt_plan_t *p, const frt_pnode *n, bool *can)
 {
   const frt_kernel *k = frt__kernel_named(n->op->name);
   *can = false;
-  return k ? kernel_can(p, n, k, common_layout(p, n), can) : FRT_OK;
+  return k ? kernel_can(p, NULL, n, k, common_layout(p, n), frt__half_node(p, n, k), can) : FRT_OK;
 }
 
 static bool is_derived(const frt_plan_t *p, const frt_pnode *n)
@@ -146,15 +175,17 @@ static bool is_derived(const frt_plan_t *p, const frt_pnode *n)
 static frt_status place_view(frt_plan_t *p, const frt_pnode *n)
 {
   int32_t from;
-  FRT_TRY(in_layout(p, n->in[0], FRT_PLAIN, n->origin, &from));
+  FRT_TRY(in_form(p, n->in[0], FRT_PLAIN, p->value[n->in[0]].v.half, n->origin, &from));
   frt_pvalue *v = &p->value[n->out[0]];
+  v->v.half = p->value[from].v.half;
+  v->bytes = p->value[from].bytes;
   v->place = FRT_AT_ALIAS;
   v->index = from;
   v->v.is_var = p->value[from].v.is_var;
   return FRT_OK;
 }
 
-static frt_status place_node(frt_plan_t *p, int32_t at)
+static frt_status place_node(frt_plan_t *p, const frt_readers *r, int32_t at)
 {
   frt_pnode *n = &p->node[at];
   if (n->op->flags & FRT_VIEW) {
@@ -162,9 +193,13 @@ static frt_status place_node(frt_plan_t *p, int32_t at)
   }
   int32_t common = common_layout(p, n);
   const frt_kernel *k = frt__graph.reference ? NULL : frt__kernel_named(n->op->name);
-  bool can = false;
-  if (k) {
-    FRT_TRY(kernel_can(p, n, k, common, &can));
+  bool can = false, half = k && frt__half_node(p, n, k);
+  if (half) {
+    FRT_TRY(kernel_can(p, r, n, k, common, true, &can));
+    half = can;
+  }
+  if (k && !can) {
+    FRT_TRY(kernel_can(p, r, n, k, common, false, &can));
   }
   if (!can) {
     if (!n->op->forward) {
@@ -183,7 +218,8 @@ static frt_status place_node(frt_plan_t *p, int32_t at)
     in[i] = n->in[i];
     if (in[i] >= 0 && !chain) {
       int32_t layout = wanted(k, &p->value[in[i]], i, k->plain_in, common);
-      FRT_TRY(in_layout(p, in[i], layout, n->origin, &in[i]));
+      const bool store = half && frt__half_in(k, i, &p->value[in[i]].v);
+      FRT_TRY(in_form(p, in[i], layout, store, n->origin, &in[i]));
     }
   }
   bool derived = is_derived(p, n);
@@ -192,6 +228,8 @@ static frt_status place_node(frt_plan_t *p, int32_t at)
     v->v.layout =
       (uint8_t)(chain && v->v.shape.ndim == 4 ? common : wanted(k, v, i, k->plain_out, common));
     v->place = derived ? FRT_AT_DERIVED : FRT_AT_ARENA;
+    v->v.half = half && frt__half_out(p, r, n, k, i);
+    v->bytes = frt__value_bytes(&v->v);
   }
   int32_t step;
   FRT_TRY(frt__step_new(p, n->op, k, n->n_in, in, n->n_out, n->out, n->attr, n->origin, &step));
@@ -208,6 +246,7 @@ static frt_status place_node(frt_plan_t *p, int32_t at)
 static frt_status copied(frt_plan_t *p, int32_t value, frt_origin origin, int32_t *out)
 {
   int32_t step;
+  FRT_TRY(in_form(p, value, p->value[value].v.layout, false, origin, &value));
   frt_shape shape = p->value[value].v.shape;
   bool turn = p->value[value].v.layout != FRT_PLAIN && !frt__same_bytes(&shape);
   const frt_op *op = turn ? &frt_fused_layout : &frt_fused_copy;
@@ -224,7 +263,7 @@ static frt_status place_outputs(frt_plan_t *p)
     int32_t v = p->output[i];
     const frt_pvalue *x = &p->value[v];
     bool turn = x->v.layout != FRT_PLAIN && !frt__same_bytes(&x->v.shape);
-    bool taken = x->place != FRT_AT_ARENA || turn;
+    bool taken = x->place != FRT_AT_ARENA || turn || x->v.half;
     for (int32_t k = 0; k < i && !taken; k++) {
       taken = p->output[k] == v;
     }
@@ -246,7 +285,7 @@ static frt_status place_assigned(frt_plan_t *p)
     const frt_pvalue *root = &p->value[frt__root(p, p->assign[i].value)];
     const frt_pvalue *v = &p->value[p->assign[i].value];
     bool turn = v->v.layout != FRT_PLAIN && !frt__same_bytes(&v->v.shape);
-    if (turn || (root->place == FRT_AT_SLOT && p->slot[root->index].assigned)) {
+    if (turn || v->v.half || (root->place == FRT_AT_SLOT && p->slot[root->index].assigned)) {
       FRT_TRY(copied(p, p->assign[i].value, (frt_origin){0}, &p->assign[i].value));
     }
   }
@@ -312,9 +351,14 @@ static frt_status describe(frt_plan_t *p)
 
 frt_status frt__pass_place(frt_plan_t *p)
 {
-  for (int32_t i = 0; i < p->n_node; i++) {
-    FRT_TRY(place_node(p, i));
+  frt_readers r;
+  FRT_TRY(frt__readers_new(p, &r));
+  frt_status status = FRT_OK;
+  for (int32_t i = 0; i < p->n_node && status == FRT_OK; i++) {
+    status = place_node(p, &r, i);
   }
+  frt__readers_free(&r);
+  FRT_TRY(status);
   frt__count_uses(p);
   FRT_TRY(place_outputs(p));
   FRT_TRY(place_assigned(p));

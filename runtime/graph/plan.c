@@ -102,7 +102,8 @@ static frt_status write_key(int32_t n, const frt_link *outs, bool with_pending,
                             const int32_t *order, int32_t n_order)
 {
   n_key = n_slots = 0;
-  FRT_TRY(put((uint64_t)(G.reference << 1 | G.finite) << 32 | (uint64_t)frt_threads()));
+  FRT_TRY(
+    put((uint64_t)(G.half << 2 | G.reference << 1 | G.finite) << 32 | (uint64_t)frt_threads()));
   FRT_TRY(put((uint64_t)G.memory));
   FRT_TRY(put(frt__hash(0, frt_isa(), strlen(frt_isa()))));
   // A node that both has a value and is computed again (another output) keeps its place in the
@@ -189,7 +190,7 @@ frt_status frt__value_new(frt_plan_t *p, const frt_shape *shape, int32_t *out)
                                       .maker = -1,
                                       .first = -1,
                                       .last = -1,
-                                      .other = -1};
+                                      .base = -1};
   *out = p->n_value++;
   return FRT_OK;
 }

@@ -23,7 +23,8 @@ typedef struct frt_pvalue {
   int32_t uses;         // reads by pnodes
   int32_t pinned;       // is an output or an assigned value
   int32_t first, last;  // steps between which the bytes are needed
-  int32_t other;        // the same value in the other layout, -1
+  int32_t base;         // the value this is another form of, -1
+  int32_t form[4];      // of a base: its other forms, by layout + 2 where stored as bf16; 0: none
 } frt_pvalue;
 
 // A node of the plan's own graph: what the passes rewrite.
@@ -149,6 +150,13 @@ frt_status frt__step_new(frt_plan_t *p, const frt_op *op, const frt_kernel *kern
 const frt_kernel *frt__kernel_named(const char *name); // of the CPU backend; NULL
 // Whether there is a kernel of the node's op and it can run it.
 frt_status frt__node_can(const frt_plan_t *p, const frt_pnode *n, bool *can);
+// bf16 (half.c): a map that is worth it; a node whose maps are to be stored so; one of its inputs,
+// one of its outputs.
+bool frt__half_map(const frt_value *v);
+bool frt__half_node(const frt_plan_t *p, const frt_pnode *n, const frt_kernel *k);
+bool frt__half_in(const frt_kernel *k, int32_t position, const frt_value *v);
+bool frt__half_out(const frt_plan_t *p, const frt_readers *r, const frt_pnode *n,
+                   const frt_kernel *k, int32_t position);
 extern const frt_kernel frt__reference; // runs any op's plain-C forward()
 // Bytes lie the same way in both layouts.
 static inline bool frt__same_bytes(const frt_shape *s)

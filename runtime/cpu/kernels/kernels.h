@@ -77,6 +77,8 @@ size_t FRT_K(reduce_rows_scratch)(int64_t n_outer, int64_t rows, int64_t c);
 void FRT_K(reduce_rows)(const frt_load *load, const float *x, const float *y, int64_t n_outer,
                         int64_t rows, int64_t c, float scale, float *out, void *scratch);
 void FRT_K(bias_act)(float *y, int64_t rows, int64_t c, const float *bias, int32_t act);
+void FRT_K(to_half)(const float *x, int64_t n, uint16_t *y);
+void FRT_K(from_half)(const uint16_t *x, int64_t n, float *y);
 void FRT_K(chain)(const struct frt_chain *chain, void *const *in, void *const *out, void *scratch);
 void FRT_K(adam)(const struct frt_adam *a);
 void FRT_K(sgd)(const struct frt_sgd *a);
@@ -137,6 +139,13 @@ typedef struct frt_kernels {
 
   // y[rows, c] = act(y + bias), any frt_act, on the calling thread; bias may be NULL.
   void (*bias_act)(float *y, int64_t rows, int64_t c, const float *bias, int32_t act);
+
+  // Products of bf16 with sums in f32; NULL where the instruction set has none.
+  void (*half_product)(void);
+
+  // n numbers from f32 to bf16 or back, on the calling thread.
+  void (*to_half)(const float *x, int64_t n, uint16_t *y);
+  void (*from_half)(const uint16_t *x, int64_t n, float *y);
 
   // Elementwise chains: a compiled frt_chain (chain.h) over its operands.
   void (*chain)(const struct frt_chain *chain, void *const *in, void *const *out, void *scratch);

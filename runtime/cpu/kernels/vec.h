@@ -63,6 +63,83 @@ FRT_INLINE void v_store_n(float *p, vf x, int64_t n)
   }
 #endif
 }
+// Maps may be stored as bf16 (`half`): read exactly, written to the nearest even. `at` counts
+// numbers. Only the instruction set with bf16 knows how; others are never asked.
+#if defined(__AVX512BF16__)
+#define FRT_HALF 1
+#else
+#define FRT_HALF 0
+#endif
+FRT_INLINE vf v_get(const bool half, const void *p, int64_t at)
+{
+#if FRT_HALF
+  if (half) {
+    const __m256i x = _mm256_loadu_si256((const void *)((const uint16_t *)p + at));
+    return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16);
+  }
+#else
+  (void)half;
+#endif
+  return v_load((const float *)p + at);
+}
+FRT_INLINE vf v_get_n(const bool half, const void *p, int64_t at, int64_t n)
+{
+#if FRT_HALF
+  if (half) {
+    const __m256i x =
+      _mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), (const uint16_t *)p + at);
+    return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16);
+  }
+#else
+  (void)half;
+#endif
+  return v_load_n((const float *)p + at, n);
+}
+FRT_INLINE void v_put(const bool half, void *p, int64_t at, vf x)
+{
+#if FRT_HALF
+  if (half) {
+    _mm256_storeu_si256((void *)((uint16_t *)p + at), (__m256i)_mm512_cvtneps_pbh((__m512)x));
+    return;
+  }
+#else
+  (void)half;
+#endif
+  v_store((float *)p + at, x);
+}
+FRT_INLINE void v_put_n(const bool half, void *p, int64_t at, vf x, int64_t n)
+{
+#if FRT_HALF
+  if (half) {
+    _mm256_mask_storeu_epi16((uint16_t *)p + at, (__mmask16)((1u << n) - 1),
+                             (__m256i)_mm512_cvtneps_pbh((__m512)x));
+    return;
+  }
+#else
+  (void)half;
+#endif
+  v_store_n((float *)p + at, x, n);
+}
+// f(HALF, ...) with how maps are stored as a constant.
+#if FRT_HALF
+#define FRT_BY_HALF(half, f, ...)                                                                  \
+  if (half) {                                                                                      \
+    f(true, __VA_ARGS__);                                                                          \
+  } else {                                                                                         \
+    f(false, __VA_ARGS__);                                                                         \
+  }
+#else
+#define FRT_BY_HALF(half, f, ...) f(false, __VA_ARGS__);
+#endif
+// Item `at` of a map.
+FRT_INLINE const void *v_at(const bool half, const void *p, int64_t at)
+{
+  return (const char *)p + at * (half ? 2 : 4);
+}
+FRT_INLINE void *v_at_out(const bool half, void *p, int64_t at)
+{
+  return (char *)p + at * (half ? 2 : 4);
+}
 // a * b + c
 FRT_INLINE vf v_fma(vf a, vf b, vf c)
 {
