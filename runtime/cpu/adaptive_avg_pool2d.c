@@ -2,6 +2,12 @@
 #include "cpu/kernels/kernels.h"
 #include "cpu/planes.h"
 
+static bool can(const frt_step *s)
+{
+  const frt_shape *y = &s->out[0]->shape;
+  return frt__planes_can(s) && (!s->in[0]->half || (y->dim[2] == 1 && y->dim[3] == 1));
+}
+
 static frt_status plan(frt_step *s)
 {
   const frt_shape *x = &s->in[0]->shape, *y = &s->out[0]->shape;
@@ -18,8 +24,8 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
   const float *x = in[0];
   float *y = out[0];
   if (oh == 1 && ow == 1) {
-    frt__kernels()->reduce_rows(NULL, x, NULL, xs->dim[0], pixels, c, (float)(1.0 / (double)pixels),
-                                y, scratch);
+    frt__kernels()->reduce_rows(NULL, s->in[0]->half, x, NULL, xs->dim[0], pixels, c,
+                                (float)(1.0 / (double)pixels), y, scratch);
     return FRT_OK;
   }
 #pragma omp parallel for schedule(static) if (frt__numel(xs) >= FRT_SMALL_MAP)
@@ -35,7 +41,8 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
 FRT_KERNEL(adaptive_avg_pool2d) = {
   .name = "own",
   .channels_last = true,
-  .can = frt__planes_can,
+  .can = can,
   .plan = plan,
   .run = run,
+  .half_in = 1,
 };

@@ -3,7 +3,7 @@
 #pragma once
 #include "cpu/kernels/kernels.h"
 
-// x [N, C, H, W] channels-last, or [N, C]; everything f32.
+// x [N, C, H, W] channels-last, or [N, C]; everything f32, maps perhaps stored as bf16.
 static inline bool frt__bn_can(const frt_step *s)
 {
   for (int32_t k = 0; k < s->n_in + s->n_out; k++) {
@@ -19,7 +19,8 @@ static inline bool frt__bn_can(const frt_step *s)
 static inline frt_bn frt__bn_sizes(const frt_step *s, int32_t act)
 {
   const frt_shape *x = &s->in[0]->shape;
-  return (frt_bn){.m = frt__numel(x) / x->dim[1], .c = x->dim[1], .act = act};
+  return (frt_bn){
+    .m = frt__numel(x) / x->dim[1], .c = x->dim[1], .act = act, .half = s->in[0]->half};
 }
 static inline frt_status frt__bn_plan(frt_step *s)
 {

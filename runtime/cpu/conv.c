@@ -9,15 +9,6 @@ static bool is_f32_4d(const frt_value *v)
   return v && v->shape.dtype == FRT_F32 && v->shape.ndim == 4 && frt__numel(&v->shape) > 0;
 }
 
-bool frt__conv_can(const frt_step *s, frt_dn_kind kind)
-{
-  if (!is_f32_4d(s->in[0]) || !is_f32_4d(s->in[1]) || !is_f32_4d(s->out[0])) {
-    return false;
-  }
-  const frt_value *b = kind == FRT_DN_CONV && s->n_in > 2 ? s->in[2] : NULL;
-  return !b || (b->shape.dtype == FRT_F32 && b->shape.ndim == 1);
-}
-
 static frt_dn_conv numbers(const frt_step *s, frt_dn_kind kind)
 {
   const frt_value *x = kind == FRT_DN_GRAD_INPUT ? s->out[0] : s->in[0];
@@ -80,6 +71,21 @@ static frt__conv_way choose(const frt_dn_conv *c)
     return FRT__ONEDNN;
   }
   return narrows && c->act == FRT_ACT_NONE ? FRT__ONEDNN : FRT__GEMM;
+}
+
+bool frt__conv_can(const frt_step *s, frt_dn_kind kind)
+{
+  if (!is_f32_4d(s->in[0]) || !is_f32_4d(s->in[1]) || !is_f32_4d(s->out[0])) {
+    return false;
+  }
+  const frt_value *b = kind == FRT_DN_CONV && s->n_in > 2 ? s->in[2] : NULL;
+  if (s->in[0]->half || s->in[1]->half) {
+    const frt_dn_conv c = numbers(s, kind);
+    if (choose(&c) != FRT__DEPTHWISE) {
+      return false;
+    }
+  }
+  return !b || (b->shape.dtype == FRT_F32 && b->shape.ndim == 1);
 }
 
 // A fused step takes batch norm, activation and gate into the load of x, y's statistics into its
@@ -177,6 +183,11 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
       .top = (int32_t)c->pad[0],
       .left = (int32_t)c->pad[1],
       .act = (int32_t)c->act,
+      .half_x = (kind == FRT_DN_GRAD_INPUT ? s->out[0] : s->in[0])->half,
+      .half_y = (kind == FRT_DN_CONV          ? s->out[0]
+                 : kind == FRT_DN_GRAD_WEIGHT ? s->in[1]
+                                              : s->in[0])
+                  ->half,
     };
     v->parts = v->counts ? frt__kernels()->depthwise_team(&v->dw) : 0;
     s->scratch = frt__kernels()->depthwise_scratch(&v->dw, (int32_t)kind) + frt__conv_counts(v);

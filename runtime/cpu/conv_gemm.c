@@ -37,7 +37,7 @@ static void gather(const frt_dn_conv *g, const frt_load *load, const float *x, i
       }
       const int64_t from = (n * g->h + y) * g->w + at;
       if (load) {
-        k->load_rows(load, x + from * g->c, from, 1, g->c, a);
+        k->load_rows(load, false, x + from * g->c, from, 1, g->c, a);
       } else {
         memcpy(a, x + from * g->c, bytes);
       }
@@ -56,7 +56,7 @@ static const float *fetch(const frt__conv *v, const frt_load *load, const float 
   }
   x += row * c->c;
   if (load) {
-    frt__kernels()->load_rows(load, x, row, rows, c->c, own);
+    frt__kernels()->load_rows(load, false, x, row, rows, c->c, own);
     return own;
   }
   return x;
@@ -185,7 +185,7 @@ static void load_all(const frt__conv *v, const frt_load *load, const float *x, f
   const int64_t rows = rows_of(&v->c), c = v->c.c, part = FRT_MAX((int64_t)1, PART / c);
 #pragma omp parallel for schedule(static) if (rows > part)
   for (int64_t r = 0; r < rows; r += part) {
-    frt__kernels()->load_rows(load, x + r * c, r, FRT_MIN(part, rows - r), c, to + r * c);
+    frt__kernels()->load_rows(load, false, x + r * c, r, FRT_MIN(part, rows - r), c, to + r * c);
   }
 }
 

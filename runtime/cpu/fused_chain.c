@@ -200,6 +200,12 @@ static frt_status plan(frt_step *s)
     c->instr[i] = (frt_chain_instr){
       (int16_t)code_of(from->op), from->a, from->b, from->c, from->dst, from->store};
   }
+  for (int32_t k = 0; k < s->n_in; k++) {
+    c->in[k].half = s->in[k]->half;
+  }
+  for (int32_t k = 0; k < s->n_out; k++) {
+    c->half_out[k] = s->out[k]->half;
+  }
   pair_products(c);
   for (int32_t i = 0; i < c->n_instr; i++) {
     for (int32_t k = 0; k < c->n_in; k++) {
@@ -230,6 +236,8 @@ static void drop(frt_step *s)
 FRT_KERNEL(fused_chain) = {
   .name = "tiles",
   .any_layout = true,
+  .half_in = ~0u,
+  .half_out = ~0u,
   .can = can,
   .plan = plan,
   .run = run,

@@ -16,7 +16,6 @@ void frt__reduce_run(const frt_step *s, frt_reduction kind, const float *x, floa
                      void *scratch);
 // The sum of a * b, both like s->in[0]; frt__reduce_is_rows says whether that is possible.
 bool frt__reduce_is_rows(const frt_step *s);
-void frt__reduce_products(const frt_step *s, const float *a, const float *b, float *y,
-                          void *scratch);
+void frt__reduce_products(const frt_step *s, const void *a, const void *b, float *y, void *scratch);
 // fused_load_sum: the same of x computed as it is read, times y where there is one.
 void frt__reduce_loaded(const frt_step *s, void *const *in, float *y, void *scratch);

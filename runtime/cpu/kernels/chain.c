@@ -19,16 +19,25 @@ typedef struct runner {
   bool copied[128]; // an output lies over this operand, which is read after that output is stored
 } runner;
 
-static void copy_rows(float *to, const float *from, int64_t rows, int64_t row_step, int64_t cols,
-                      int64_t step)
+// n numbers as f32.
+FRT_INLINE void get_all(const bool half, const void *from, int64_t n, float *to)
+{
+  if (half) {
+    FRT_K(from_half)(from, n, to);
+  } else {
+    memcpy(to, from, (size_t)n * sizeof *to);
+  }
+}
+FRT_INLINE void copy_rows(const bool half, float *to, const void *from, int64_t rows,
+                          int64_t row_step, int64_t cols, int64_t step)
 {
   if (step == 1) {
     for (int64_t r = 0; r < rows; r++) {
-      memcpy(to + r * cols, from + r * row_step, (size_t)cols * sizeof(float));
+      get_all(half, v_at(half, from, r * row_step), cols, to + r * cols);
     }
   } else if (step == 0) {
     for (int64_t r = 0; r < rows; r++) {
-      vf x = v_set(from[r * row_step]);
+      vf x = v_set(v_item(half, from, r * row_step));
       float *row = to + r * cols;
       int64_t j = 0;
       for (; j + FRT_VL <= cols; j += FRT_VL) {
@@ -41,13 +50,13 @@ static void copy_rows(float *to, const float *from, int64_t rows, int64_t row_st
   } else if (row_step < step) {
     for (int64_t j = 0; j < cols; j++) {
       for (int64_t r = 0; r < rows; r++) {
-        to[r * cols + j] = from[r * row_step + j * step];
+        to[r * cols + j] = v_item(half, from, r * row_step + j * step);
       }
     }
   } else {
     for (int64_t r = 0; r < rows; r++) {
       for (int64_t j = 0; j < cols; j++) {
-        to[r * cols + j] = from[r * row_step + j * step];
+        to[r * cols + j] = v_item(half, from, r * row_step + j * step);
       }
     }
   }
@@ -73,13 +82,13 @@ static const float *load(runner *t, int32_t k, int64_t row, int64_t rows, int64_
 {
   const frt_chain *c = t->c;
   const frt_chain_in *in = &c->in[k];
-  const float *x = t->in[k];
+  const void *x = t->in[k];
   float *to = t->buffer + k * FRT_CHAIN_PITCH;
   int64_t inner_step = in->step[c->ndim - 1], left = 1;
   int64_t row_step = c->ndim > 1 ? in->step[c->ndim - 2] : 0;
   int64_t at = row_offset(c, in->step, row, &left) + col * inner_step;
-  if (c->cols < c->inner && inner_step == 1) {
-    return x + at;
+  if (c->cols < c->inner && inner_step == 1 && !in->half) {
+    return (const float *)x + at;
   }
   bool same = in->kind == FRT_CHAIN_REPEAT || (row_step == 0 && rows <= left) || rows == 1;
   if (same && t->held[k] == at && t->held_rows[k] >= rows) {
@@ -89,7 +98,8 @@ static const float *load(runner *t, int32_t k, int64_t row, int64_t rows, int64_
   t->held_rows[k] = rows;
   for (int64_t r = 0; r < rows;) {
     int64_t n = FRT_MIN(left, rows - r);
-    copy_rows(to + r * cols, x + at, n, row_step, cols, inner_step);
+    FRT_BY_HALF(in->half, copy_rows, to + r * cols, v_at(in->half, x, at), n, row_step, cols,
+                inner_step)
     r += n;
     if (r < rows) {
       at = row_offset(c, in->step, row + r, &left) + col * inner_step;
@@ -110,9 +120,9 @@ static void tile(runner *t, int64_t index, void *const *out)
     }
     if (c->in[k].kind != FRT_CHAIN_DIRECT) {
       t->reg[k] = load(t, k, row, rows, col, cols);
-    } else if (t->copied[k]) {
+    } else if (t->copied[k] || c->in[k].half) {
       float *to = t->buffer + k * FRT_CHAIN_PITCH;
-      memcpy(to, (const float *)t->in[k] + at, (size_t)n * sizeof(float));
+      get_all(c->in[k].half, v_at(c->in[k].half, t->in[k], at), n, to);
       t->reg[k] = to;
     } else {
       t->reg[k] = (const float *)t->in[k] + at;
@@ -120,10 +130,15 @@ static void tile(runner *t, int64_t index, void *const *out)
   }
   for (int32_t i = 0; i < c->n_instr; i++) {
     const frt_chain_instr *s = &c->instr[i];
-    float *d = s->store >= 0 ? (float *)out[s->store] + at : t->buffer + s->dst * FRT_CHAIN_PITCH;
+    const bool half = s->store >= 0 && c->half_out[s->store];
+    float *d =
+      s->store >= 0 && !half ? (float *)out[s->store] + at : t->buffer + s->dst * FRT_CHAIN_PITCH;
     const float *a = t->reg[s->a], *b = s->b >= 0 ? t->reg[s->b] : a;
     FRT_K(chain_ops)[s->code](d, a, b, s->c >= 0 ? t->reg[s->c] : a, n);
     t->reg[s->dst] = d;
+    if (half) {
+      FRT_K(to_half)(d, n, (uint16_t *)out[s->store] + at);
+    }
   }
 }
 void FRT_K(chain)(const frt_chain *c, void *const *in, void *const *out, void *scratch)
@@ -136,7 +151,7 @@ void FRT_K(chain)(const frt_chain *c, void *const *in, void *const *out, void *s
       t.held[k] = NO_ROW;
       if (c->in[k].kind == FRT_CHAIN_SCALAR) {
         float *to = t.buffer + k * FRT_CHAIN_PITCH;
-        copy_rows(to, in[k], 1, 0, FRT_CHAIN_TILE, 0);
+        copy_rows(false, to, in[k], 1, 0, FRT_CHAIN_TILE, 0);
         t.reg[k] = to;
       }
       for (int32_t o = 0; o < c->n_out && c->in[k].kind == FRT_CHAIN_DIRECT; o++) {

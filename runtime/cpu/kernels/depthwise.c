@@ -133,8 +133,8 @@ enum { COUNTED = 64 }; // columns from which on their sums are merged
 // Either direction, seen as a gather: from a source [n, sh, sw, c] to a target [n, th, tw, c].
 typedef struct dw_gather {
   const frt_depthwise *g;
-  const frt_load *load; // of the source
-  bool backward;
+  const frt_load *load;          // of the source
+  bool backward, half, half_out; // source and target are stored as bf16
   int64_t sh, sw, th, tw;
   dw_ring ring;
   dw_items items;
@@ -189,7 +189,10 @@ static void phases(dw_gather *d)
 }
 static void gather_init(dw_gather *d, const frt_depthwise *g, bool backward)
 {
-  *d = (dw_gather){.g = g, .backward = backward};
+  *d = (dw_gather){.g = g,
+                   .backward = backward,
+                   .half = backward ? g->half_y : g->half_x,
+                   .half_out = backward ? g->half_x : g->half_y};
   d->sh = backward ? g->ho : g->h;
   d->sw = backward ? g->wo : g->w;
   d->th = backward ? g->h : g->ho;
@@ -262,13 +265,21 @@ static int32_t rows_of(const dw_gather *d, int64_t t, int64_t *source, int32_t *
   }
   return n;
 }
+// A row of one block from f32 vectors to where it belongs.
+FRT_INLINE void put_row(const bool half, const float *row, int64_t tw, int64_t c, int64_t lanes,
+                        void *y)
+{
+  for (int64_t w = 0; w < tw; w++) {
+    v_put_some(half, y, w * c, v_load(row + w * FRT_VL), lanes);
+  }
+}
 // One target row of one block: every phase, then activation, then the lanes that exist.
 static void block_row(const dw_gather *d, const float *ring, const float *packed, int32_t n_row,
                       const int64_t *slot, const int32_t *filter, vf bias, float *spare,
-                      int64_t lanes, float *y)
+                      int64_t lanes, void *y)
 {
   const frt_depthwise *g = d->g;
-  bool part = lanes < FRT_VL;
+  bool part = lanes < FRT_VL || d->half_out;
   float *o = part ? spare : y;
   int64_t ow = part ? FRT_VL : g->c;
   dw_taps t; // a thousand bytes: not cleared
@@ -289,18 +300,17 @@ static void block_row(const dw_gather *d, const float *ring, const float *packed
     act_row(g->act, o, ow, d->tw);
   }
   if (part) {
-    for (int64_t w = 0; w < d->tw; w++) {
-      v_store_n(y + w * g->c, v_load(spare + w * FRT_VL), lanes);
-    }
+    FRT_BY_HALF(d->half_out, put_row, spare, d->tw, g->c, lanes, y)
   }
 }
-// Statistics of the target: a row of one block joins the block's sums in `memory`, `before` columns
-// of this stretch being in them; the stretch's last row merges them into the thread's part.
-static void count_row(const dw_gather *d, const float *y, int64_t before, bool merge, int64_t lanes,
-                      moments_sum *memory, double *part)
+// Statistics of the target: a row of one block, `step` floats from column to column, joins the
+// block's sums in `memory`, `before` columns of this stretch being in them; the stretch's last row
+// merges them into the thread's part.
+static void count_row(const dw_gather *d, const float *y, int64_t step, int64_t before, bool merge,
+                      int64_t lanes, moments_sum *memory, double *part)
 {
   int64_t c = d->g->c, tw = d->tw;
-  moments_sum a = moments_rows_of(*memory, before == 0, y, c, tw, lanes);
+  moments_sum a = moments_rows_of(*memory, before == 0, y, step, tw, lanes);
   *memory = a;
   if (merge) {
     double all = moments_merge(&a, before + tw, lanes, part[0], part + c, part + 2 * c);
@@ -309,8 +319,8 @@ static void count_row(const dw_gather *d, const float *y, int64_t before, bool m
     }
   }
 }
-static void item(const dw_gather *d, int64_t index, const float *x, const float *packed,
-                 const float *bias, float *y, double *moments, float *ring)
+static void item(const dw_gather *d, int64_t index, const void *x, const float *packed,
+                 const float *bias, void *y, double *moments, float *ring)
 {
   const frt_depthwise *g = d->g;
   const dw_items *it = &d->items;
@@ -321,7 +331,7 @@ static void item(const dw_gather *d, int64_t index, const float *x, const float 
   float *spare = ring + d->ring.blocks * d->ring.block;
   moments_sum *sums = (moments_sum *)(spare + d->tw * FRT_VL);
   int64_t counted = 0; // columns in the sums
-  const float *image = x + n * d->sh * d->sw * g->c;
+  const void *image = v_at(d->half, x, n * d->sh * d->sw * g->c);
   int64_t next = 0, source[FRT_DW_MAX_KERNEL];
   int32_t filter[FRT_DW_MAX_KERNEL];
   int64_t to = FRT_MIN(d->th, (chunk + 1) * it->rows);
@@ -334,14 +344,14 @@ static void item(const dw_gather *d, int64_t index, const float *x, const float 
         d->backward ? dw_floor_div(t + g->top - reach, g->stride_h) : t * g->stride_h - g->top;
       int64_t high = source[n_row - 1];
       for (next = FRT_MAX(next, low); next <= high; next++) {
-        dw_ring_fill(&d->ring, d->load, ring, image + next * d->sw * g->c, g->c, c0, blocks,
-                     next % d->ring.slots);
+        dw_ring_fill(&d->ring, d->load, d->half, ring, v_at(d->half, image, next * d->sw * g->c),
+                     g->c, c0, blocks, next % d->ring.slots);
       }
     }
     for (int32_t k = 0; k < n_row; k++) {
       source[k] = source[k] % d->ring.slots * d->ring.row; // from here on where it lies in the ring
     }
-    float *row = y + (n * d->th + t) * d->tw * g->c + c0;
+    void *row = v_at_out(d->half_out, y, (n * d->th + t) * d->tw * g->c + c0);
     for (int32_t b = 0; b < blocks; b++) {
       int64_t lanes = FRT_MIN(FRT_VL, g->c - c0 - b * FRT_VL);
       vf start = v_zero();
@@ -350,17 +360,19 @@ static void item(const dw_gather *d, int64_t index, const float *x, const float 
           lanes < FRT_VL ? v_load_n(bias + c0 + b * FRT_VL, lanes) : v_load(bias + c0 + b * FRT_VL);
       }
       block_row(d, ring + b * d->ring.block, packed + (b0 + b) * taps * FRT_VL, n_row, source,
-                filter, start, spare, lanes, row + b * FRT_VL);
+                filter, start, spare, lanes, v_at_out(d->half_out, row, b * FRT_VL));
       if (moments) {
-        count_row(d, row + b * FRT_VL, counted, t + 1 == to || counted + d->tw >= COUNTED, lanes,
-                  &sums[b], moments + c0 + b * FRT_VL);
+        const float *made = d->half_out ? spare : (const float *)row + b * FRT_VL;
+        count_row(d, made, d->half_out ? FRT_VL : g->c, counted,
+                  t + 1 == to || counted + d->tw >= COUNTED, lanes, &sums[b],
+                  moments + c0 + b * FRT_VL);
       }
     }
     counted = counted + d->tw >= COUNTED ? 0 : counted + d->tw;
   }
 }
-static void gather(const dw_gather *d, const float *x, const float *weight, const float *bias,
-                   float *y, double *moments, void *scratch)
+static void gather(const dw_gather *d, const void *x, const float *weight, const float *bias,
+                   void *y, double *moments, void *scratch)
 {
   float *packed = scratch;
   char *rings = (char *)scratch + frt__round64((size_t)d->packed * 4);
@@ -398,8 +410,8 @@ int32_t FRT_K(depthwise_team)(const frt_depthwise *g)
   gather_init(&d, g, false);
   return d.threads;
 }
-void FRT_K(depthwise)(const frt_depthwise *g, const frt_load *load, const float *x,
-                      const float *weight, const float *bias, float *y, double *moments,
+void FRT_K(depthwise)(const frt_depthwise *g, const frt_load *load, const void *x,
+                      const float *weight, const float *bias, void *y, double *moments,
                       void *scratch)
 {
   dw_gather d;
@@ -407,8 +419,8 @@ void FRT_K(depthwise)(const frt_depthwise *g, const frt_load *load, const float 
   d.load = load;
   gather(&d, x, weight, bias, y, moments, scratch);
 }
-void FRT_K(depthwise_grad_input)(const frt_depthwise *g, const float *dy, const float *weight,
-                                 float *dx, void *scratch)
+void FRT_K(depthwise_grad_input)(const frt_depthwise *g, const void *dy, const float *weight,
+                                 void *dx, void *scratch)
 {
   dw_gather d;
   gather_init(&d, g, true);

@@ -64,16 +64,16 @@ FRT_INLINE void dw_cut(dw_items *it, dw_ring *r, int64_t n, int64_t c, int64_t r
 }
 enum { DW_AS_IT_LIES = -1, DW_AHEAD = 8 }; // in place of an activation; columns asked for early
 // Computing keeps the core too busy to find the next columns' misses by itself: they are asked for.
-FRT_INLINE void dw_ring_copy(const int act, const frt_load *l, const dw_ring *r, float *to,
-                             const float *from, int64_t c, int64_t c0, int32_t blocks)
+FRT_INLINE void dw_ring_copy(const int act, const bool half, const frt_load *l, const dw_ring *r,
+                             float *to, const void *from, int64_t c, int64_t c0, int32_t blocks)
 {
   int64_t channels = FRT_MIN(c - c0, blocks * FRT_VL);
-  for (int64_t w = 0; w < r->copy; w++, to += FRT_VL, from += c) {
+  for (int64_t w = 0; w < r->copy; w++, to += FRT_VL, from = v_at(half, from, c)) {
     for (int64_t b = 0; b < blocks; b++) {
       int64_t lanes = channels - b * FRT_VL;
-      vf v = load_lanes(from + b * FRT_VL, lanes);
+      vf v = v_some(half, from, b * FRT_VL, lanes);
       if (act != DW_AS_IT_LIES) {
-        __builtin_prefetch(from + DW_AHEAD * c + b * FRT_VL);
+        __builtin_prefetch(v_at(half, from, DW_AHEAD * c + b * FRT_VL));
         v = load_value(act, v, load_norm_at(l, c0 + b * FRT_VL, lanes));
       }
       v_store(to + b * r->block, v);
@@ -82,16 +82,20 @@ FRT_INLINE void dw_ring_copy(const int act, const frt_load *l, const dw_ring *r,
 }
 // Copies source row `row` (row of [width][c] at src) of `blocks` blocks from channel c0 into the
 // ring, computed as load says.
-FRT_INLINE void dw_ring_fill(const dw_ring *r, const frt_load *load, float *ring, const float *src,
-                             int64_t c, int64_t c0, int32_t blocks, int64_t slot)
+FRT_INLINE void dw_ring_fill_as(const bool half, const dw_ring *r, const frt_load *load, float *to,
+                                const void *from, int64_t c, int64_t c0, int32_t blocks)
 {
-  float *to = ring + slot * r->row + r->left * FRT_VL;
-  const float *from = src + c0;
   if (!load) {
-    dw_ring_copy(DW_AS_IT_LIES, load, r, to, from, c, c0, blocks);
+    dw_ring_copy(DW_AS_IT_LIES, half, load, r, to, from, c, c0, blocks);
     return;
   }
-  FRT_BY_ACT(load->act, dw_ring_copy, load, r, to, from, c, c0, blocks)
+  FRT_BY_ACT(load->act, dw_ring_copy, half, load, r, to, from, c, c0, blocks)
+}
+FRT_INLINE void dw_ring_fill(const dw_ring *r, const frt_load *load, bool half, float *ring,
+                             const void *src, int64_t c, int64_t c0, int32_t blocks, int64_t slot)
+{
+  float *to = ring + slot * r->row + r->left * FRT_VL;
+  FRT_BY_HALF(half, dw_ring_fill_as, r, load, to, v_at(half, src, c0), c, c0, blocks)
 }
 // Zeros where no source column goes: beside the columns, and in the last slot.
 FRT_INLINE void dw_ring_clear(const dw_ring *r, float *ring)

@@ -154,7 +154,15 @@ static void weight_init(dw_weight *d, const frt_depthwise *g)
   int64_t floats = d->sums + d->ring.blocks * d->ring.block + d->rows * g->wo * FRT_VL;
   d->per_thread = frt__round64((size_t)floats * 4) + 64;
 }
-static void item(const dw_weight *d, int64_t index, const float *x, const float *dy, float *sums,
+// A row of dy's block as f32 vectors.
+FRT_INLINE void copy_row(const bool half, const void *dy, int64_t wo, int64_t c, int64_t lanes,
+                         float *copy)
+{
+  for (int64_t w = 0; w < wo; w++) {
+    v_store(copy + w * FRT_VL, v_some(half, dy, w * c, lanes));
+  }
+}
+static void item(const dw_weight *d, int64_t index, const void *x, const void *dy, float *sums,
                  float *ring)
 {
   const frt_depthwise *g = d->g;
@@ -172,27 +180,28 @@ static void item(const dw_weight *d, int64_t index, const float *x, const float 
     int64_t low = FRT_MAX(0, r0 * g->stride_h - g->top);
     int64_t high = (r0 + p.rows - 1) * g->stride_h - g->top + (int64_t)(g->kh - 1) * g->dil_h;
     for (next = FRT_MAX(next, low); next <= FRT_MIN(high, g->h - 1); next++) {
-      dw_ring_fill(&d->ring, d->load, ring, x + (n * g->h + next) * g->w * g->c, g->c, c0, blocks,
+      dw_ring_fill(&d->ring, d->load, g->half_x, ring,
+                   v_at(g->half_x, x, (n * g->h + next) * g->w * g->c), g->c, c0, blocks,
                    next % d->ring.slots);
     }
     for (int32_t b = 0; b < blocks; b++) {
       const float *block = ring + b * d->ring.block;
       int64_t lanes = FRT_MIN(FRT_VL, g->c - c0 - b * FRT_VL);
-      p.dy_step = lanes < FRT_VL ? FRT_VL : g->c;
+      const bool part = lanes < FRT_VL || g->half_y;
+      p.dy_step = part ? FRT_VL : g->c;
       for (int64_t r = 0; r < p.rows; r++) {
         for (int32_t i = 0; i < g->kh; i++) {
           int64_t s = (r0 + r) * g->stride_h - g->top + (int64_t)i * g->dil_h;
           int64_t slot = s < 0 || s >= g->h ? d->ring.slots : s % d->ring.slots;
           p.in[r][i] = block + slot * d->ring.row;
         }
-        p.dy[r] = dy + (n * g->ho + r0 + r) * g->wo * g->c + c0 + b * FRT_VL;
-        if (lanes < FRT_VL) {
-          float *copy = spare + r * g->wo * FRT_VL;
-          for (int64_t w = 0; w < g->wo; w++) {
-            v_store(copy + w * FRT_VL, v_load_n(p.dy[r] + w * g->c, lanes));
-          }
-          p.dy[r] = copy;
+        const void *from =
+          v_at(g->half_y, dy, (n * g->ho + r0 + r) * g->wo * g->c + c0 + b * FRT_VL);
+        float *copy = spare + r * g->wo * FRT_VL;
+        if (part) {
+          FRT_BY_HALF(g->half_y, copy_row, from, g->wo, g->c, lanes, copy)
         }
+        p.dy[r] = part ? copy : from;
       }
       taps_all(g, &p, sums + (b0 + b) * filter * FRT_VL);
     }
@@ -234,8 +243,8 @@ size_t FRT_K(depthwise_weight_scratch)(const frt_depthwise *g)
   weight_init(&d, g);
   return (size_t)d.threads * d.per_thread;
 }
-void FRT_K(depthwise_grad_weight)(const frt_depthwise *g, const frt_load *load, const float *x,
-                                  const float *dy, float *dweight, void *scratch)
+void FRT_K(depthwise_grad_weight)(const frt_depthwise *g, const frt_load *load, const void *x,
+                                  const void *dy, float *dweight, void *scratch)
 {
   dw_weight d;
   weight_init(&d, g);

@@ -25,16 +25,19 @@ struct frt_sgd;
 typedef struct frt_depthwise {
   int64_t n, c, h, w, ho, wo;
   int32_t kh, kw, stride_h, stride_w, dil_h, dil_w, top, left;
-  int32_t act; // frt_act; forward only: NONE, SILU, RELU, RELU6
+  int32_t act;         // frt_act; forward only: NONE, SILU, RELU, RELU6
+  bool half_x, half_y; // the maps are stored as bf16
 } frt_depthwise;
 
 enum { FRT_DW_MAX_KERNEL = 64, FRT_DW_MAX_STRIDE = 8 }; // greater ones are refused by can()
 enum { FRT_DW_FORWARD = 0, FRT_DW_GRAD_INPUT = 1, FRT_DW_GRAD_WEIGHT = 2 };
 
-// Batch norm over m rows of c channels. act: frt_act NONE, SILU, RELU, RELU6.
+// Batch norm over m rows of c channels. act: frt_act NONE, SILU, RELU, RELU6. half: maps are stored
+// as bf16.
 typedef struct frt_bn {
   int64_t m, c;
   int32_t act;
+  bool half;
   float eps, momentum;
 } frt_bn;
 
@@ -49,33 +52,34 @@ typedef struct frt_load {
 
 // Where the table's functions live, for the table itself (table.c).
 #ifdef FRT_ISA
-void FRT_K(depthwise)(const frt_depthwise *g, const frt_load *load, const float *x,
-                      const float *weight, const float *bias, float *y, double *moments,
+void FRT_K(depthwise)(const frt_depthwise *g, const frt_load *load, const void *x,
+                      const float *weight, const float *bias, void *y, double *moments,
                       void *scratch);
-void FRT_K(depthwise_grad_input)(const frt_depthwise *g, const float *dy, const float *weight,
-                                 float *dx, void *scratch);
-void FRT_K(depthwise_grad_weight)(const frt_depthwise *g, const frt_load *load, const float *x,
-                                  const float *dy, float *dweight, void *scratch);
-void FRT_K(load_rows)(const frt_load *l, const float *x, int64_t row, int64_t rows, int64_t c,
-                      float *y);
+void FRT_K(depthwise_grad_input)(const frt_depthwise *g, const void *dy, const float *weight,
+                                 void *dx, void *scratch);
+void FRT_K(depthwise_grad_weight)(const frt_depthwise *g, const frt_load *load, const void *x,
+                                  const void *dy, float *dweight, void *scratch);
+void FRT_K(load_rows)(const frt_load *l, bool half, const void *x, int64_t row, int64_t rows,
+                      int64_t c, void *y);
 size_t FRT_K(moments_bytes)(int64_t c);
 void FRT_K(moments_rows)(const float *x, int64_t rows, int64_t c, double *part);
 void FRT_K(moments_finish)(const frt_bn *g, int32_t parts, const void *part, size_t bytes,
                            const float *running_mean, const float *running_var, float *mean,
                            float *rstd, float *new_mean, float *new_var);
 size_t FRT_K(bn_scratch)(const frt_bn *g);
-void FRT_K(bn_stats)(const frt_bn *g, const float *x, const float *running_mean,
+void FRT_K(bn_stats)(const frt_bn *g, const void *x, const float *running_mean,
                      const float *running_var, float *mean, float *rstd, float *new_mean,
                      float *new_var, void *scratch);
-void FRT_K(bn_apply)(const frt_bn *g, const float *x, const float *w, const float *b,
-                     const float *mean, const float *rstd, const float *residual, float *y,
+void FRT_K(bn_apply)(const frt_bn *g, const void *x, const float *w, const float *b,
+                     const float *mean, const float *rstd, const void *residual, void *y,
                      void *scratch);
-void FRT_K(bn_grad)(const frt_bn *g, const float *x, const float *dy, const float *w,
-                    const float *b, const float *mean, const float *rstd, float *dx, float *dw,
-                    float *db, void *scratch);
+void FRT_K(bn_grad)(const frt_bn *g, const void *x, const void *dy, const float *w, const float *b,
+                    const float *mean, const float *rstd, void *dx, float *dw, float *db,
+                    void *scratch);
 size_t FRT_K(reduce_rows_scratch)(int64_t n_outer, int64_t rows, int64_t c);
-void FRT_K(reduce_rows)(const frt_load *load, const float *x, const float *y, int64_t n_outer,
-                        int64_t rows, int64_t c, float scale, float *out, void *scratch);
+void FRT_K(reduce_rows)(const frt_load *load, bool half, const void *x, const void *y,
+                        int64_t n_outer, int64_t rows, int64_t c, float scale, float *out,
+                        void *scratch);
 void FRT_K(bias_act)(float *y, int64_t rows, int64_t c, const float *bias, int32_t act);
 void FRT_K(to_half)(const float *x, int64_t n, uint16_t *y);
 void FRT_K(from_half)(const uint16_t *x, int64_t n, float *y);
@@ -97,17 +101,18 @@ typedef struct frt_kernels {
   // too (ungated). moments: NULL, or zeroed parts of y's statistics, depthwise_team of them.
   size_t (*depthwise_scratch)(const frt_depthwise *g, int32_t pass);
   int32_t (*depthwise_team)(const frt_depthwise *g);
-  void (*depthwise)(const frt_depthwise *g, const frt_load *load, const float *x,
-                    const float *weight, const float *bias, float *y, double *moments,
+  void (*depthwise)(const frt_depthwise *g, const frt_load *load, const void *x,
+                    const float *weight, const float *bias, void *y, double *moments,
                     void *scratch);
-  void (*depthwise_grad_input)(const frt_depthwise *g, const float *dy, const float *weight,
-                               float *dx, void *scratch);
-  void (*depthwise_grad_weight)(const frt_depthwise *g, const frt_load *load, const float *x,
-                                const float *dy, float *dweight, void *scratch);
+  void (*depthwise_grad_input)(const frt_depthwise *g, const void *dy, const float *weight,
+                               void *dx, void *scratch);
+  void (*depthwise_grad_weight)(const frt_depthwise *g, const frt_load *load, const void *x,
+                                const void *dy, float *dweight, void *scratch);
 
-  // y = rows `row` .. of a map at x as `l` says, on the calling thread; x and y begin at `row`.
-  void (*load_rows)(const frt_load *l, const float *x, int64_t row, int64_t rows, int64_t c,
-                    float *y);
+  // y = rows `row` .. of a map at x as `l` says, on the calling thread; x and y begin at `row`, and
+  // both are stored as bf16 where `half`.
+  void (*load_rows)(const frt_load *l, bool half, const void *x, int64_t row, int64_t rows,
+                    int64_t c, void *y);
   // Statistics of a map where it is made: a part (moments_bytes, zeroed) takes rows on the calling
   // thread; all parts together give what bn_stats gives. A part: count, mean, M2, each [c].
   size_t (*moments_bytes)(int64_t c);
@@ -120,22 +125,23 @@ typedef struct frt_kernels {
   // (new_var unbiased); bn_apply: y = act((x - mean) * rstd * w + b + residual), residual may be
   // NULL.
   size_t (*bn_scratch)(const frt_bn *g);
-  void (*bn_stats)(const frt_bn *g, const float *x, const float *running_mean,
+  void (*bn_stats)(const frt_bn *g, const void *x, const float *running_mean,
                    const float *running_var, float *mean, float *rstd, float *new_mean,
                    float *new_var, void *scratch);
-  void (*bn_apply)(const frt_bn *g, const float *x, const float *w, const float *b,
-                   const float *mean, const float *rstd, const float *residual, float *y,
+  void (*bn_apply)(const frt_bn *g, const void *x, const float *w, const float *b,
+                   const float *mean, const float *rstd, const void *residual, void *y,
                    void *scratch);
   // dy is the gradient of act's output; b is read only when act is not NONE.
-  void (*bn_grad)(const frt_bn *g, const float *x, const float *dy, const float *w, const float *b,
-                  const float *mean, const float *rstd, float *dx, float *dw, float *db,
+  void (*bn_grad)(const frt_bn *g, const void *x, const void *dy, const float *w, const float *b,
+                  const float *mean, const float *rstd, void *dx, float *dw, float *db,
                   void *scratch);
 
   // out[o][c] = scale * sum over r < rows of x[o][r][c], or of x * y where y is given; both are
-  // [n_outer, rows, c]. load (ungated) may be NULL.
+  // [n_outer, rows, c], stored as bf16 where `half`. load (ungated) may be NULL.
   size_t (*reduce_rows_scratch)(int64_t n_outer, int64_t rows, int64_t c);
-  void (*reduce_rows)(const frt_load *load, const float *x, const float *y, int64_t n_outer,
-                      int64_t rows, int64_t c, float scale, float *out, void *scratch);
+  void (*reduce_rows)(const frt_load *load, bool half, const void *x, const void *y,
+                      int64_t n_outer, int64_t rows, int64_t c, float scale, float *out,
+                      void *scratch);
 
   // y[rows, c] = act(y + bias), any frt_act, on the calling thread; bias may be NULL.
   void (*bias_act)(float *y, int64_t rows, int64_t c, const float *bias, int32_t act);

@@ -5,7 +5,7 @@
 // A vector of which only `lanes` may exist, at the end of a row.
 FRT_INLINE vf load_lanes(const float *x, int64_t lanes)
 {
-  return lanes >= FRT_VL ? v_load(x) : v_load_n(x, lanes);
+  return v_some(false, x, 0, lanes);
 }
 
 // The numbers of one vector of channels from `c` on.
@@ -26,8 +26,8 @@ FRT_INLINE vf load_value(const int act, vf x, load_norm n)
 }
 
 // sum[c] += over rows of x (computed), or of x * y.
-FRT_INLINE void load_sum(const int act, const bool product, const frt_load *l, const float *x,
-                         const float *y, int64_t rows, int64_t c, float *sum)
+FRT_INLINE void load_sum(const int act, const bool half, const bool product, const frt_load *l,
+                         const void *x, const void *y, int64_t rows, int64_t c, float *sum)
 {
   for (int64_t r = 0; r < rows; r += 4) {
     int64_t n = FRT_MIN(4, rows - r);
@@ -37,17 +37,13 @@ FRT_INLINE void load_sum(const int act, const bool product, const frt_load *l, c
       vf s = load_lanes(sum + j, lanes);
       for (int64_t i = 0; i < n; i++) {
         int64_t at = (r + i) * c + j;
-        vf v = load_value(act, load_lanes(x + at, lanes), k);
+        vf v = load_value(act, v_some(half, x, at, lanes), k);
         if (product) {
-          v *= load_lanes(y + at, lanes);
+          v *= v_some(half, y, at, lanes);
         }
         s += v;
       }
-      if (lanes >= FRT_VL) {
-        v_store(sum + j, s);
-      } else {
-        v_store_n(sum + j, s, lanes);
-      }
+      v_put_some(false, sum, j, s, lanes);
     }
   }
 }

@@ -1,5 +1,5 @@
 // table.c -- the table of one instruction set's kernels.
-#include "cpu/kernels/kernels.h"
+#include "cpu/kernels/vec.h"
 
 size_t FRT_K(depthwise_gather_scratch)(const frt_depthwise *g, int32_t pass);
 size_t FRT_K(depthwise_weight_scratch)(const frt_depthwise *g);
@@ -10,6 +10,10 @@ static size_t depthwise_scratch(const frt_depthwise *g, int32_t pass)
   return pass == FRT_DW_GRAD_WEIGHT ? FRT_K(depthwise_weight_scratch)(g)
                                     : FRT_K(depthwise_gather_scratch)(g, pass);
 }
+
+#if FRT_HALF
+static void soon(void) {}
+#endif
 
 #define NAME(isa) NAME_TEXT(isa)
 #define NAME_TEXT(isa) #isa
@@ -31,6 +35,9 @@ const frt_kernels FRT_K(kernels) = {
   .reduce_rows_scratch = FRT_K(reduce_rows_scratch),
   .reduce_rows = FRT_K(reduce_rows),
   .bias_act = FRT_K(bias_act),
+#if FRT_HALF
+  .half_product = soon,
+#endif
   .to_half = FRT_K(to_half),
   .from_half = FRT_K(from_half),
   .chain = FRT_K(chain),

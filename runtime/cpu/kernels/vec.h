@@ -120,6 +120,30 @@ FRT_INLINE void v_put_n(const bool half, void *p, int64_t at, vf x, int64_t n)
 #endif
   v_store_n((float *)p + at, x, n);
 }
+// The first `lanes` of a vector, where fewer than FRT_VL may exist; a single number.
+FRT_INLINE vf v_some(const bool half, const void *p, int64_t at, int64_t lanes)
+{
+  return lanes >= FRT_VL ? v_get(half, p, at) : v_get_n(half, p, at, lanes);
+}
+FRT_INLINE void v_put_some(const bool half, void *p, int64_t at, vf x, int64_t lanes)
+{
+  if (lanes >= FRT_VL) {
+    v_put(half, p, at, x);
+  } else {
+    v_put_n(half, p, at, x, lanes);
+  }
+}
+FRT_INLINE float v_item(const bool half, const void *p, int64_t at)
+{
+  uint32_t bits;
+  float x;
+  if (!half) {
+    return ((const float *)p)[at];
+  }
+  bits = (uint32_t)((const uint16_t *)p)[at] << 16;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
 // f(HALF, ...) with how maps are stored as a constant.
 #if FRT_HALF
 #define FRT_BY_HALF(half, f, ...)                                                                  \
@@ -129,7 +153,9 @@ FRT_INLINE void v_put_n(const bool half, void *p, int64_t at, vf x, int64_t n)
     f(false, __VA_ARGS__);                                                                         \
   }
 #else
-#define FRT_BY_HALF(half, f, ...) f(false, __VA_ARGS__);
+#define FRT_BY_HALF(half, f, ...)                                                                  \
+  (void)(half);                                                                                    \
+  f(false, __VA_ARGS__);
 #endif
 // Item `at` of a map.
 FRT_INLINE const void *v_at(const bool half, const void *p, int64_t at)
