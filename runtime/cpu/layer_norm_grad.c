@@ -1,36 +1,13 @@
 // layer_norm_grad.c -- gradient of layer_norm in one pass over x and dy. Rows are split into a
 // fixed number of parts, each with its own sums for the scale and the shift.
+#include "cpu/kernels/kernels.h"
 #include "cpu/lanes.h"
 
 enum { X, DY, WEIGHT, MEAN, RSTD, N_PART = 16 };
 
-typedef struct rows {
-  int64_t n;
-  const float *x, *dy, *w, *mean, *rstd;
-  float *dx, *dw, *db;
-} rows;
-
-static void one_row(const rows *r, int64_t i)
+static bool can(const frt_step *s)
 {
-  const int64_t n = r->n;
-  const float *x = r->x + i * n, *dy = r->dy + i * n, *w = r->w;
-  const float mean = r->mean[i], rstd = r->rstd[i];
-  float *dx = r->dx + i * n, *dw = r->dw, *db = r->db, sum = 0, dot = 0;
-#pragma omp simd reduction(+ : sum, dot)
-  for (int64_t k = 0; k < n; k++) {
-    const float xhat = (x[k] - mean) * rstd, g = w ? dy[k] * w[k] : dy[k];
-    sum += g;
-    dot += g * xhat;
-    dw[k] += dy[k] * xhat;
-    db[k] += dy[k];
-  }
-  sum /= (float)n;
-  dot /= (float)n;
-#pragma omp simd
-  for (int64_t k = 0; k < n; k++) {
-    const float xhat = (x[k] - mean) * rstd, g = w ? dy[k] * w[k] : dy[k];
-    dx[k] = rstd * (g - sum - xhat * dot);
-  }
+  return frt__all_f32(s) && s->in[X]->half == s->in[DY]->half && s->in[X]->half == s->out[0]->half;
 }
 
 static frt_status plan(frt_step *s)
@@ -52,15 +29,19 @@ static void add_parts(const float *parts, int64_t n, float *y)
 
 static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)
 {
+  const frt_kernels *k = frt__kernels();
   const int64_t count = frt__numel(&s->in[MEAN]->shape), n = frt__numel(&s->out[1]->shape);
+  const size_t step = frt__item_bytes(s->in[X]) * (size_t)n;
+  const float *mean = in[MEAN], *rstd = in[RSTD];
   float *parts = scratch;
 #pragma omp parallel for schedule(static) if (count * n >= FRT_SMALL_LANES)
   for (int64_t p = 0; p < N_PART; p++) {
     float *dw = parts + p * 2 * n;
-    const rows r = {n, in[X], in[DY], in[WEIGHT], in[MEAN], in[RSTD], out[0], dw, dw + n};
     memset(dw, 0, sizeof *dw * 2 * (size_t)n);
     for (int64_t i = count * p / N_PART; i < count * (p + 1) / N_PART; i++) {
-      one_row(&r, i);
+      const size_t at = (size_t)i * step;
+      k->layer_norm_grad(s->in[X]->half, (const char *)in[X] + at, (const char *)in[DY] + at, n,
+                         in[WEIGHT], mean[i], rstd[i], (char *)out[0] + at, dw, dw + n);
     }
   }
   add_parts(parts, n, out[1]);
@@ -68,4 +49,11 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
   return FRT_OK;
 }
 
-FRT_KERNEL(layer_norm_grad) = {.name = "own", .can = frt__all_f32, .plan = plan, .run = run};
+FRT_KERNEL(layer_norm_grad) = {
+  .name = "own",
+  .can = can,
+  .plan = plan,
+  .run = run,
+  .half_in = 3,
+  .half_out = 1,
+};

@@ -47,11 +47,8 @@ static frt_status forward(const frt_call *c)
 
 static frt_status grad(const frt_grad_call *c)
 {
-  frt_ref t, sum;
-  FRT_TRY(frt__g2(&frt_op_mul, c->dy[0], c->y[0], &t));
-  FRT_TRY(frt__g_sum(t, 1u << (int32_t)c->attr[DIM], true, &sum));
-  FRT_TRY(frt__g2(&frt_op_sub, c->dy[0], sum, &t));
-  return frt__g2(&frt_op_mul, c->y[0], t, &c->dx[0]);
+  frt_ref in[2] = {c->y[0], c->dy[0]};
+  return frt__node(&frt_op_softmax_grad, 2, in, c->attr, 1, &c->dx[0]);
 }
 
 FRT_OP(softmax) = {

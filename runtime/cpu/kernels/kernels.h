@@ -81,6 +81,12 @@ void FRT_K(reduce_rows)(const frt_load *load, bool half, const void *x, const vo
                         int64_t n_outer, int64_t rows, int64_t c, float scale, float *out,
                         void *scratch);
 void FRT_K(bias_act)(float *y, int64_t rows, int64_t c, const float *bias, int32_t act);
+void FRT_K(layer_norm)(bool half, const void *x, int64_t n, float eps, const float *w,
+                       const float *b, void *y, float *mean, float *rstd);
+void FRT_K(layer_norm_grad)(bool half, const void *x, const void *dy, int64_t n, const float *w,
+                            float mean, float rstd, void *dx, float *dw, float *db);
+void FRT_K(softmax)(bool half, const void *x, int64_t n, void *y, float *room);
+void FRT_K(softmax_grad)(bool half, const void *y, const void *dy, int64_t n, void *dx);
 void FRT_K(to_half)(const float *x, int64_t n, uint16_t *y);
 void FRT_K(from_half)(const uint16_t *x, int64_t n, float *y);
 void FRT_K(chain)(const struct frt_chain *chain, void *const *in, void *const *out, void *scratch);
@@ -145,6 +151,15 @@ typedef struct frt_kernels {
 
   // y[rows, c] = act(y + bias), any frt_act, on the calling thread; bias may be NULL.
   void (*bias_act)(float *y, int64_t rows, int64_t c, const float *bias, int32_t act);
+
+  // A row of n numbers, maps stored as bf16 where `half`; all on the calling thread. w, b may be
+  // NULL; dw and db are added to; room: n floats, only where half. y may be x, dx either operand.
+  void (*layer_norm)(bool half, const void *x, int64_t n, float eps, const float *w, const float *b,
+                     void *y, float *mean, float *rstd);
+  void (*layer_norm_grad)(bool half, const void *x, const void *dy, int64_t n, const float *w,
+                          float mean, float rstd, void *dx, float *dw, float *db);
+  void (*softmax)(bool half, const void *x, int64_t n, void *y, float *room);
+  void (*softmax_grad)(bool half, const void *y, const void *dy, int64_t n, void *dx);
 
   // Products of bf16 with sums in f32; NULL where the instruction set has none.
   void (*half_product)(void);

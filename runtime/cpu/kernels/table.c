@@ -12,7 +12,9 @@ static size_t depthwise_scratch(const frt_depthwise *g, int32_t pass)
 }
 
 #if FRT_HALF
-static void soon(void) {}
+static void soon(void)
+{
+}
 #endif
 
 #define NAME(isa) NAME_TEXT(isa)
@@ -35,6 +37,10 @@ const frt_kernels FRT_K(kernels) = {
   .reduce_rows_scratch = FRT_K(reduce_rows_scratch),
   .reduce_rows = FRT_K(reduce_rows),
   .bias_act = FRT_K(bias_act),
+  .layer_norm = FRT_K(layer_norm),
+  .layer_norm_grad = FRT_K(layer_norm_grad),
+  .softmax = FRT_K(softmax),
+  .softmax_grad = FRT_K(softmax_grad),
 #if FRT_HALF
   .half_product = soon,
 #endif
