@@ -22,6 +22,8 @@ recipe.SPEC = { "recipe",
   on = { "table", nil, "hooks: on = { epoch_end = function(run) end }" },
   step = { "function", nil, "step(run, batch) -> loss, logits: instead of the usual forward pass" },
   memory = { "string|number", nil, "what a run may take, \"2G\": values are computed again instead of kept" },
+  precision = { "string", "fp32", "fp32, or bf16: large maps and products in 16 bits, sums and weights in fp32",
+    one_of = { "fp32", "bf16" } },
   threads = { "integer", nil, "compute threads", min = 1, max = 1024 },
 }
 local HOOKS = { phase_start = true, step_end = true, epoch_end = true, phase_end = true, run_end = true }

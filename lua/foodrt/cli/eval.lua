@@ -7,6 +7,7 @@ usage: foodrt eval RUN_OR_CKPT [DATA] [--split test] [--batch N] [--threads N] [
        foodrt eval --ensemble RUN RUN ... [DATA] [--weights 2,1] [--mean probs|logits] ...
   metrics of a run's best checkpoint (or of a checkpoint file) on the run's own photos or on DATA: a folder with
   SPLIT/CLASS/*, a folder of classes, or a CSV file; photos that can't be read are named, left out and counted
+  --precision fp32 (default, whatever the run was trained in) or bf16
   --out       writes a CSV file: file, true, predicted, then the probability of each class
   --ensemble  the mean of several runs, each looking at photos its own way (size, crop, mean, std), classes matched by name,
               on the first one's photos; --mean probs: of probabilities (default), logits: of logits; --weights: one per run]]
@@ -34,6 +35,7 @@ end
 local function parse(given)
   local o = args.parse("eval", given, { ["--json"] = true, ["--split"] = args.text, ["--batch"] = args.whole(1, 65536),
     ["--threads"] = args.whole(1, 1024), ["--workers"] = args.whole(1, 256), ["--backend"] = args.one_of { "cpu", "reference" },
+    ["--precision"] = args.one_of(require("foodrt.precision").NAMES),
     ["--out"] = args.text, ["--ensemble"] = true, ["--weights"] = args.numbers,
     ["--mean"] = args.one_of(require("foodrt.ensemble").MEANS) })
   if not o[1] then cli.usage_error "eval: which run? foodrt eval runs/NAME" end
@@ -140,6 +142,7 @@ local function set_machine(o)
   local lib = require "foodrt.ffi"
   if o.backend then lib.check(lib.C.frt_backend(o.backend)) end
   if o.threads then require("foodrt.tensor").api.set_threads(o.threads) end
+  require("foodrt.precision").announce(o.precision)
 end
 
 local function measure(o)

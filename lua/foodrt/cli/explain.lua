@@ -145,6 +145,7 @@ local function gather(o, r)
   if o.threads or r.threads then api.set_threads(o.threads or r.threads) end
   local lib = require "foodrt.ffi"
   if o.backend then lib.check(lib.C.frt_backend(o.backend)) end
+  local precision, other = require("foodrt.precision").set(r.precision)
   local photos = photos_of(r)
   dry.build(r, photos.classes)
   local limited = budget.limit(r, photos.columns)
@@ -158,6 +159,7 @@ local function gather(o, r)
   for _, s in ipairs(steps) do s.cache = cache_of(s, found) end
   return { recipe = r, photos = photos, steps = steps, needs = needs, worst = worst, evaluation = evaluation,
     verdict = verdict, fit = fit, available = available, where = where, device = api.device(),
+    precision = precision, precision_why = other,
     lints = require("foodrt.lint").find(r, { steps = steps, photos = photos }) }
 end
 

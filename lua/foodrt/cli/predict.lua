@@ -7,11 +7,12 @@ usage: foodrt predict RUN_OR_CKPT PHOTO ... [--top 5] [--threads N] [--json]
        foodrt predict --ensemble RUN RUN ... PHOTO ... [--weights 2,1] [--mean probs|logits]
   the classes a run's best checkpoint (or a checkpoint file) finds most probable in each photo; a folder stands
   for the photos in it; photos that can't be read are named and counted, status 1 when none could
+  --precision: fp32 (default, whatever the run was trained in) or bf16
   --ensemble: what several runs find together, see foodrt eval --help]]
 
 local function parse(given)
   local o = args.parse("predict", given, { ["--json"] = true, ["--top"] = args.whole(1, 100000), ["--threads"] = args.whole(1, 1024),
-    ["--backend"] = args.one_of { "cpu", "reference" }, ["--ensemble"] = true, ["--weights"] = args.numbers,
+    ["--precision"] = args.one_of(require("foodrt.precision").NAMES), ["--backend"] = args.one_of { "cpu", "reference" }, ["--ensemble"] = true, ["--weights"] = args.numbers,
     ["--mean"] = args.one_of(require("foodrt.ensemble").MEANS) })
   if not o[1] then cli.usage_error "predict: which run? foodrt predict runs/NAME PHOTO ..." end
   require("foodrt.cli.eval").take_runs("predict", o)
@@ -83,6 +84,7 @@ function predict.run(given)
   local lib = require "foodrt.ffi"
   if o.backend then lib.check(lib.C.frt_backend(o.backend)) end
   if o.threads then require("foodrt.tensor").api.set_threads(o.threads) end
+  require("foodrt.precision").announce(o.precision)
   local see, about = seer(o)
   local list, failed = {}, 0
   for i, path in ipairs(photos_of(o)) do

@@ -28,7 +28,9 @@ local function set_machine(o, r, meta)
         stored.isa, isa)
     end
   end
-  return { backend = backend, threads = r.threads, isa = isa, version = ffi.string(C.frt_version()) }
+  local precision, why = require("foodrt.precision").set(stored.precision or r.precision)
+  if why then o.progress:say("%s", why) end
+  return { backend = backend, threads = r.threads, isa = isa, precision = precision, version = ffi.string(C.frt_version()) }
 end
 
 --- which photos a split has: their number and 16 digits that follow from their names and labels, wherever the

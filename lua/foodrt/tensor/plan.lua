@@ -143,7 +143,8 @@ function api.set_threads(n)
   return C.frt_threads()
 end
 
---- frt.device(): where plans run and how, "cpu (avx512, 2 threads)".
+--- frt.device(): where plans run and how, "cpu (avx512, 2 threads)", "cpu (avx512_bf16, maps in bf16, 2 threads)".
 function api.device()
-  return ("cpu (%s, %d threads)"):format(str(C.frt_isa()), C.frt_threads())
+  local half = str(C.frt_precision()) == "bf16" and ", maps in bf16" or ""
+  return ("cpu (%s%s, %d threads)"):format(str(C.frt_isa()), half, C.frt_threads())
 end

@@ -168,12 +168,12 @@ local function view_key(self)
 end
 
 local function machine_key(self)
-  return hash_text(("%s %s %s %d %d"):format(ffi.string(C.frt_version()), ffi.string(C.frt_isa()),
-    ffi.string(C.frt_backend_name()), C.frt_threads(), self.rows))
+  return hash_text(("%s %s %s %s %d %d"):format(ffi.string(C.frt_version()), ffi.string(C.frt_isa()),
+    ffi.string(C.frt_precision()), ffi.string(C.frt_backend_name()), C.frt_threads(), self.rows))
 end
 
 local KEYS = { "another network", "other weights", "other photos", "other views of the photos",
-  "another batch, machine, number of threads or version of foodrt" }
+  "another batch, machine, precision, number of threads or version of foodrt" }
 
 local function spec_of(self, cut)
   local s = ffi.new "frt_features_spec"
