@@ -16,6 +16,9 @@
 struct frt_chain; // chain.h
 struct frt_adam;  // update.h
 struct frt_sgd;
+struct frt_half_product; // half.h
+struct frt_half_pack;
+struct frt_half_rows;
 
 // A depthwise convolution: one filter of kh x kw per channel, cross-correlation as everywhere.
 //   y[n,p,q,c] = act(bias[c] + sum over i,j of x[n, p*stride_h + i*dil_h - top, q*stride_w + ...,
@@ -81,6 +84,9 @@ void FRT_K(reduce_rows)(const frt_load *load, bool half, const void *x, const vo
                         int64_t n_outer, int64_t rows, int64_t c, float scale, float *out,
                         void *scratch);
 void FRT_K(bias_act)(float *y, int64_t rows, int64_t c, const float *bias, int32_t act);
+void FRT_K(half_product)(const struct frt_half_product *g);
+void FRT_K(half_pack)(const struct frt_half_pack *p, uint16_t *y);
+void FRT_K(half_rows)(const struct frt_half_rows *g, uint16_t *y);
 void FRT_K(to_half)(const float *x, int64_t n, uint16_t *y);
 void FRT_K(from_half)(const uint16_t *x, int64_t n, float *y);
 void FRT_K(chain)(const struct frt_chain *chain, void *const *in, void *const *out, void *scratch);
@@ -146,8 +152,11 @@ typedef struct frt_kernels {
   // y[rows, c] = act(y + bias), any frt_act, on the calling thread; bias may be NULL.
   void (*bias_act)(float *y, int64_t rows, int64_t c, const float *bias, int32_t act);
 
-  // Products of bf16 with sums in f32; NULL where the instruction set has none.
-  void (*half_product)(void);
+  // Products of bf16 with sums in f32, packing their sides, and rows of a map for them (half.h), on
+  // the calling thread; NULL where the instruction set has none.
+  void (*half_product)(const struct frt_half_product *g);
+  void (*half_pack)(const struct frt_half_pack *p, uint16_t *y);
+  void (*half_rows)(const struct frt_half_rows *g, uint16_t *y);
 
   // n numbers from f32 to bf16 or back, on the calling thread.
   void (*to_half)(const float *x, int64_t n, uint16_t *y);
