@@ -221,7 +221,7 @@ frt_status frt__conv_ready(frt_step *s)
 {
   conv *v = s->state;
   if (v->way != FRT__ONEDNN) {
-    return FRT_OK;
+    return frt__half_ready(&v->half);
   }
   FRT_TRY(frt__dn_ready(v->dn));
   v->packed_bytes = frt__dn_packed(v->dn);

@@ -35,7 +35,7 @@ frt_status frt__conv_half(const frt_step *s, void *const *in, void *const *out, 
     frt__half_weight(&v->half, s->in[1]->half, &a);
     return FRT_OK;
   }
-  FRT_TRY(frt__half_pack(&v->half, in[1], s->in_version ? s->in_version[1] : 0));
+  frt__half_pack(&v->half, in[1], s->in_version ? s->in_version[1] : 0);
   if (counts > 0) {
     memset(scratch, 0, counts);
   }

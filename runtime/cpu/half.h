@@ -59,9 +59,11 @@ frt_status frt__half_conv(frt__half *h, const frt_dn_conv *c);
 frt_status frt__half_rows(frt__half *h, int64_t m, int64_t n, int64_t k, bool turned);
 void frt__half_free(frt__half *h);
 
-// Plan: scratch bytes. Weights are packed into a block of the step's own, made at first need.
+// Scratch bytes; ready, before the first run: the block for packed weights; packs where the version
+// is 0 or another.
 size_t frt__half_plan(frt__half *h);
-frt_status frt__half_pack(frt__half *h, const void *w, uint64_t version);
+frt_status frt__half_ready(frt__half *h);
+void frt__half_pack(frt__half *h, const void *w, uint64_t version);
 void frt__half_run(const frt__half *h, const frt__half_args *a);
 size_t frt__half_weight_plan(frt__half *h);
 void frt__half_weight(const frt__half *h, bool dy_half, const frt__half_args *a);

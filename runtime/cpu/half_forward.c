@@ -71,11 +71,15 @@ static void pack_grid(const frt__half *h, const frt__half_grid *g, const void *w
   }
 }
 
-frt_status frt__half_pack(frt__half *h, const void *w, uint64_t version)
+frt_status frt__half_ready(frt__half *h)
 {
-  if (!h->packed && h->packed_bytes > 0) {
-    FRT_TRY(frt__block_new(&h->packed, h->packed_bytes, "weights packed as bf16"));
-  }
+  return h->packed || h->packed_bytes == 0
+           ? FRT_OK
+           : frt__block_new(&h->packed, h->packed_bytes, "weights packed as bf16");
+}
+
+void frt__half_pack(frt__half *h, const void *w, uint64_t version)
+{
   if (version == 0 || version != h->version || w != h->from) {
     for (int64_t i = 0; i < h->n_grid; i++) {
       if (h->grid[i].segments > 0) {
@@ -85,7 +89,6 @@ frt_status frt__half_pack(frt__half *h, const void *w, uint64_t version)
     h->version = version;
     h->from = w;
   }
-  return FRT_OK;
 }
 
 // --- products -----------------------------------------------------------------------------------
