@@ -37,11 +37,16 @@ static frt_dn_conv numbers(const frt_step *s, frt_dn_kind kind)
   };
 }
 
+// Reads each pixel of x by itself.
+static bool one_tap(const frt_dn_conv *c)
+{
+  return c->kh == 1 && c->kw == 1 && !c->pad[0] && !c->pad[1] && !c->pad[2] && !c->pad[3];
+}
+
 // A 1x1 convolution of stride 1: a matrix product as it lies.
 static bool one_pixel(const frt_dn_conv *c)
 {
-  return c->groups == 1 && c->kh == 1 && c->kw == 1 && c->stride[0] == 1 && c->stride[1] == 1 &&
-         !c->pad[0] && !c->pad[1] && !c->pad[2] && !c->pad[3];
+  return c->groups == 1 && one_tap(c) && c->stride[0] == 1 && c->stride[1] == 1;
 }
 
 // The rule is fixed, from shapes alone, so that a run is the same everywhere. Measured on AVX-512
@@ -73,15 +78,20 @@ static frt__conv_way choose(const frt_dn_conv *c)
   return narrows && c->act == FRT_ACT_NONE ? FRT__ONEDNN : FRT__GEMM;
 }
 
+static bool is_half(const frt_step *s)
+{
+  return s->in[0]->half || s->in[1]->half || s->out[0]->half;
+}
+
 bool frt__conv_can(const frt_step *s, frt_dn_kind kind)
 {
   if (!is_f32_4d(s->in[0]) || !is_f32_4d(s->in[1]) || !is_f32_4d(s->out[0])) {
     return false;
   }
   const frt_value *b = kind == FRT_DN_CONV && s->n_in > 2 ? s->in[2] : NULL;
-  if (s->in[0]->half || s->in[1]->half) {
+  if (is_half(s)) {
     const frt_dn_conv c = numbers(s, kind);
-    if (choose(&c) != FRT__DEPTHWISE) {
+    if (c.groups > 1 && choose(&c) != FRT__DEPTHWISE) {
       return false;
     }
   }
@@ -97,6 +107,9 @@ static bool fused(const frt_step *s)
 
 static frt__conv_way choose_for(const frt_step *s, const frt_dn_conv *c)
 {
+  if (is_half(s) && c->groups == 1) {
+    return FRT__HALF;
+  }
   return fused(s) && one_pixel(c) ? FRT__GEMM : choose(c);
 }
 
@@ -126,12 +139,13 @@ bool frt__conv_can_fuse(const frt_step *s, frt_dn_kind kind)
   }
   // A pass for the statistics, or at evaluation for the gate, costs less than leaving the
   // primitive.
-  if (!s->in[loads + FRT_LOAD_MEAN] && (!gate || c.bias) && choose(&c) == FRT__ONEDNN) {
+  if (way != FRT__HALF && !s->in[loads + FRT_LOAD_MEAN] && (!gate || c.bias) &&
+      choose(&c) == FRT__ONEDNN) {
     return false;
   }
   const frt_shape *g = gate ? &gate->shape : NULL;
-  return !g || (way == FRT__GEMM && g->ndim == 4 && g->dim[0] == c.n && g->dim[1] == c.c &&
-                g->dim[2] == 1 && g->dim[3] == 1);
+  return !g || ((way == FRT__GEMM || (way == FRT__HALF && one_tap(&c))) && g->ndim == 4 &&
+                g->dim[0] == c.n && g->dim[1] == c.c && g->dim[2] == 1 && g->dim[3] == 1);
 }
 
 static void read_fused(const frt_step *s, conv *v)
@@ -155,7 +169,8 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
   if (fused(s)) {
     read_fused(s, v);
   }
-  static const char *const label[] = {NULL, "onednn gemm", "onednn gemm windows", "own depthwise"};
+  static const char *const label[] = {NULL, "onednn gemm", "onednn gemm windows", "own depthwise",
+                                      "own bf16"};
   s->label = label[v->way];
   const frt_dn_conv *c = &v->c;
   switch (v->way) {
@@ -192,6 +207,9 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
     v->parts = v->counts ? frt__kernels()->depthwise_team(&v->dw) : 0;
     s->scratch = frt__kernels()->depthwise_scratch(&v->dw, (int32_t)kind) + frt__conv_counts(v);
     return FRT_OK;
+  case FRT__HALF:
+    v->parts = v->counts ? frt_threads() : 0;
+    return frt__conv_half_plan(s);
   default:
     FRT_TRY(frt__dn_conv(&v->dn, c));
     s->scratch = frt__dn_scratch(v->dn);
@@ -203,7 +221,7 @@ frt_status frt__conv_ready(frt_step *s)
 {
   conv *v = s->state;
   if (v->way != FRT__ONEDNN) {
-    return FRT_OK;
+    return frt__half_ready(&v->half);
   }
   FRT_TRY(frt__dn_ready(v->dn));
   v->packed_bytes = frt__dn_packed(v->dn);
@@ -218,6 +236,7 @@ void frt__conv_free(frt_step *s)
   conv *v = s->state;
   if (v) {
     frt__dn_free(v->dn);
+    frt__half_free(&v->half);
     frt__block_free(v->packed, v->packed_bytes);
     frt__free(v);
     s->state = NULL;
@@ -273,6 +292,9 @@ frt_status frt__conv_run(const frt_step *s, void *const *in, void *const *out, v
   if (v->way == FRT__DEPTHWISE) {
     run_depthwise(v, in, out, scratch);
     return FRT_OK;
+  }
+  if (v->way == FRT__HALF) {
+    return frt__conv_half(s, in, out, scratch);
   }
   if (v->way != FRT__ONEDNN) {
     return frt__conv_gemm(v, in, out, scratch);

@@ -2,16 +2,24 @@
 // way by matrix products.
 #pragma once
 #include "cpu/conv.h"
-#include "cpu/kernels/kernels.h"
+#include "cpu/half.h"
 
 // FRT__WINDOWS: a product too, over windows that are gathered; of gradients by the weights.
-typedef enum frt__conv_way { FRT__ONEDNN, FRT__GEMM, FRT__WINDOWS, FRT__DEPTHWISE } frt__conv_way;
+// FRT__HALF: maps are stored as bf16 (conv_half.c).
+typedef enum frt__conv_way {
+  FRT__ONEDNN,
+  FRT__GEMM,
+  FRT__WINDOWS,
+  FRT__DEPTHWISE,
+  FRT__HALF
+} frt__conv_way;
 
 typedef struct frt__conv {
   frt__conv_way way;
   frt_dn_conv c;
   frt_depthwise dw;
   frt_dn *dn;
+  frt__half half;
   void *packed; // weights as the primitive wants them, or NULL
   size_t packed_bytes;
   const void *from; // the plain weights `packed` was made of, and which version of them
@@ -57,3 +65,5 @@ static inline void frt__conv_finish_counts(const frt__conv *v, const void *parts
 
 size_t frt__conv_gemm_scratch(const frt__conv *v);
 frt_status frt__conv_gemm(const frt__conv *v, void *const *in, void *const *out, void *scratch);
+frt_status frt__conv_half_plan(frt_step *s);
+frt_status frt__conv_half(const frt_step *s, void *const *in, void *const *out, void *scratch);

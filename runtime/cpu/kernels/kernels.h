@@ -16,6 +16,9 @@
 struct frt_chain; // chain.h
 struct frt_adam;  // update.h
 struct frt_sgd;
+struct frt_half_product; // half.h
+struct frt_half_pack;
+struct frt_half_rows;
 
 // A depthwise convolution: one filter of kh x kw per channel, cross-correlation as everywhere.
 //   y[n,p,q,c] = act(bias[c] + sum over i,j of x[n, p*stride_h + i*dil_h - top, q*stride_w + ...,
@@ -87,6 +90,9 @@ void FRT_K(layer_norm_grad)(bool half, const void *x, const void *dy, int64_t n,
                             float mean, float rstd, void *dx, float *dw, float *db);
 void FRT_K(softmax)(bool half, const void *x, int64_t n, void *y, float *room);
 void FRT_K(softmax_grad)(bool half, const void *y, const void *dy, int64_t n, void *dx);
+void FRT_K(half_product)(const struct frt_half_product *g);
+void FRT_K(half_pack)(const struct frt_half_pack *p, uint16_t *y);
+void FRT_K(half_rows)(const struct frt_half_rows *g, uint16_t *y);
 void FRT_K(to_half)(const float *x, int64_t n, uint16_t *y);
 void FRT_K(from_half)(const uint16_t *x, int64_t n, float *y);
 void FRT_K(chain)(const struct frt_chain *chain, void *const *in, void *const *out, void *scratch);
@@ -161,8 +167,11 @@ typedef struct frt_kernels {
   void (*softmax)(bool half, const void *x, int64_t n, void *y, float *room);
   void (*softmax_grad)(bool half, const void *y, const void *dy, int64_t n, void *dx);
 
-  // Products of bf16 with sums in f32; NULL where the instruction set has none.
-  void (*half_product)(void);
+  // Products of bf16 with sums in f32, packing their sides, and rows of a map for them (half.h), on
+  // the calling thread; NULL where the instruction set has none.
+  void (*half_product)(const struct frt_half_product *g);
+  void (*half_pack)(const struct frt_half_pack *p, uint16_t *y);
+  void (*half_rows)(const struct frt_half_rows *g, uint16_t *y);
 
   // n numbers from f32 to bf16 or back, on the calling thread.
   void (*to_half)(const float *x, int64_t n, uint16_t *y);

@@ -11,12 +11,6 @@ static size_t depthwise_scratch(const frt_depthwise *g, int32_t pass)
                                     : FRT_K(depthwise_gather_scratch)(g, pass);
 }
 
-#if FRT_HALF
-static void soon(void)
-{
-}
-#endif
-
 #define NAME(isa) NAME_TEXT(isa)
 #define NAME_TEXT(isa) #isa
 const frt_kernels FRT_K(kernels) = {
@@ -42,7 +36,9 @@ const frt_kernels FRT_K(kernels) = {
   .softmax = FRT_K(softmax),
   .softmax_grad = FRT_K(softmax_grad),
 #if FRT_HALF
-  .half_product = soon,
+  .half_product = FRT_K(half_product),
+  .half_pack = FRT_K(half_pack),
+  .half_rows = FRT_K(half_rows),
 #endif
   .to_half = FRT_K(to_half),
   .from_half = FRT_K(from_half),

@@ -1,0 +1,102 @@
+-- Products of maps stored as bf16: convolutions, their gradients, matrix products, beside the plain-C reference in
+-- double on the same numbers rounded to bf16. Sums are f32: a result stored as f32 agrees to 1e-5 of the largest.
+local O = require "spec.support.op_case"
+local ffi = require "ffi"
+local frt = require "foodrt"
+local C = require("foodrt.ffi").C
+local ops = O.ops()
+
+local here = tonumber(C.frt_set_precision "bf16") == 0
+C.frt_set_precision "fp32"
+local it = here and it or function(name) pending(name .. " (this CPU has no bf16)") end -- luacheck: ignore
+
+-- the nearest bf16, ties to even
+local bits = ffi.new "union { float f; uint32_t u; }"
+local function rounded(x)
+  bits.f = x
+  bits.u = bit.band(bits.u + 0x7fff + bit.band(bit.rshift(bits.u, 16), 1), 0xffff0000)
+  return bits.f
+end
+
+-- runs fn with maps stored as bf16 on so many threads
+local function half(threads, fn, ...)
+  local before = C.frt_threads()
+  C.frt_set_threads(threads)
+  C.frt_set_precision "bf16"
+  local ok, result = pcall(fn, ...)
+  C.frt_set_precision "fp32"
+  C.frt_set_threads(before)
+  if not ok then error(result, 0) end
+  return result
+end
+
+local function close(want, got, bound, what)
+  local largest, off = 1e-30, 0
+  for i, v in ipairs(want) do
+    local d = math.abs(v - got[i])
+    largest, off = math.max(largest, math.abs(v)), d == d and math.max(off, d) or math.huge
+  end
+  if #want ~= #got or off > bound * largest then
+    error(("%s: off by %g, the largest is %g"):format(what, off, largest), 3)
+  end
+end
+
+-- one op on the reference and as bf16 on 1, 2 and 3 threads
+local function agree(name, dims, attr)
+  local case = { inputs = {} }
+  for k, d in ipairs(dims) do case.inputs[k] = { dims = d, fill = "n" } end
+  local narrow, wide = O.fill(case, O.F32), {}
+  for k, x in ipairs(narrow) do
+    for i, v in ipairs(x.data) do x.data[i] = rounded(v) end
+    wide[k] = { dims = x.dims, dtype = O.F64, data = x.data }
+  end
+  local want = O.run(ops[name], wide, attr, "reference")[1].data
+  for threads = 1, 3 do
+    local got = half(threads, O.run, ops[name], narrow, attr, "cpu")[1].data
+    close(want, got, 1e-5, ("%s on %d threads"):format(name, threads))
+  end
+end
+
+-- name, N, C, H, W, K, kernel, stride, padding (top, left, bottom, right), dilation
+local SHAPES = {
+  { "1x1", 2, 32, 20, 17, 48, 1, 1, { 0, 0, 0, 0 }, 1 },
+  { "1x1, odd channels", 3, 33, 19, 13, 56, 1, 1, { 0, 0, 0, 0 }, 1 },
+  { "1x1, few outputs", 1, 144, 13, 19, 17, 1, 1, { 0, 0, 0, 0 }, 1 },
+  { "1x1, deep", 1, 400, 7, 7, 112, 1, 1, { 0, 0, 0, 0 }, 1 },
+  { "1x1, stride 2", 2, 32, 18, 17, 48, 1, 2, { 0, 0, 0, 0 }, 1 },
+  { "1x1, stride 2, odd channels, padding", 9, 17, 13, 12, 33, 1, 2, { 1, 0, 0, 1 }, 1 },
+  { "3x3", 2, 32, 17, 20, 32, 3, 1, { 1, 1, 1, 1 }, 1 },
+  { "3x3, odd channels", 3, 17, 19, 21, 5, 3, 1, { 1, 1, 1, 1 }, 1 },
+  { "3x3, stride 2, padding of one side", 5, 16, 16, 14, 24, 3, 2, { 0, 0, 1, 1 }, 1 },
+  { "3x3, stride 2", 9, 24, 7, 11, 40, 3, 2, { 1, 1, 1, 1 }, 1 },
+  { "3x3, dilation 2", 2, 16, 23, 25, 16, 3, 1, { 2, 2, 2, 2 }, 2 },
+  { "3x3, dilation 2, stride 2", 2, 16, 23, 25, 16, 3, 2, { 2, 1, 1, 2 }, 2 },
+  { "3x3, dilation 3, stride 2, odd channels", 2, 15, 24, 25, 16, 3, 2, { 3, 3, 3, 3 }, 3 },
+  { "5x5, no padding", 1, 18, 32, 33, 8, 5, 1, { 0, 0, 0, 0 }, 1 },
+  { "7x7 on 3 channels, stride 2", 2, 3, 56, 52, 40, 7, 2, { 3, 3, 3, 3 }, 1 },
+  { "2x2, stride 2", 2, 24, 18, 20, 48, 2, 2, { 0, 0, 0, 0 }, 1 },
+  { "16x16, stride 16, a patch embedding", 1, 3, 80, 80, 96, 16, 16, { 0, 0, 0, 0 }, 1 },
+  { "3x3, stride 3, most of the map unread", 2, 16, 29, 31, 24, 2, 3, { 0, 0, 0, 0 }, 1 },
+}
+
+describe("convolution of bf16 maps", function()
+  for _, s in ipairs(SHAPES) do
+    local name, n, c, h, w, k, kernel, stride, pad, dilation = unpack(s)
+    local reach = dilation * (kernel - 1) + 1
+    local oh = math.floor((h + pad[1] + pad[3] - reach) / stride) + 1
+    local ow = math.floor((w + pad[2] + pad[4] - reach) / stride) + 1
+    local function attr(...)
+      return { stride, stride, pad[1], pad[2], pad[3], pad[4], dilation, dilation, 1, ... }
+    end
+    local x, weight, y = { n, c, h, w }, { k, c, kernel, kernel }, { n, k, oh, ow }
+    it("is the reference's: " .. name, function()
+      agree("conv2d", { x, weight, { k } }, attr(0))
+    end)
+    it("has the reference's gradient by its input: " .. name, function()
+      agree("conv2d_grad_input", { y, weight }, attr(0, h, w))
+    end)
+    it("has the reference's gradient by its weights: " .. name, function()
+      agree("conv2d_grad_weight", { x, y }, attr(0, kernel, kernel))
+    end)
+  end
+end)
