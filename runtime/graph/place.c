@@ -185,11 +185,43 @@ static frt_status place_view(frt_plan_t *p, const frt_pnode *n)
   return FRT_OK;
 }
 
+// A permutation between N C H W and N H W C is none where the bytes lie so already: the result's
+// layout, or -1.
+static int32_t turned(const frt_plan_t *p, const frt_pnode *n)
+{
+  static const double to_last[4] = {0, 2, 3, 1}, to_first[4] = {0, 3, 1, 2};
+  const frt_value *x = &p->value[n->in[0]].v;
+  if (n->op != &frt_op_permute || x->shape.ndim != 4 || frt__graph.reference) {
+    return -1;
+  }
+  if (x->layout == FRT_CHANNELS_LAST) {
+    return memcmp(n->attr, to_last, sizeof to_last) == 0 ? FRT_PLAIN : -1;
+  }
+  return memcmp(n->attr, to_first, sizeof to_first) == 0 ? FRT_CHANNELS_LAST : -1;
+}
+
+static void place_turned(frt_plan_t *p, const frt_pnode *n, int32_t layout)
+{
+  frt_pvalue *v = &p->value[n->out[0]];
+  const frt_pvalue *x = &p->value[n->in[0]];
+  v->place = FRT_AT_ALIAS;
+  v->index = n->in[0];
+  v->v.layout = (uint8_t)layout;
+  v->v.half = x->v.half;
+  v->v.is_var = x->v.is_var;
+  v->bytes = x->bytes;
+}
+
 static frt_status place_node(frt_plan_t *p, const frt_readers *r, int32_t at)
 {
   frt_pnode *n = &p->node[at];
   if (n->op->flags & FRT_VIEW) {
     return place_view(p, n);
+  }
+  const int32_t layout_of_turned = turned(p, n);
+  if (layout_of_turned >= 0) {
+    place_turned(p, n, layout_of_turned);
+    return FRT_OK;
   }
   int32_t common = common_layout(p, n);
   const frt_kernel *k = frt__graph.reference ? NULL : frt__kernel_named(n->op->name);

@@ -1,5 +1,5 @@
 -- own_train.lua: times one training step (forward, backward, AdamW) of a model; the counterpart of peer_train.py.
---   foodrt spec/bench/own_train.lua MODEL SIZE BATCH THREADS STEPS [--head]
+--   foodrt spec/bench/own_train.lua MODEL SIZE BATCH THREADS STEPS [--head] [--bf16]
 -- One line per step: wall ms, CPU ms; then peak RSS in MB. FOODRT_PROFILE=1 adds the time by kind of step. --head: all but
 -- the classifier is frozen.
 local frt = require "foodrt"
@@ -7,11 +7,14 @@ local measure = dofile((arg[0]:match "^(.*/)" or "./") .. "measure.lua")
 
 local name = arg[1]
 local size, batch, threads, steps = tonumber(arg[2]), tonumber(arg[3]), tonumber(arg[4]), tonumber(arg[5])
+local flags = {}
+for i = 6, #arg do flags[arg[i]] = true end
 frt.set_threads(threads)
+if flags["--bf16"] then assert(require("foodrt.precision").set "bf16" == "bf16", "this CPU has no bf16") end
 local model = frt.models[name] { classes = 101 }
 model:build { input = { batch, 3, size, size }, classes = 101, seed = 1 }
 model:train()
-if arg[6] == "--head" then
+if flags["--head"] then
   model:freeze "*"
   model:unfreeze(model.classifier_name)
 end
