@@ -257,6 +257,7 @@ local function memory_lines(found, add)
   for i, line in ipairs(text.columns(rows, right)) do add(i == 1 and "memory" or "", line) end
   add("", ("available %s%s; %s"):format(text.bytes(found.available), found.where == "control group" and " (control group)" or "",
     found.device))
+  if found.precision_why then add("", found.precision_why) end
 end
 
 -- "conv2d 160 onednn, 32 own"
@@ -397,7 +398,7 @@ function show.json(found)
     loss = type(r.loss) == "table" and rawget(r.loss, "describe") or "function", phases = phases,
     flops_per_photo = found.evaluation.flops / found.steps[1].batch, learning_rates = curve_json(found),
     reference_steps = found.evaluation.n_reference, available = found.available, limit = found.where,
-    fits = found.verdict == nil, advice = found.verdict, fitting = found.fit, device = found.device, notes = list(found.lints) }
+    fits = found.verdict == nil, advice = found.verdict, fitting = found.fit, device = found.device, precision = found.precision, notes = list(found.lints) }
 end
 
 return show

@@ -30,6 +30,7 @@ local function set_machine(o, r, meta)
   end
   local precision, why = require("foodrt.precision").set(stored.precision or r.precision)
   if why then o.progress:say("%s", why) end
+  r.precision = precision
   return { backend = backend, threads = r.threads, isa = isa, precision = precision, version = ffi.string(C.frt_version()) }
 end
 

@@ -143,6 +143,15 @@ function api.set_threads(n)
   return C.frt_threads()
 end
 
+--- frt.set_precision(name): "fp32", or "bf16": plans made from now on store large intermediate maps in 16 bits and
+--- multiply in bf16; sums, variables, statistics, softmax and losses stay fp32. An error where the CPU has no instructions
+--- for it.
+function api.set_precision(name)
+  if type(name) ~= "string" then err.user("set_precision: expected 'fp32' or 'bf16', got %s", opt.show(name)) end
+  lib.check(C.frt_set_precision(name))
+  return name
+end
+
 --- frt.device(): where plans run and how, "cpu (avx512, 2 threads)", "cpu (avx512_bf16, maps in bf16, 2 threads)".
 function api.device()
   local half = str(C.frt_precision()) == "bf16" and ", maps in bf16" or ""
