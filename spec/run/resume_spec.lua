@@ -63,6 +63,25 @@ describe("resuming", function()
     end)
   end
 
+  it("in bf16 too, which the run keeps; where the CPU has none, a line says so and it computes in fp32", function()
+    local args = { "-o", "precision=bf16", "-o", "data.size=48", "-o", "save.every=0.02" }
+    local status, out = tiny.run(dir, { "tiny.lua", "--run", "half", unpack(args) })
+    assert.equal(0, status)
+    if require("foodrt.precision").set "bf16" == "bf16" then
+      require("foodrt.precision").set "fp32"
+      assert.match("maps in bf16", out)
+      assert.equal(0, (killed_until_done("half_killed", args, { 0.3, 0.37 })))
+      assert.equal(tiny.hash(dir .. "/half/last.safetensors"), tiny.hash(dir .. "/half_killed/last.safetensors"))
+      assert.equal("bf16", checkpoint.peek(dir .. "/half/last.safetensors").precision)
+      local _, _, err = tiny.run(dir, { "tiny.lua", "--run", "half", "--resume", "-o", "precision=fp32" })
+      assert.match("this run has precision = bf16 and keeps it, got fp32", err)
+    end
+    status, out = tiny.run(dir, { "tiny.lua", "--run", "none", unpack(args) }, { env = { FOODRT_ISA = "base" } })
+    assert.equal(0, status)
+    assert.match('precision = "bf16": this CPU has no instructions for bf16 %(avx512_bf16%): this computes in fp32\n', out)
+    assert.equal("fp32", checkpoint.peek(dir .. "/none/last.safetensors").precision)
+  end)
+
   it("metrics.jsonl has every line once", function()
     local function steps(name)
       local list = {}
