@@ -398,7 +398,8 @@ function show.json(found)
     loss = type(r.loss) == "table" and rawget(r.loss, "describe") or "function", phases = phases,
     flops_per_photo = found.evaluation.flops / found.steps[1].batch, learning_rates = curve_json(found),
     reference_steps = found.evaluation.n_reference, available = found.available, limit = found.where,
-    fits = found.verdict == nil, advice = found.verdict, fitting = found.fit, device = found.device, precision = found.precision, notes = list(found.lints) }
+    fits = found.verdict == nil, advice = found.verdict, fitting = found.fit, device = found.device,
+    precision = found.precision, notes = list(found.lints) }
 end
 
 return show

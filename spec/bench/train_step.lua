@@ -2,7 +2,8 @@
 --   FOODRT_PEERS=DIR foodrt spec/bench/train_step.lua [MODEL ...] [--size 224] [--batch 8] [--threads 2] [--rounds 3]
 --                                                     [--steps 6] [--stock] [--compiled] [--bf16] [--head]
 -- The peer is tuned: channels_last, malloc told to keep its memory. --stock adds PyTorch out of the box, --compiled
--- torch.compile. --bf16: precision = "bf16" beside bf16 autocast. --head: all but the classifier is frozen (no peer: beside our own forward pass).
+-- torch.compile. --bf16: precision = "bf16" beside bf16 autocast. --head: all but the classifier is frozen (no peer:
+-- beside our own forward pass).
 local compare = dofile((arg[0]:match "^(.*/)" or "./") .. "compare.lua")
 local o, models = compare.options("train_step", { size = "224", batch = "8", threads = "2", rounds = "3", steps = "6",
   stock = false, compiled = false, bf16 = false, head = false })

@@ -2,7 +2,7 @@
 -- double on the same numbers rounded to bf16. Sums are f32: a result stored as f32 agrees to 1e-5 of the largest.
 local O = require "spec.support.op_case"
 local ffi = require "ffi"
-local frt = require "foodrt"
+require "foodrt"
 local C = require("foodrt.ffi").C
 local ops = O.ops()
 

@@ -12,7 +12,8 @@ usage: foodrt predict RUN_OR_CKPT PHOTO ... [--top 5] [--threads N] [--json]
 
 local function parse(given)
   local o = args.parse("predict", given, { ["--json"] = true, ["--top"] = args.whole(1, 100000), ["--threads"] = args.whole(1, 1024),
-    ["--precision"] = args.one_of(require("foodrt.precision").NAMES), ["--backend"] = args.one_of { "cpu", "reference" }, ["--ensemble"] = true, ["--weights"] = args.numbers,
+    ["--precision"] = args.one_of(require("foodrt.precision").NAMES),
+    ["--backend"] = args.one_of { "cpu", "reference" }, ["--ensemble"] = true, ["--weights"] = args.numbers,
     ["--mean"] = args.one_of(require("foodrt.ensemble").MEANS) })
   if not o[1] then cli.usage_error "predict: which run? foodrt predict runs/NAME PHOTO ..." end
   require("foodrt.cli.eval").take_runs("predict", o)
