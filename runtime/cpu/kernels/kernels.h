@@ -53,6 +53,12 @@ typedef struct frt_load {
   int32_t act;                      // NONE, SILU, RELU, RELU6
 } frt_load;
 
+// Windows of kh x kw pixels of an NHWC map. half: maps are stored as bf16.
+typedef struct frt_max_pool {
+  int64_t n, c, h, w, oh, ow, kh, kw, sh, sw, top, left;
+  bool half;
+} frt_max_pool;
+
 // Where the table's functions live, for the table itself (table.c).
 #ifdef FRT_ISA
 void FRT_K(depthwise)(const frt_depthwise *g, const frt_load *load, const void *x,
@@ -83,6 +89,9 @@ size_t FRT_K(reduce_rows_scratch)(int64_t n_outer, int64_t rows, int64_t c);
 void FRT_K(reduce_rows)(const frt_load *load, bool half, const void *x, const void *y,
                         int64_t n_outer, int64_t rows, int64_t c, float scale, float *out,
                         void *scratch);
+void FRT_K(max_pool)(const frt_max_pool *g, const void *x, void *y);
+void FRT_K(max_pool_grad)(const frt_max_pool *g, const void *x, const void *dy, void *dx,
+                          void *scratch);
 void FRT_K(bias_act)(float *y, int64_t rows, int64_t c, const float *bias, int32_t act);
 void FRT_K(layer_norm)(bool half, const void *x, int64_t n, float eps, const float *w,
                        const float *b, void *y, float *mean, float *rstd);
@@ -154,6 +163,12 @@ typedef struct frt_kernels {
   void (*reduce_rows)(const frt_load *load, bool half, const void *x, const void *y,
                       int64_t n_outer, int64_t rows, int64_t c, float scale, float *out,
                       void *scratch);
+
+  // The largest number of each window, and the gradient, to the first of them (at most 256 pixels a
+  // window; scratch: a byte for each number of dy).
+  void (*max_pool)(const frt_max_pool *g, const void *x, void *y);
+  void (*max_pool_grad)(const frt_max_pool *g, const void *x, const void *dy, void *dx,
+                        void *scratch);
 
   // y[rows, c] = act(y + bias), any frt_act, on the calling thread; bias may be NULL.
   void (*bias_act)(float *y, int64_t rows, int64_t c, const float *bias, int32_t act);
