@@ -1,11 +1,8 @@
 // matmul.c -- matrix products: oneDNN's sgemm where it is one product, its batched primitive
-// elsewhere.
-#include "cpu/onednn.h"
+// elsewhere; of maps stored as bf16 matmul_half.c's.
+#include "cpu/matmul.h"
 
-typedef struct matmul {
-  frt_dn_matmul c;
-  frt_dn *dn; // NULL: one sgemm
-} matmul;
+typedef frt__matmul matmul;
 
 static bool can(const frt_step *s)
 {
@@ -39,6 +36,9 @@ static frt_status plan(frt_step *s)
   c->k = a->dim[a->ndim - (c->ta ? 2 : 1)];
   c->n_batch = y->ndim - 2;
   const int64_t n_a = leading(a, c->n_batch, c->a_batch), n_b = leading(b, c->n_batch, c->b_batch);
+  if (s->in[0]->half || s->in[1]->half || s->out[0]->half) {
+    return frt__matmul_half_plan(s);
+  }
   if (n_b == 1 && (n_a == 1 || !c->ta)) {
     c->m *= n_a; // rows of all of them under one another
     return FRT_OK;
@@ -50,7 +50,10 @@ static frt_status plan(frt_step *s)
 
 static frt_status ready(frt_step *s)
 {
-  const matmul *v = s->state;
+  matmul *v = s->state;
+  if (v->way == FRT__MATMUL_ROWS) {
+    return frt__half_ready(&v->half);
+  }
   return v->dn ? frt__dn_ready(v->dn) : FRT_OK;
 }
 
@@ -58,6 +61,10 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
 {
   const matmul *v = s->state;
   const frt_dn_matmul *c = &v->c;
+  if (v->way != FRT__MATMUL_F32) {
+    frt__matmul_half(s, in, out, scratch);
+    return FRT_OK;
+  }
   if (v->dn) {
     return frt__dn_run(v->dn, in[0], in[1], NULL, out[0], scratch);
   }
@@ -70,6 +77,7 @@ static void free_state(frt_step *s)
   matmul *v = s->state;
   if (v) {
     frt__dn_free(v->dn);
+    frt__half_free(&v->half);
     frt__free(v);
     s->state = NULL;
   }
@@ -77,6 +85,9 @@ static void free_state(frt_step *s)
 
 FRT_KERNEL(matmul) = {
   .name = "onednn",
+  .product = true,
+  .half_in = 3,
+  .half_out = 1,
   .can = can,
   .plan = plan,
   .ready = ready,

@@ -100,3 +100,27 @@ describe("convolution of bf16 maps", function()
     end)
   end
 end)
+
+-- what is special, a, b, ta, tb
+local PRODUCTS = {
+  { "a linear layer", { 301, 64 }, { 99, 64 }, 0, 1 },
+  { "a linear layer of odd features", { 500, 33 }, { 33, 56 }, 0, 0 },
+  { "its gradient by the weights", { 301, 144 }, { 301, 64 }, 1, 0 },
+  { "a large gradient by the weights", { 257, 272 }, { 257, 272 }, 1, 0 },
+  { "both transposed", { 65, 301 }, { 127, 65 }, 1, 1 },
+  { "tokens through a linear layer", { 9, 50, 48 }, { 21, 48 }, 0, 1 },
+  { "attention scores", { 2, 5, 53, 32 }, { 2, 5, 53, 32 }, 0, 1 },
+  { "attention values", { 2, 5, 53, 53 }, { 2, 5, 53, 32 }, 0, 0 },
+  { "attention gradients", { 2, 5, 53, 53 }, { 2, 5, 53, 32 }, 1, 0 },
+  { "transposed batches of odd sizes", { 9, 71, 27 }, { 9, 31, 71 }, 1, 1 },
+  { "one large product of many rows", { 1, 400, 65 }, { 400, 65 }, 0, 1 },
+  { "batches that broadcast both ways", { 4, 1, 70, 65 }, { 5, 60, 65 }, 0, 1 },
+  { "one matrix for transposed batches", { 9, 60, 31 }, { 60, 15 }, 1, 0 },
+  { "a small map beside a large one", { 3, 40, 17 }, { 3, 17, 400 }, 0, 0 },
+}
+
+describe("matrix product of bf16 maps", function()
+  for _, p in ipairs(PRODUCTS) do
+    it("is the reference's: " .. p[1], function() agree("matmul", { p[2], p[3] }, { p[4], p[5] }) end)
+  end
+end)
