@@ -62,7 +62,7 @@ local CASES = {
     function(x, w, g) return x:conv2d(w):conv2d(g, { padding = 1, groups = 4 }):relu() end, { "fused_half" }, 0.02 },
   ["tokens: layer norm, a linear layer, gelu"] = {
     { { 4, 65, 72 }, { 72 }, { 72 }, { 90, 72 }, { 90 } },
-    function(x, g, b, w, v) return (x:layer_norm(g + 1, b):linear(w, v)):gelu() end, {}, 0.02 },
+    function(x, g, b, w, v) return (x:layer_norm(g + 1, b):linear(w, v)):gelu() end, { "matmul", "fused_chain" }, 0.02 },
   ["convolution into tokens: cat, permute, narrow, pad, softmax"] = {
     { { 3, 24, 16, 16 }, { 48, 24, 1, 1 } },
     function(x, w)
