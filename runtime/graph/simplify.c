@@ -191,5 +191,9 @@ frt_status frt__pass_simplify(frt_plan_t *p)
 {
   FRT_TRY(merge(p));
   updates_last(p);
-  return frt__graph.reference || frt__graph.finite ? FRT_OK : fold_batch_norm(p);
+  if (frt__graph.reference || frt__graph.finite) {
+    return FRT_OK;
+  }
+  FRT_TRY(frt__pass_join(p));
+  return fold_batch_norm(p);
 }

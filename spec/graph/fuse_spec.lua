@@ -204,4 +204,26 @@ describe("convolution, batch norm and activation", function()
       return { p:sum { 3, 4 }, (y:tanh() * z):sum({ 1, 3, 4 }, { keepdim = true }), (z * z):sum { 3, 4 }, (y * z):sum { 2 } }
     end)
   end)
+
+  it("pieces of a map that are padded and summed in the backward pass are put side by side", function()
+    local y = variable({ 2, 6, 5, 4 }, 40):requires_grad_()
+    local function pieces(from, ...)
+      local sum = 0
+      for i, n in ipairs { ... } do
+        sum = sum + (y:narrow(2, from, n) * (i + 1)):tanh():sum()
+        from = from + n
+      end
+      return frt.grad(sum, { y })[1]
+    end
+    assert.are.equal(1, plans.count("cat", pieces(1, 3, 1, 2)))
+    assert.are.equal(0, plans.count("pad", pieces(1, 3, 1, 2)))
+    check(function() return { pieces(1, 3, 1, 2) } end)
+    for _, other in ipairs { { 1, 3, 2 }, { 2, 3, 2 }, { 1, 1, 1 } } do  -- the last two leave a gap
+      check(function() return { pieces(unpack(other)) } end)
+    end
+    assert.are.equal(0, plans.count("cat", pieces(2, 3, 2)))
+    check(function()  -- overlapping
+      return { frt.grad((y:narrow(2, 1, 4):tanh():sum() + y:narrow(2, 3, 4):tanh():sum()), { y })[1] }
+    end)
+  end)
 end)

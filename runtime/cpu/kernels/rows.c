@@ -141,14 +141,23 @@ FRT_INLINE void soft(const bool half, const void *x, int64_t n, void *y, float *
 {
   vf top = v_set(greatest(half, x, n)), sum = v_zero();
   float *power = half ? room : y;
-  for (int64_t k = 0; k < n; k += FRT_VL) {
-    vf p = v_exp(v_some(half, x, k, n - k) - top);
-    v_put_some(false, power, k, p, n - k);
+  int64_t k = 0;
+  for (; k + FRT_VL <= n; k += FRT_VL) {
+    vf p = v_exp(v_get(half, x, k) - top);
+    v_store(power + k, p);
+    sum += p;
+  }
+  if (k < n) {
+    vf p = v_exp(v_get_n(half, x, k, n - k) - top);
+    v_store_n(power + k, p, n - k);
     sum += only(p, n - k);
   }
   vf scale = v_set(1.0f / add_up(sum));
-  for (int64_t k = 0; k < n; k += FRT_VL) {
-    v_put_some(half, y, k, v_some(false, power, k, n - k) * scale, n - k);
+  for (k = 0; k + FRT_VL <= n; k += FRT_VL) {
+    v_put(half, y, k, v_load(power + k) * scale);
+  }
+  if (k < n) {
+    v_put_n(half, y, k, v_load_n(power + k, n - k) * scale, n - k);
   }
 }
 void FRT_K(softmax)(bool half, const void *x, int64_t n, void *y,
