@@ -211,10 +211,10 @@ static frt__rect part_of(const geometry *g)
 }
 
 // --- rendering --------------------------------------------------------------------------------
-static void fill(uint8_t *rgb, int64_t n, const int32_t colour[3])
+static void fill(uint8_t *planes, int64_t n, const int32_t colour[3])
 {
-  for (int64_t i = 0; i < n; i++, rgb += 3) {
-    rgb[0] = (uint8_t)colour[0], rgb[1] = (uint8_t)colour[1], rgb[2] = (uint8_t)colour[2];
+  for (int32_t c = 0; c < 3; c++) {
+    memset(planes + c * n, colour[c], (size_t)n);
   }
 }
 
@@ -255,10 +255,11 @@ static frt_status render_upright(frt__scratch *s, const geometry *g, int32_t n, 
     .w = px->w,
     .h = px->h,
     .box = {x.from - part.x, y.from - part.y, x.to - part.x, y.to - part.y},
-    .dst = s->view.p + ((size_t)top * (size_t)n + (size_t)left) * 3,
+    .dst = s->view.p + (size_t)top * (size_t)n + (size_t)left,
     .ow = x.last - x.first,
     .oh = y.last - y.first,
-    .dst_stride = (size_t)n * 3,
+    .dst_stride = (size_t)n,
+    .plane = (size_t)n * (size_t)n,
     .filter = g->filter,
     .mirror_x = x.mirror,
     .mirror_y = y.mirror,
@@ -306,7 +307,7 @@ static frt_status render_turned(frt__scratch *s, const geometry *g, int32_t n, f
 }
 
 // torchvision's ColorJitter: the four in random order, each by its own factor.
-static void jitter(uint8_t *rgb, int64_t n, const double *p, frt__rng *r)
+static void jitter(frt__colours *list, const double *p, frt__rng *r)
 {
   int32_t order[4] = {0, 1, 2, 3};
   for (int32_t i = 3; i > 0; i--) {
@@ -318,44 +319,34 @@ static void jitter(uint8_t *rgb, int64_t n, const double *p, frt__rng *r)
   for (int32_t i = 0; i < 4; i++) {
     v[i] = frt__rng_between(r, p[2 * i], p[2 * i + 1]);
   }
+  static const int32_t kinds[4] = {FRT__BLEND, FRT__CONTRAST, FRT__SATURATION, FRT__HUE};
   for (int32_t i = 0; i < 4; i++) {
     int32_t k = order[i];
     double nothing = k == 3 ? 0 : 1;
-    if (p[2 * k] == nothing && p[2 * k + 1] == nothing) {
-      continue;
-    }
-    switch (k) {
-    case 0:
-      frt__brightness(rgb, n, (float)v[0]);
-      break;
-    case 1:
-      frt__contrast(rgb, n, (float)v[1]);
-      break;
-    case 2:
-      frt__saturation(rgb, n, (float)v[2]);
-      break;
-    default:
-      frt__hue(rgb, n, v[3]);
+    if (p[2 * k] != nothing || p[2 * k + 1] != nothing) {
+      frt__colours_add(list, kinds[k], k == 3 ? 6 * v[k] : v[k], 0); // brightness: from black
     }
   }
 }
 
-static void colours(const frt_view *view, const frt__key *key, uint8_t *rgb)
+static void colours_of(const frt_view *view, const frt__key *key, frt__colours *list)
 {
-  int64_t n = (int64_t)view->size * view->size;
+  list->n = 0;
   for (int32_t i = 0; i < view->n_augment; i++) {
     const frt_augment *a = view->augment + i;
     frt__rng r = frt__rng_at(key, (uint32_t)i);
     if (a->kind == FRT_AUG_JITTER) {
-      jitter(rgb, n, a->param, &r);
+      jitter(list, a->param, &r);
     } else if (a->kind == FRT_AUG_GRAYSCALE && frt__rng_unit(&r) < a->param[0]) {
-      frt__grayscale(rgb, n);
+      frt__colours_add(list, FRT__GREY, 0, 0);
     }
   }
 }
 
+// Normalised to nhwc, where given, else planes of bytes in s->view.
 static frt_status render(frt__scratch *s, const frt_view *view, const frt__key *key,
-                         const geometry *g, frt__rect part, const frt__pixels *px)
+                         const geometry *g, frt__rect part, const frt__pixels *px,
+                         const frt__normal *normal, float *nhwc)
 {
   int32_t n = view->size;
   FRT_TRY(frt__buffer_need(&s->view, (size_t)n * (size_t)n * 3));
@@ -366,7 +357,9 @@ static frt_status render(frt__scratch *s, const frt_view *view, const frt__key *
   } else {
     FRT_TRY(render_turned(s, g, n, part, px, view->fill));
   }
-  colours(view, key, s->view.p);
+  frt__colours list;
+  colours_of(view, key, &list);
+  frt__colours_run(&list, s->view.p, (int64_t)n * n, normal, nhwc);
   return FRT_OK;
 }
 
@@ -411,14 +404,14 @@ static frt_status choose(void *ctx, const frt__header *h, frt__rect *part, int32
   return FRT_OK;
 }
 
-frt_status frt__view_decode(frt__scratch *s, const frt_view *view, const char *path,
-                            const frt__key *key)
+frt_status frt__view_decode(frt__scratch *s, const frt_view *view, const frt__normal *normal,
+                            const char *path, const frt__key *key, float *nhwc)
 {
   choice c = {.view = view, .key = key};
   frt__header header = {0};
   frt__pixels px;
   FRT_TRY(frt__decode(s, path, choose, &c, &header, &px));
-  return render(s, view, key, &c.g, c.part, &px);
+  return render(s, view, key, &c.g, c.part, &px, normal, nhwc);
 }
 
 frt_status frt__view_check(const frt_view *view)
@@ -459,10 +452,11 @@ frt_status frt_view_pixels(const frt_view *view, const frt_photo *photo, int64_t
       memcpy(s.rgb.p + row * (size_t)y, from, row);
     }
     frt__pixels px = {s.rgb.p, part.w, part.h};
-    status = render(&s, view, &key, &g, part, &px);
+    status = render(&s, view, &key, &g, part, &px, NULL, NULL);
   }
-  if (status == FRT_OK) {
-    memcpy(rgb, s.view.p, (size_t)view->size * (size_t)view->size * 3);
+  int64_t n = (int64_t)view->size * view->size;
+  for (int64_t i = 0; status == FRT_OK && i < 3 * n; i++) {
+    rgb[i] = s.view.p[i % 3 * n + i / 3];
   }
   frt__scratch_free(&s);
   return status;
@@ -474,10 +468,9 @@ frt_status frt_view_load(const frt_view *view, const char *path, int64_t seed, i
   FRT_TRY(frt__view_check(view));
   frt__key key = {seed, epoch, sample};
   frt__scratch s = {0};
-  frt_status status = frt__view_decode(&s, view, path, &key);
-  if (status == FRT_OK) {
-    frt__normalise(s.view.p, (int64_t)view->size * view->size, view->mean, view->std, nhwc);
-  }
+  frt__normal normal;
+  frt__normal_make(&normal, view->mean, view->std);
+  frt_status status = frt__view_decode(&s, view, &normal, path, &key, nhwc);
   frt__scratch_free(&s);
   return status;
 }

@@ -47,7 +47,7 @@ void frt__scratch_trim(frt__scratch *s)
 
 void frt__scratch_free(frt__scratch *s)
 {
-  frt__buffer *all[] = {&s->file, &s->rgb, &s->half, &s->taps, &s->view, &s->small};
+  frt__buffer *all[] = {&s->file, &s->rgb, &s->half, &s->taps, &s->tile, &s->view, &s->small};
   for (int32_t i = 0; i < FRT_COUNT(all); i++) {
     trim(all[i], 0);
   }
