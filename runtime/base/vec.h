@@ -121,6 +121,17 @@ FRT_INLINE vf v_round(vf x)
   return (x + magic) - magic;
 #endif
 }
+// Towards zero; |x| < 2^31.
+FRT_INLINE vf v_trunc(vf x)
+{
+#if defined(__AVX512F__)
+  return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+#elif defined(__AVX2__)
+  return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+#else
+  return __builtin_convertvector(__builtin_convertvector(x, vi), vf);
+#endif
+}
 FRT_INLINE vi v_int(vf x)
 {
   return __builtin_convertvector(x, vi);

@@ -251,9 +251,7 @@ static frt_status render_upright(frt__scratch *s, const geometry *g, int32_t n, 
   }
   int32_t left = x.mirror ? n - x.last : x.first, top = y.mirror ? n - y.last : y.first;
   frt__resize r = {
-    .src = px->rgb,
-    .w = px->w,
-    .h = px->h,
+    .src = *px,
     .box = {x.from - part.x, y.from - part.y, x.to - part.x, y.to - part.y},
     .dst = s->view.p + (size_t)top * (size_t)n + (size_t)left,
     .ow = x.last - x.first,
@@ -272,27 +270,27 @@ static frt_status render_upright(frt__scratch *s, const geometry *g, int32_t n, 
 static frt_status render_turned(frt__scratch *s, const geometry *g, int32_t n, frt__rect part,
                                 const frt__pixels *px, const int32_t colour[3])
 {
-  frt__warp w = {.src = px->rgb, .w = px->w, .h = px->h, .dst = s->view.p, .ow = n, .oh = n};
+  frt__warp w = {.src = *px, .dst = s->view.p, .ow = n, .oh = n};
   double fx = fmax(density_x(g), 1), fy = fmax(density_y(g), 1);
   if (fx > 1.01 || fy > 1.01) {
-    w.w = FRT_MAX((int32_t)ceil(px->w / fx), 1);
-    w.h = FRT_MAX((int32_t)ceil(px->h / fy), 1);
-    FRT_TRY(frt__buffer_need(&s->small, (size_t)w.w * (size_t)w.h * 3));
+    frt__pixels small = {.w = FRT_MAX((int32_t)ceil(px->w / fx), 1),
+                         .h = FRT_MAX((int32_t)ceil(px->h / fy), 1)};
+    small.stride = (size_t)small.w * 3;
+    FRT_TRY(frt__buffer_need(&s->small, small.stride * (size_t)small.h));
+    small.rgb = s->small.p;
     frt__resize r = {
-      .src = px->rgb,
-      .w = px->w,
-      .h = px->h,
+      .src = *px,
       .box = {0, 0, px->w, px->h},
       .dst = s->small.p,
-      .ow = w.w,
-      .oh = w.h,
-      .dst_stride = (size_t)w.w * 3,
+      .ow = small.w,
+      .oh = small.h,
+      .dst_stride = small.stride,
       .filter = FRT__BILINEAR
     };
     FRT_TRY(frt__resample(s, &r));
-    w.src = s->small.p;
+    w.src = small;
   }
-  double qx = (double)w.w / px->w, qy = (double)w.h / px->h;
+  double qx = (double)w.src.w / px->w, qy = (double)w.src.h / px->h;
   w.inside = (frt__box){(g->clip.x0 - part.x) * qx, (g->clip.y0 - part.y) * qy,
                         (g->clip.x1 - part.x) * qx, (g->clip.y1 - part.y) * qy};
   const double *m = g->m;
@@ -451,7 +449,7 @@ frt_status frt_view_pixels(const frt_view *view, const frt_photo *photo, int64_t
         photo->rgb + ((size_t)(part.y + y) * (size_t)photo->w + (size_t)part.x) * 3;
       memcpy(s.rgb.p + row * (size_t)y, from, row);
     }
-    frt__pixels px = {s.rgb.p, part.w, part.h};
+    frt__pixels px = {s.rgb.p, part.w, part.h, row};
     status = render(&s, view, &key, &g, part, &px, NULL, NULL);
   }
   int64_t n = (int64_t)view->size * view->size;

@@ -42,8 +42,9 @@ typedef struct frt__header {
 typedef frt_status (*frt__choose)(void *ctx, const frt__header *header, frt__rect *part,
                                   int32_t *shrink);
 typedef struct frt__pixels {
-  const uint8_t *rgb; // in the scratch's rgb buffer; 4 bytes beyond the end may be read
+  const uint8_t *rgb; // in the scratch's rgb buffer
   int32_t w, h;
+  size_t stride; // bytes of a row; of a whole photo 3 * w
 } frt__pixels;
 // Without `choose` the whole photo.
 frt_status frt__decode(frt__scratch *s, const char *path, frt__choose choose, void *ctx,
@@ -61,8 +62,7 @@ typedef struct frt__box {
 // Pillow's resize(size, filter, box), bit for bit: dst[ow, oh] of src's box, mirrored where asked.
 // dst_stride in bytes; plane: bytes from one plane of dst to the next, 0: R G B interleaved.
 typedef struct frt__resize {
-  const uint8_t *src;
-  int32_t w, h;
+  frt__pixels src;
   frt__box box;
   uint8_t *dst;
   int32_t ow, oh;
@@ -74,8 +74,7 @@ frt_status frt__resample(frt__scratch *s, const frt__resize *r);
 // Three planes dst[ow, oh] by bilinear reading at m * (x + 0.5, y + 0.5, 1); `fill` outside of the
 // photo (Pillow's transform(AFFINE, BILINEAR)).
 typedef struct frt__warp {
-  const uint8_t *src;
-  int32_t w, h;
+  frt__pixels src;
   frt__box inside;
   double m[6];
   uint8_t *dst;

@@ -142,8 +142,8 @@ static frt_status across(frt__scratch *s, const frt__resize *r, const axis *x, c
   FRT_TRY(frt__buffer_need(&s->tile, (size_t)(x->past - x->lowest) * 3 * FRT__ACROSS_ROWS));
   for (int32_t i = y->lowest; i < y->past; i += FRT__ACROSS_ROWS) {
     frt__across a = {
-      .src = r->src + (size_t)i * (size_t)r->w * 3,
-      .stride = (size_t)r->w * 3,
+      .src = r->src.rgb + (size_t)i * r->src.stride,
+      .stride = r->src.stride,
       .rows = FRT_MIN(y->past - i, FRT__ACROSS_ROWS),
       .left = x->lowest,
       .right = x->past,
@@ -164,13 +164,13 @@ static frt_status across(frt__scratch *s, const frt__resize *r, const axis *x, c
 frt_status frt__resample(frt__scratch *s, const frt__resize *r)
 {
   axis x = {.filter = r->filter,
-            .n_in = r->w,
+            .n_in = r->src.w,
             .n_out = r->ow,
             .from = r->box.x0,
             .to = r->box.x1,
             .mirror = r->mirror_x};
   axis y = {.filter = r->filter,
-            .n_in = r->h,
+            .n_in = r->src.h,
             .n_out = r->oh,
             .from = r->box.y0,
             .to = r->box.y1,
@@ -199,10 +199,8 @@ frt_status frt_photo_resize(const frt_photo *photo, int32_t w, int32_t h, int32_
             "photo: interpolation must be 0 to 3, got %d", interpolation);
   frt__scratch s = {0};
   frt__resize r = {
-    .src = photo->rgb,
-    .w = photo->w,
-    .h = photo->h,
-    .box = {0, 0, photo->w, photo->h},
+    .src = {photo->rgb, photo->w, photo->h, (size_t)photo->w * 3},
+    .box = {0,          0,        photo->w, photo->h            },
     .dst = rgb,
     .ow = w,
     .oh = h,
@@ -217,6 +215,7 @@ frt_status frt_photo_resize(const frt_photo *photo, int32_t w, int32_t h, int32_
 void frt__warp_bilinear(const frt__warp *w)
 {
   frt__box in = w->inside;
+  frt__pixels src = w->src;
   size_t plane = (size_t)w->ow * (size_t)w->oh;
   for (int32_t y = 0; y < w->oh; y++) {
     uint8_t *dst = w->dst + (size_t)y * (size_t)w->ow;
@@ -230,15 +229,15 @@ void frt__warp_bilinear(const frt__warp *w)
         }
         continue;
       }
-      u = u < 0 ? 0 : u > w->w ? w->w : u;
-      v = v < 0 ? 0 : v > w->h ? w->h : v;
+      u = u < 0 ? 0 : u > src.w ? src.w : u;
+      v = v < 0 ? 0 : v > src.h ? src.h : v;
       // u + 0.5 is never negative: truncation is floor.
       int32_t iu = (int32_t)(u + 0.5) - 1, iv = (int32_t)(v + 0.5) - 1;
       float fu = (float)(u - 0.5 - iu), fv = (float)(v - 0.5 - iv);
-      int32_t l = FRT_MAX(iu, 0), r = FRT_MIN(iu + 1, w->w - 1);
-      int32_t t = FRT_MAX(iv, 0), b = FRT_MIN(iv + 1, w->h - 1);
-      const uint8_t *above = w->src + (size_t)t * (size_t)w->w * 3;
-      const uint8_t *below = w->src + (size_t)b * (size_t)w->w * 3;
+      int32_t l = FRT_MAX(iu, 0), r = FRT_MIN(iu + 1, src.w - 1);
+      int32_t t = FRT_MAX(iv, 0), b = FRT_MIN(iv + 1, src.h - 1);
+      const uint8_t *above = src.rgb + (size_t)t * src.stride;
+      const uint8_t *below = src.rgb + (size_t)b * src.stride;
       for (int32_t c = 0; c < 3; c++) {
         float p = above[3 * l + c], q = above[3 * r + c];
         float m = below[3 * l + c], n = below[3 * r + c];

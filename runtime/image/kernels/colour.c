@@ -10,19 +10,15 @@ typedef struct block {
   vf r[BLOCK / FRT_VL], g[BLOCK / FRT_VL], b[BLOCK / FRT_VL];
 } block;
 
-FRT_INLINE vf whole(vf x)
-{
-  return __builtin_convertvector(v_int(x), vf);
-}
 // Pillow's blend: truncated inside 0 .. 255, clipped outside.
 FRT_INLINE vf blend(vf from, vf to, vf factor)
 {
-  return whole(v_min(v_max(from + factor * (to - from), v_zero()), v_set(255)));
+  return v_trunc(v_min(v_max(from + factor * (to - from), v_zero()), v_set(255)));
 }
 // Pillow's 16-bit fixed point: all of its numbers fit a float's 24 bits.
 FRT_INLINE vf grey(vf r, vf g, vf b)
 {
-  return whole((r * 19595 + g * 38470 + b * 7471 + 32768) * (1.0f / 65536));
+  return v_trunc((r * 19595 + g * 38470 + b * 7471 + 32768) * (1.0f / 65536));
 }
 
 // --- operations ---------------------------------------------------------------------------------
@@ -54,8 +50,8 @@ static void turn_hue(float turn, block *p)
     vf out[3];
     for (int32_t c = 0; c < 3; c++) {
       vf k = (float)(5 - 2 * c) + h;
-      k -= 6 * whole(k * (1.0f / 6));
-      out[c] = whole(hi - range * v_min(v_max(v_min(k, 4 - k), none), one) + 0.5f);
+      k -= 6 * v_trunc(k * (1.0f / 6));
+      out[c] = v_trunc(hi - range * v_min(v_max(v_min(k, 4 - k), none), one) + 0.5f);
     }
     p->r[i] = out[0], p->g[i] = out[1], p->b[i] = out[2];
   }

@@ -28,7 +28,7 @@ typedef __m256i wide;
 #define V(f) _mm256_##f
 #define W(f) _mm256_##f##_si256
 #else
-enum { WIDE = 16 };
+enum { WIDE = 48 };
 #endif
 
 // out[i] = the sum over k < n of p[k * step + i] by its weight, i < WIDE.
@@ -123,7 +123,9 @@ static void lay_down(const frt__across *a)
         *(const bytes16 *)(const void *)(src + (size_t)FRT_MIN(i, a->rows - 1) * a->stride + at);
     }
     turn(v);
-    memcpy(a->tile + (size_t)at * SIDE, v, sizeof v);
+    for (int32_t i = 0; i < SIDE; i++) { // one by one: all at once would wait for the stack
+      *(bytes16 *)(void *)(a->tile + (size_t)(at + i) * SIDE) = v[i];
+    }
   }
   if (at < n) {
     memset(v, 0, sizeof v);
@@ -199,7 +201,9 @@ void FRT_K(across)(const frt__across *a)
         }
         stand_up(a, v, (size_t)c * (size_t)a->ow + (size_t)o, m);
       } else {
-        memcpy(v, out + c * SIDE, sizeof v);
+        for (int32_t i = 0; i < SIDE; i++) {
+          v[i] = out[c * SIDE + i];
+        }
         stand_up(a, v, 3 * (size_t)o + (size_t)c * SIDE,
                  FRT_MAX(FRT_MIN(3 * m - c * SIDE, SIDE), 0));
       }
