@@ -300,7 +300,7 @@ static frt_status render_turned(frt__scratch *s, const geometry *g, int32_t n, f
   for (int32_t c = 0; c < 3; c++) {
     w.fill[c] = (uint8_t)colour[c];
   }
-  frt__warp_bilinear(&w);
+  frt__photo()->warp(&w);
   return FRT_OK;
 }
 

@@ -41,11 +41,6 @@ typedef struct frt__header {
 // that is more than 1.
 typedef frt_status (*frt__choose)(void *ctx, const frt__header *header, frt__rect *part,
                                   int32_t *shrink);
-typedef struct frt__pixels {
-  const uint8_t *rgb; // in the scratch's rgb buffer
-  int32_t w, h;
-  size_t stride; // bytes of a row; of a whole photo 3 * w
-} frt__pixels;
 // Without `choose` the whole photo.
 frt_status frt__decode(frt__scratch *s, const char *path, frt__choose choose, void *ctx,
                        frt__header *header, frt__pixels *out);
@@ -56,9 +51,6 @@ frt_status frt__bmp_size(const uint8_t *file, size_t bytes, int64_t *w, int64_t 
 frt_status frt__bmp_decode(const uint8_t *file, size_t bytes, uint8_t *rgb);
 
 // --- resample.c -------------------------------------------------------------------------------
-typedef struct frt__box {
-  double x0, y0, x1, y1;
-} frt__box;
 // Pillow's resize(size, filter, box), bit for bit: dst[ow, oh] of src's box, mirrored where asked.
 // dst_stride in bytes; plane: bytes from one plane of dst to the next, 0: R G B interleaved.
 typedef struct frt__resize {
@@ -71,17 +63,6 @@ typedef struct frt__resize {
   bool mirror_x, mirror_y;
 } frt__resize;
 frt_status frt__resample(frt__scratch *s, const frt__resize *r);
-// Three planes dst[ow, oh] by bilinear reading at m * (x + 0.5, y + 0.5, 1); `fill` outside of the
-// photo (Pillow's transform(AFFINE, BILINEAR)).
-typedef struct frt__warp {
-  frt__pixels src;
-  frt__box inside;
-  double m[6];
-  uint8_t *dst;
-  int32_t ow, oh;
-  uint8_t fill[3];
-} frt__warp;
-void frt__warp_bilinear(const frt__warp *w);
 
 // --- colour.c ---------------------------------------------------------------------------------
 // A list of operations; contrast is a blend with the mean of what grey is when its turn comes.

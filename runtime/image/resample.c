@@ -1,6 +1,5 @@
-// resample.c -- separable antialiased resize (equal to Pillow's, bit for bit) and the bilinear warp
-// that rotations and shears go through.
-// from  Pillow 9.4: src/libImaging/Resample.c, Geometry.c (method only)
+// resample.c -- separable antialiased resize, equal to Pillow's, bit for bit.
+// from  Pillow 9.4: src/libImaging/Resample.c (method only)
 #include <math.h>
 
 #include "image.h"
@@ -210,41 +209,4 @@ frt_status frt_photo_resize(const frt_photo *photo, int32_t w, int32_t h, int32_
   frt_status status = frt__resample(&s, &r);
   frt__scratch_free(&s);
   return status;
-}
-
-void frt__warp_bilinear(const frt__warp *w)
-{
-  frt__box in = w->inside;
-  frt__pixels src = w->src;
-  size_t plane = (size_t)w->ow * (size_t)w->oh;
-  for (int32_t y = 0; y < w->oh; y++) {
-    uint8_t *dst = w->dst + (size_t)y * (size_t)w->ow;
-    double u0 = w->m[1] * (y + 0.5) + w->m[2] + 0.5 * w->m[0];
-    double v0 = w->m[4] * (y + 0.5) + w->m[5] + 0.5 * w->m[3];
-    for (int32_t x = 0; x < w->ow; x++, dst++) {
-      double u = u0 + w->m[0] * x, v = v0 + w->m[3] * x;
-      if (!(u >= in.x0 && v >= in.y0 && u < in.x1 && v < in.y1)) {
-        for (int32_t c = 0; c < 3; c++) {
-          dst[(size_t)c * plane] = w->fill[c];
-        }
-        continue;
-      }
-      u = u < 0 ? 0 : u > src.w ? src.w : u;
-      v = v < 0 ? 0 : v > src.h ? src.h : v;
-      // u + 0.5 is never negative: truncation is floor.
-      int32_t iu = (int32_t)(u + 0.5) - 1, iv = (int32_t)(v + 0.5) - 1;
-      float fu = (float)(u - 0.5 - iu), fv = (float)(v - 0.5 - iv);
-      int32_t l = FRT_MAX(iu, 0), r = FRT_MIN(iu + 1, src.w - 1);
-      int32_t t = FRT_MAX(iv, 0), b = FRT_MIN(iv + 1, src.h - 1);
-      const uint8_t *above = src.rgb + (size_t)t * src.stride;
-      const uint8_t *below = src.rgb + (size_t)b * src.stride;
-      for (int32_t c = 0; c < 3; c++) {
-        float p = above[3 * l + c], q = above[3 * r + c];
-        float m = below[3 * l + c], n = below[3 * r + c];
-        p += (q - p) * fu;
-        m += (n - m) * fu;
-        dst[(size_t)c * plane] = (uint8_t)(p + (m - p) * fv);
-      }
-    }
-  }
 }

@@ -36,6 +36,26 @@ typedef struct frt__across {
   uint8_t *tile; // 48 bytes for each column that is read, and 64
 } frt__across;
 
+typedef struct frt__box {
+  double x0, y0, x1, y1;
+} frt__box;
+// R G B interleaved, in one of the scratch's buffers: 4 bytes beyond the end may be read.
+typedef struct frt__pixels {
+  const uint8_t *rgb;
+  int32_t w, h;
+  size_t stride; // bytes of a row; of a whole photo 3 * w
+} frt__pixels;
+// Three planes dst[ow, oh] by bilinear reading at m * (x + 0.5, y + 0.5, 1); `fill` outside of the
+// photo (Pillow's transform(AFFINE, BILINEAR)).
+typedef struct frt__warp {
+  frt__pixels src;
+  frt__box inside;
+  double m[6];
+  uint8_t *dst;
+  int32_t ow, oh;
+  uint8_t fill[3];
+} frt__warp;
+
 // A colour operation on whole numbers 0 .. 255.
 enum { FRT__BLEND, FRT__SATURATION, FRT__HUE, FRT__GREY };
 typedef struct frt__colour_op {
@@ -66,6 +86,7 @@ typedef struct frt__photo_kernels {
   // dst[bytes] = the sum of n rows, `stride` bytes apart, by their weights.
   void (*down)(const uint8_t *src, size_t stride, const frt__taps *taps, int32_t n, int32_t bytes,
                uint8_t *dst);
+  void (*warp)(const frt__warp *w);
   void (*colour)(const frt__colour *c);
   // colour into the planes; the sum of what grey is then
   int64_t (*colour_sum)(const frt__colour *c);
@@ -75,6 +96,7 @@ typedef struct frt__photo_kernels {
 void FRT_K(across)(const frt__across *a);
 void FRT_K(down)(const uint8_t *src, size_t stride, const frt__taps *taps, int32_t n, int32_t bytes,
                  uint8_t *dst);
+void FRT_K(warp)(const frt__warp *w);
 void FRT_K(colour)(const frt__colour *c);
 int64_t FRT_K(colour_sum)(const frt__colour *c);
 #endif
