@@ -80,7 +80,7 @@ local function tensors(self, b)
   return v
 end
 
---- the next batch; nil after the last, or nil and "interrupted" when a signal asked to stop while it waited.
+--- the next batch; nil after the last (which gives the ring back), or nil and "interrupted" when a signal asked to stop while it waited.
 function Loader:next()
   if not self.handle then return nil end
   local lib = require "foodrt.ffi"
