@@ -11,6 +11,7 @@ const frt__photo_kernels *frt__photo(void)
 {
   static const frt__photo_kernels *const tables[] = {
 #if defined(__x86_64__)
+    &frt__photo_kernels_avx512_bf16,
     &frt__photo_kernels_avx512,
     &frt__photo_kernels_avx2,
 #endif
