@@ -155,6 +155,18 @@ describe("data:loader", function()
     assert.is_nil(loader:next())
   end)
 
+  it("gives its ring back after the last batch, before stop, and its counts stay", function()
+    local before = frt.memory().live
+    local loader = d:loader("train", { drop_last = false })
+    assert.is_true(frt.memory().live > before)
+    while loader:next() do end
+    assert.equal(before, frt.memory().live)
+    assert.same({}, loader:bad())
+    assert.is_true(loader:wait_s() >= 0)
+    assert.is_nil(loader:next())
+    loader:stop()
+  end)
+
   it("keeps the last partial batch in evaluation, in order", function()
     local loader, ns, ids = d:loader "val", {}, {}
     for b in loader:batches() do

@@ -211,10 +211,10 @@ static frt__rect part_of(const geometry *g)
 }
 
 // --- rendering --------------------------------------------------------------------------------
-static void fill(uint8_t *rgb, int64_t n, const int32_t colour[3])
+static void fill(uint8_t *planes, int64_t n, const int32_t colour[3])
 {
-  for (int64_t i = 0; i < n; i++, rgb += 3) {
-    rgb[0] = (uint8_t)colour[0], rgb[1] = (uint8_t)colour[1], rgb[2] = (uint8_t)colour[2];
+  for (int32_t c = 0; c < 3; c++) {
+    memset(planes + c * n, colour[c], (size_t)n);
   }
 }
 
@@ -251,14 +251,13 @@ static frt_status render_upright(frt__scratch *s, const geometry *g, int32_t n, 
   }
   int32_t left = x.mirror ? n - x.last : x.first, top = y.mirror ? n - y.last : y.first;
   frt__resize r = {
-    .src = px->rgb,
-    .w = px->w,
-    .h = px->h,
+    .src = *px,
     .box = {x.from - part.x, y.from - part.y, x.to - part.x, y.to - part.y},
-    .dst = s->view.p + ((size_t)top * (size_t)n + (size_t)left) * 3,
+    .dst = s->view.p + (size_t)top * (size_t)n + (size_t)left,
     .ow = x.last - x.first,
     .oh = y.last - y.first,
-    .dst_stride = (size_t)n * 3,
+    .dst_stride = (size_t)n,
+    .plane = (size_t)n * (size_t)n,
     .filter = g->filter,
     .mirror_x = x.mirror,
     .mirror_y = y.mirror,
@@ -271,27 +270,27 @@ static frt_status render_upright(frt__scratch *s, const geometry *g, int32_t n, 
 static frt_status render_turned(frt__scratch *s, const geometry *g, int32_t n, frt__rect part,
                                 const frt__pixels *px, const int32_t colour[3])
 {
-  frt__warp w = {.src = px->rgb, .w = px->w, .h = px->h, .dst = s->view.p, .ow = n, .oh = n};
+  frt__warp w = {.src = *px, .dst = s->view.p, .ow = n, .oh = n};
   double fx = fmax(density_x(g), 1), fy = fmax(density_y(g), 1);
   if (fx > 1.01 || fy > 1.01) {
-    w.w = FRT_MAX((int32_t)ceil(px->w / fx), 1);
-    w.h = FRT_MAX((int32_t)ceil(px->h / fy), 1);
-    FRT_TRY(frt__buffer_need(&s->small, (size_t)w.w * (size_t)w.h * 3));
+    frt__pixels small = {.w = FRT_MAX((int32_t)ceil(px->w / fx), 1),
+                         .h = FRT_MAX((int32_t)ceil(px->h / fy), 1)};
+    small.stride = (size_t)small.w * 3;
+    FRT_TRY(frt__buffer_need(&s->small, small.stride * (size_t)small.h));
+    small.rgb = s->small.p;
     frt__resize r = {
-      .src = px->rgb,
-      .w = px->w,
-      .h = px->h,
+      .src = *px,
       .box = {0, 0, px->w, px->h},
       .dst = s->small.p,
-      .ow = w.w,
-      .oh = w.h,
-      .dst_stride = (size_t)w.w * 3,
+      .ow = small.w,
+      .oh = small.h,
+      .dst_stride = small.stride,
       .filter = FRT__BILINEAR
     };
     FRT_TRY(frt__resample(s, &r));
-    w.src = s->small.p;
+    w.src = small;
   }
-  double qx = (double)w.w / px->w, qy = (double)w.h / px->h;
+  double qx = (double)w.src.w / px->w, qy = (double)w.src.h / px->h;
   w.inside = (frt__box){(g->clip.x0 - part.x) * qx, (g->clip.y0 - part.y) * qy,
                         (g->clip.x1 - part.x) * qx, (g->clip.y1 - part.y) * qy};
   const double *m = g->m;
@@ -301,12 +300,12 @@ static frt_status render_turned(frt__scratch *s, const geometry *g, int32_t n, f
   for (int32_t c = 0; c < 3; c++) {
     w.fill[c] = (uint8_t)colour[c];
   }
-  frt__warp_bilinear(&w);
+  frt__photo()->warp(&w);
   return FRT_OK;
 }
 
 // torchvision's ColorJitter: the four in random order, each by its own factor.
-static void jitter(uint8_t *rgb, int64_t n, const double *p, frt__rng *r)
+static void jitter(frt__colours *list, const double *p, frt__rng *r)
 {
   int32_t order[4] = {0, 1, 2, 3};
   for (int32_t i = 3; i > 0; i--) {
@@ -318,44 +317,34 @@ static void jitter(uint8_t *rgb, int64_t n, const double *p, frt__rng *r)
   for (int32_t i = 0; i < 4; i++) {
     v[i] = frt__rng_between(r, p[2 * i], p[2 * i + 1]);
   }
+  static const int32_t kinds[4] = {FRT__BLEND, FRT__CONTRAST, FRT__SATURATION, FRT__HUE};
   for (int32_t i = 0; i < 4; i++) {
     int32_t k = order[i];
     double nothing = k == 3 ? 0 : 1;
-    if (p[2 * k] == nothing && p[2 * k + 1] == nothing) {
-      continue;
-    }
-    switch (k) {
-    case 0:
-      frt__brightness(rgb, n, (float)v[0]);
-      break;
-    case 1:
-      frt__contrast(rgb, n, (float)v[1]);
-      break;
-    case 2:
-      frt__saturation(rgb, n, (float)v[2]);
-      break;
-    default:
-      frt__hue(rgb, n, v[3]);
+    if (p[2 * k] != nothing || p[2 * k + 1] != nothing) {
+      frt__colours_add(list, kinds[k], k == 3 ? 6 * v[k] : v[k], 0); // brightness: from black
     }
   }
 }
 
-static void colours(const frt_view *view, const frt__key *key, uint8_t *rgb)
+static void colours_of(const frt_view *view, const frt__key *key, frt__colours *list)
 {
-  int64_t n = (int64_t)view->size * view->size;
+  list->n = 0;
   for (int32_t i = 0; i < view->n_augment; i++) {
     const frt_augment *a = view->augment + i;
     frt__rng r = frt__rng_at(key, (uint32_t)i);
     if (a->kind == FRT_AUG_JITTER) {
-      jitter(rgb, n, a->param, &r);
+      jitter(list, a->param, &r);
     } else if (a->kind == FRT_AUG_GRAYSCALE && frt__rng_unit(&r) < a->param[0]) {
-      frt__grayscale(rgb, n);
+      frt__colours_add(list, FRT__GREY, 0, 0);
     }
   }
 }
 
+// Normalised to nhwc, where given, else planes of bytes in s->view.
 static frt_status render(frt__scratch *s, const frt_view *view, const frt__key *key,
-                         const geometry *g, frt__rect part, const frt__pixels *px)
+                         const geometry *g, frt__rect part, const frt__pixels *px,
+                         const frt__normal *normal, float *nhwc)
 {
   int32_t n = view->size;
   FRT_TRY(frt__buffer_need(&s->view, (size_t)n * (size_t)n * 3));
@@ -366,7 +355,9 @@ static frt_status render(frt__scratch *s, const frt_view *view, const frt__key *
   } else {
     FRT_TRY(render_turned(s, g, n, part, px, view->fill));
   }
-  colours(view, key, s->view.p);
+  frt__colours list;
+  colours_of(view, key, &list);
+  frt__colours_run(&list, s->view.p, (int64_t)n * n, normal, nhwc);
   return FRT_OK;
 }
 
@@ -411,14 +402,14 @@ static frt_status choose(void *ctx, const frt__header *h, frt__rect *part, int32
   return FRT_OK;
 }
 
-frt_status frt__view_decode(frt__scratch *s, const frt_view *view, const char *path,
-                            const frt__key *key)
+frt_status frt__view_decode(frt__scratch *s, const frt_view *view, const frt__normal *normal,
+                            const char *path, const frt__key *key, float *nhwc)
 {
   choice c = {.view = view, .key = key};
   frt__header header = {0};
   frt__pixels px;
   FRT_TRY(frt__decode(s, path, choose, &c, &header, &px));
-  return render(s, view, key, &c.g, c.part, &px);
+  return render(s, view, key, &c.g, c.part, &px, normal, nhwc);
 }
 
 frt_status frt__view_check(const frt_view *view)
@@ -458,11 +449,12 @@ frt_status frt_view_pixels(const frt_view *view, const frt_photo *photo, int64_t
         photo->rgb + ((size_t)(part.y + y) * (size_t)photo->w + (size_t)part.x) * 3;
       memcpy(s.rgb.p + row * (size_t)y, from, row);
     }
-    frt__pixels px = {s.rgb.p, part.w, part.h};
-    status = render(&s, view, &key, &g, part, &px);
+    frt__pixels px = {s.rgb.p, part.w, part.h, row};
+    status = render(&s, view, &key, &g, part, &px, NULL, NULL);
   }
-  if (status == FRT_OK) {
-    memcpy(rgb, s.view.p, (size_t)view->size * (size_t)view->size * 3);
+  int64_t n = (int64_t)view->size * view->size;
+  for (int64_t i = 0; status == FRT_OK && i < 3 * n; i++) {
+    rgb[i] = s.view.p[i % 3 * n + i / 3];
   }
   frt__scratch_free(&s);
   return status;
@@ -474,10 +466,9 @@ frt_status frt_view_load(const frt_view *view, const char *path, int64_t seed, i
   FRT_TRY(frt__view_check(view));
   frt__key key = {seed, epoch, sample};
   frt__scratch s = {0};
-  frt_status status = frt__view_decode(&s, view, path, &key);
-  if (status == FRT_OK) {
-    frt__normalise(s.view.p, (int64_t)view->size * view->size, view->mean, view->std, nhwc);
-  }
+  frt__normal normal;
+  frt__normal_make(&normal, view->mean, view->std);
+  frt_status status = frt__view_decode(&s, view, &normal, path, &key, nhwc);
   frt__scratch_free(&s);
   return status;
 }

@@ -47,7 +47,7 @@ void frt__scratch_trim(frt__scratch *s)
 
 void frt__scratch_free(frt__scratch *s)
 {
-  frt__buffer *all[] = {&s->file, &s->rgb, &s->half, &s->taps, &s->view, &s->small};
+  frt__buffer *all[] = {&s->file, &s->rgb, &s->half, &s->taps, &s->tile, &s->view, &s->small};
   for (int32_t i = 0; i < FRT_COUNT(all); i++) {
     trim(all[i], 0);
   }
@@ -144,6 +144,12 @@ static frt_status read_file(job *j)
   return status;
 }
 
+// The part, in the scratch's rgb buffer without gaps.
+static frt__pixels packed(const job *j, frt__rect part)
+{
+  return (frt__pixels){j->s->rgb.p, part.w, part.h, (size_t)FRT_MAX(part.w, 0) * 3};
+}
+
 static frt_status check_size(const job *j, int64_t w, int64_t h)
 {
   char why[120];
@@ -188,14 +194,14 @@ static frt__rect raw_part(const job *j, frt__rect p)
   return r;
 }
 
-static void turn(const job *j, frt__rect part, frt__rect raw, const uint8_t *src, uint8_t *dst)
+static void turn(const job *j, frt__rect part, frt__rect raw, frt__pixels src, uint8_t *dst)
 {
   const int8_t(*f)[3] = upright[j->header->orientation];
-  int64_t step = 3 * ((int64_t)f[0][1] + (int64_t)f[1][1] * raw.w);
+  int64_t stride = (int64_t)src.stride, step = 3 * f[0][1] + f[1][1] * stride;
   for (int32_t y = 0; y < part.h; y++) {
     int64_t x0 = raw_at(f[0], j->raw_w, part.x, part.y + y) - raw.x;
     int64_t y0 = raw_at(f[1], j->raw_h, part.x, part.y + y) - raw.y;
-    const uint8_t *p = src + 3 * (y0 * raw.w + x0);
+    const uint8_t *p = src.rgb + y0 * stride + 3 * x0;
     for (int32_t x = 0; x < part.w; x++, p += step, dst += 3) {
       dst[0] = p[0], dst[1] = p[1], dst[2] = p[2];
     }
@@ -303,7 +309,7 @@ static frt_status read_part(const frt__vips_api *v, const job *j, VipsImage *im,
   v->object_unref(region);
   if (turned) {
     FRT_TRY(frt__buffer_need(&j->s->rgb, bytes));
-    turn(j, part, raw, j->s->half.p, j->s->rgb.p);
+    turn(j, part, raw, (frt__pixels){j->s->half.p, raw.w, raw.h, row}, j->s->rgb.p);
   }
   return FRT_OK;
 }
@@ -346,7 +352,7 @@ static frt_status decode_opened(const frt__vips_api *v, job *j, VipsImage **im)
   } else {
     FRT_TRY(read_part(v, j, *im, part));
   }
-  *j->out = (frt__pixels){j->s->rgb.p, part.w, part.h};
+  *j->out = packed(j, part);
   return FRT_OK;
 }
 
@@ -383,15 +389,21 @@ static frt_status decode_vips(job *j)
 // -----------------------------------------------------------------------------------------
 static frt_status read_jpeg_part(const job *j, frt__rect part, bool *done)
 {
+  frt__pixels px;
   frt__rect raw = raw_part(j, part);
   bool turned = j->header->orientation > 1;
   frt__buffer *into = turned ? &j->s->half : &j->s->rgb;
   FRT_TRY(frt__buffer_need(into, frt__jpeg_room(j->s->jpeg, raw)));
-  *done = frt__jpeg_read(j->s->jpeg, raw, into->p);
-  if (turned && *done) {
-    FRT_TRY(frt__buffer_need(&j->s->rgb, (size_t)raw.w * 3 * (size_t)raw.h));
-    turn(j, part, raw, j->s->half.p, j->s->rgb.p);
+  *done = frt__jpeg_read(j->s->jpeg, raw, into->p, &px);
+  if (!*done) {
+    return FRT_OK;
   }
+  if (turned) {
+    FRT_TRY(frt__buffer_need(&j->s->rgb, (size_t)raw.w * 3 * (size_t)raw.h));
+    turn(j, part, raw, px, j->s->rgb.p);
+    px = packed(j, part);
+  }
+  *j->out = px;
   return FRT_OK;
 }
 
@@ -418,11 +430,10 @@ static frt_status decode_jpeg(job *j, bool *done)
   }
   if (part.w < 1 || part.h < 1) {
     part.w = part.h = 0; // the view looks past the photo
-  } else {
-    FRT_TRY(read_jpeg_part(j, part, done));
+    *j->out = packed(j, part);
+    return FRT_OK;
   }
-  *j->out = (frt__pixels){j->s->rgb.p, part.w, part.h};
-  return FRT_OK;
+  return read_jpeg_part(j, part, done);
 }
 
 static frt_status decode_bmp(job *j)
@@ -449,7 +460,7 @@ static frt_status decode_bmp(job *j)
            j->s->half.p + ((size_t)(part.y + y) * (size_t)w + (size_t)part.x) * 3,
            (size_t)part.w * 3);
   }
-  *j->out = (frt__pixels){j->s->rgb.p, part.w, part.h};
+  *j->out = packed(j, part);
   return FRT_OK;
 }
 

@@ -1,18 +1,12 @@
 // image.h -- what the files of this room share: decoding, resampling, colour, augment draws, order.
-// Pixels are 8-bit sRGB, R G B interleaved, everywhere between the decoder and the batch slot.
+// Pixels are 8-bit sRGB everywhere between the decoder and the batch slot: a photo's are R G B
+// interleaved, a view's three planes.
 #pragma once
 #include "base/base.h"
+#include "image/kernels/kernels.h"
 
 enum { FRT__MAX_PIXELS = 100000000, FRT__MAX_AUGMENT = 64 };
 enum { FRT__BILINEAR = 0, FRT__BICUBIC = 1, FRT__LANCZOS = 2, FRT__NEAREST = 3 };
-
-// Inner loops are compiled twice and chosen at run time. No fused multiply-add: both give equal
-// bits.
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define FRT__CLONES __attribute__((target_clones("avx2", "default")))
-#else
-#define FRT__CLONES
-#endif
 
 typedef struct frt__rect {
   int32_t x, y, w, h;
@@ -28,7 +22,7 @@ frt_status frt__buffer_need(frt__buffer *b, size_t bytes);
 // What one thread needs to turn files into views.
 typedef struct frt__jpeg frt__jpeg; // jpeg.h
 typedef struct frt__scratch {
-  frt__buffer file, rgb, half, taps, view, small;
+  frt__buffer file, rgb, half, taps, tile, view, small;
   frt__jpeg *jpeg;
 } frt__scratch;
 void frt__scratch_trim(frt__scratch *s);
@@ -47,10 +41,6 @@ typedef struct frt__header {
 // that is more than 1.
 typedef frt_status (*frt__choose)(void *ctx, const frt__header *header, frt__rect *part,
                                   int32_t *shrink);
-typedef struct frt__pixels {
-  const uint8_t *rgb; // in the scratch's rgb buffer; 4 bytes beyond the end may be read
-  int32_t w, h;
-} frt__pixels;
 // Without `choose` the whole photo.
 frt_status frt__decode(frt__scratch *s, const char *path, frt__choose choose, void *ctx,
                        frt__header *header, frt__pixels *out);
@@ -61,43 +51,31 @@ frt_status frt__bmp_size(const uint8_t *file, size_t bytes, int64_t *w, int64_t 
 frt_status frt__bmp_decode(const uint8_t *file, size_t bytes, uint8_t *rgb);
 
 // --- resample.c -------------------------------------------------------------------------------
-typedef struct frt__box {
-  double x0, y0, x1, y1;
-} frt__box;
 // Pillow's resize(size, filter, box), bit for bit: dst[ow, oh] of src's box, mirrored where asked.
-// dst_stride in bytes.
+// dst_stride in bytes; plane: bytes from one plane of dst to the next, 0: R G B interleaved.
 typedef struct frt__resize {
-  const uint8_t *src;
-  int32_t w, h;
+  frt__pixels src;
   frt__box box;
   uint8_t *dst;
   int32_t ow, oh;
-  size_t dst_stride;
+  size_t dst_stride, plane;
   int32_t filter;
   bool mirror_x, mirror_y;
 } frt__resize;
 frt_status frt__resample(frt__scratch *s, const frt__resize *r);
-// dst[ow, oh] by bilinear reading at m * (x + 0.5, y + 0.5, 1); `fill` outside of the photo
-// (Pillow's transform(AFFINE, BILINEAR)).
-typedef struct frt__warp {
-  const uint8_t *src;
-  int32_t w, h;
-  frt__box inside;
-  double m[6];
-  uint8_t *dst;
-  int32_t ow, oh;
-  uint8_t fill[3];
-} frt__warp;
-void frt__warp_bilinear(const frt__warp *w);
 
-// --- colour.c: Pillow's ImageEnhance on n pixels in place -------------------------------------
-void frt__brightness(uint8_t *rgb, int64_t n, float factor);
-void frt__contrast(uint8_t *rgb, int64_t n, float factor);
-void frt__saturation(uint8_t *rgb, int64_t n, float factor);
-void frt__hue(uint8_t *rgb, int64_t n, double shift); // shift -0.5 .. 0.5 of a turn
-void frt__grayscale(uint8_t *rgb, int64_t n);
-void frt__normalise(const uint8_t *rgb, int64_t n, const float mean[3], const float std[3],
-                    float *out);
+// --- colour.c ---------------------------------------------------------------------------------
+// A list of operations; contrast is a blend with the mean of what grey is when its turn comes.
+enum { FRT__CONTRAST = FRT__GREY + 1 };
+typedef struct frt__colours {
+  frt__colour_op op[4 * FRT__MAX_AUGMENT];
+  int32_t n;
+} frt__colours;
+void frt__colours_add(frt__colours *list, int32_t kind, double factor, double from);
+// Applies them to a view of n pixels; normalised to nhwc, where given, else in place.
+void frt__colours_run(frt__colours *list, uint8_t *planes, int64_t n, const frt__normal *normal,
+                      float *nhwc);
+void frt__normal_make(frt__normal *t, const float mean[3], const float std[3]);
 
 // --- random.c ---------------------------------------------------------------------------------
 typedef struct frt__rng {
@@ -118,9 +96,9 @@ int32_t frt__substitute(const frt__key *key, int32_t n, int32_t attempt);
 
 // --- augment.c --------------------------------------------------------------------------------
 frt_status frt__view_check(const frt_view *view);
-// File -> pixels of the view (in s->view).
-frt_status frt__view_decode(frt__scratch *s, const frt_view *view, const char *path,
-                            const frt__key *key);
+// File -> the view's pixels, normalised, in nhwc.
+frt_status frt__view_decode(frt__scratch *s, const frt_view *view, const frt__normal *normal,
+                            const char *path, const frt__key *key, float *nhwc);
 
 frt_manifest *frt__manifest_keep(frt_manifest *m); // one more frt_manifest_free is due
 int32_t frt__manifest_columns(const frt_manifest *m);

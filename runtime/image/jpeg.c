@@ -11,6 +11,7 @@
 
 enum {
   MARGIN = 2,      // columns beside the part that smooth upsampling of colour looks at
+  WIDEST = 32,     // block of columns: reading starts at the edge of one
   MAX_SCANS = 100, // of a progressive photo, as libvips: thousands would take minutes
 };
 
@@ -195,10 +196,11 @@ void frt__jpeg_shrink(frt__jpeg *j, int32_t shrink, int32_t *w, int32_t *h)
 
 size_t frt__jpeg_room(const frt__jpeg *j, frt__rect part)
 {
-  return (size_t)part.w * 3 * (size_t)part.h + (size_t)j->d.image_width * 3;
+  int64_t w = FRT_MIN((int64_t)part.w + 2 * MARGIN + WIDEST, (int64_t)j->d.image_width);
+  return (size_t)w * 3 * (size_t)part.h;
 }
 
-static bool read_part(frt__jpeg *j, frt__rect part, uint8_t *rgb)
+static bool read_part(frt__jpeg *j, frt__rect part, uint8_t *rgb, frt__pixels *out)
 {
   api.start(&j->d);
   JDIMENSION x = (JDIMENSION)FRT_MAX(part.x - MARGIN, 0);
@@ -207,26 +209,27 @@ static bool read_part(frt__jpeg *j, frt__rect part, uint8_t *rgb)
   if (w < j->d.output_width) {
     api.crop(&j->d, &x, &w); // x goes left to a block's edge
   }
+  size_t stride = (size_t)w * 3;
+  if (stride * (size_t)part.h > frt__jpeg_room(j, part)) {
+    return false;
+  }
   if (part.y > 0) {
     api.skip(&j->d, (JDIMENSION)part.y);
   }
-  size_t row = (size_t)part.w * 3, left = ((size_t)part.x - x) * 3;
   for (int32_t y = 0; y < part.h; y++) {
-    JSAMPROW into = rgb + row * (size_t)y; // a wider row: its end lies where the next one will
+    JSAMPROW into = rgb + stride * (size_t)y;
     if (api.read(&j->d, &into, 1) != 1) {
       return false;
     }
-    if (left > 0) {
-      memmove(into, into + left, row);
-    }
   }
   api.abort(&j->d);
+  *out = (frt__pixels){rgb + ((size_t)part.x - x) * 3, part.w, part.h, stride};
   return true;
 }
 
-bool frt__jpeg_read(frt__jpeg *j, frt__rect part, uint8_t *rgb)
+bool frt__jpeg_read(frt__jpeg *j, frt__rect part, uint8_t *rgb, frt__pixels *out)
 {
-  return setjmp(j->back) == 0 && read_part(j, part, rgb);
+  return setjmp(j->back) == 0 && read_part(j, part, rgb, out);
 }
 
 void frt__jpeg_free(frt__jpeg *j)

@@ -17,6 +17,6 @@ bool frt__jpeg_open(frt__jpeg **jpeg, const uint8_t *file, size_t bytes, frt__jp
 void frt__jpeg_shrink(frt__jpeg *jpeg, int32_t shrink, int32_t *w, int32_t *h);
 // Bytes that frt__jpeg_read wants for a part.
 size_t frt__jpeg_room(const frt__jpeg *jpeg, frt__rect part);
-// The part's pixels, R G B, rows without gaps. False: damaged.
-bool frt__jpeg_read(frt__jpeg *jpeg, frt__rect part, uint8_t *rgb);
+// The part's pixels, somewhere in rgb. False: damaged.
+bool frt__jpeg_read(frt__jpeg *jpeg, frt__rect part, uint8_t *rgb, frt__pixels *out);
 void frt__jpeg_free(frt__jpeg *jpeg);

@@ -37,6 +37,7 @@ typedef struct slot {
 struct frt_loader {
   frt_manifest *manifest;
   frt_view view;
+  frt__normal normal;
   frt_augment *augment;
   frt_loader_options opt;
   int32_t n_photos, n_columns, n_batches, n_slots, n_threads;
@@ -90,15 +91,13 @@ static frt_status fill_row(const frt_loader *l, frt__scratch *s, slot *slot, int
     int32_t id = attempt ? frt__substitute(&key, l->n_photos, attempt) : first;
     frt__key own = {l->opt.seed, l->opt.epoch % FRT_MAX(l->opt.views, 1), id};
     bool kept = is_kept(l, id);
-    frt_status status = kept ? FRT_OK
-                             : frt__view_decode(s, &l->view, frt_manifest_path(l->manifest, id),
-                                                l->opt.views ? &own : &key);
+    frt_status status = FRT_OK;
+    if (!kept) {
+      size_t numel = (size_t)l->view.size * (size_t)l->view.size * 3;
+      status = frt__view_decode(s, &l->view, &l->normal, frt_manifest_path(l->manifest, id),
+                                l->opt.views ? &own : &key, slot->x + (size_t)i * numel);
+    }
     if (status == FRT_OK) {
-      int64_t n = (int64_t)l->view.size * l->view.size;
-      if (!kept) {
-        frt__normalise(s->view.p, n, l->view.mean, l->view.std,
-                       slot->x + (size_t)i * (size_t)n * 3);
-      }
       slot->skipped[i] = kept;
       slot->ids[i] = id;
       for (int32_t c = 0; c < l->n_columns; c++) {
@@ -298,6 +297,7 @@ frt_status frt_loader_new(frt_loader **out, frt_manifest *m, const frt_view *vie
   FRT_CHECK(l, FRT_ENOMEM, "out of memory: the loader");
   l->manifest = frt__manifest_keep(m);
   l->view = *view;
+  frt__normal_make(&l->normal, view->mean, view->std);
   l->opt = *options;
   frt_status status = fill_loader(l, view);
   if (status != FRT_OK) {

@@ -80,7 +80,7 @@ local function tensors(self, b)
   return v
 end
 
---- the next batch; nil after the last, or nil and "interrupted" when a signal asked to stop while it waited.
+--- the next batch; nil after the last (which gives the ring back), or nil and "interrupted" when a signal asked to stop while it waited.
 function Loader:next()
   if not self.handle then return nil end
   local lib = require "foodrt.ffi"
@@ -88,7 +88,10 @@ function Loader:next()
   local status = C.frt_loader_next(self.handle, b)
   if status == C.FRT_ESTATE then return nil, "interrupted" end
   lib.check(status)
-  if b.n == 0 then return nil end
+  if b.n == 0 then
+    self:stop()  -- the next epoch's loader gets the ring, with its pages
+    return nil
+  end
   local v, columns = tensors(self, b), self.data.columns
   local ids, paths = {}, {}
   for i = 1, b.n do

@@ -4,14 +4,8 @@
 #ifdef FRT_ISA
 #define FRT_NO_OP_LIST // ops are the glue's business
 #endif
+#include "base/isa.h"
 #include "graph/backend.h"
-
-// FRT_K(name) is name for the instruction set being compiled: frt__name_avx512.
-#ifdef FRT_ISA
-#define FRT_K_PASTE(name, isa) frt__##name##_##isa
-#define FRT_K_EXPAND(name, isa) FRT_K_PASTE(name, isa)
-#define FRT_K(name) FRT_K_EXPAND(name, FRT_ISA)
-#endif
 
 struct frt_chain; // chain.h
 struct frt_adam;  // update.h

@@ -11,10 +11,8 @@ static size_t depthwise_scratch(const frt_depthwise *g, int32_t pass)
                                     : FRT_K(depthwise_gather_scratch)(g, pass);
 }
 
-#define NAME(isa) NAME_TEXT(isa)
-#define NAME_TEXT(isa) #isa
 const frt_kernels FRT_K(kernels) = {
-  .isa = NAME(FRT_ISA),
+  .isa = FRT_ISA_TEXT(FRT_ISA),
   .depthwise_scratch = depthwise_scratch,
   .depthwise_team = FRT_K(depthwise_team),
   .depthwise = FRT_K(depthwise),
