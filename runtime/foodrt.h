@@ -199,6 +199,7 @@ typedef struct frt_plan_info {
   double flops;
   int64_t arena, scratch, derived, outputs, variables; // bytes
   int64_t unshared; // what the intermediates would take without sharing
+  int64_t bound;    // the most bytes of them alive at once: no arena is smaller
   int64_t compiled; // plans compiled since the process began
   int64_t cache;    // bytes the cache counts for them
 } frt_plan_info;

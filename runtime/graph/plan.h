@@ -97,6 +97,7 @@ typedef struct frt_plan_t {
   int32_t n_slot, cap_slot, n_value, cap_value, n_node, cap_node, n_assign, cap_assign, n_output,
     cap_output, n_step, cap_step, n_args, n_setup;
   size_t arena, scratch, derived_bytes, unshared, output_bytes;
+  size_t bound;        // the most bytes of intermediates alive at once: no arena is smaller
   size_t packed_bytes; // what kernels hold, from the first run on
   double flops;
   int32_t frugality; // how much is computed again instead of kept (recompute.c)
@@ -116,6 +117,15 @@ frt_status frt__pass_recompute(frt_plan_t *p); // within fuse: computed again, n
 frt_status frt__pass_place(frt_plan_t *p);     // kernels, layouts, steps
 frt_status frt__pass_commit(frt_plan_t *p);    // where assigned values are written (within place)
 frt_status frt__pass_arena(frt_plan_t *p);     // liveness, offsets
+
+// A value's bytes (or a step's scratch) with the steps between which they are needed.
+typedef struct frt_piece {
+  size_t bytes, at;
+  int32_t first, last, id, peak; // peak: alive where most bytes are
+} frt_piece;
+// Gives every piece its `at`, and them another order. top: what they take; bound: the most bytes
+// alive at once.
+frt_status frt__pack_pieces(frt_piece *pieces, int32_t n, int32_t n_step, size_t *top, size_t *bound);
 
 // An activation that a kernel may take into its pass, and the op that is its gradient.
 typedef struct frt_act_op {

@@ -18,7 +18,7 @@ local function fetch()
     n_steps = plan.n_steps, n_reference = plan.n_reference, runs = plan.runs, cached = plan.cached ~= 0,
     flops = plan.flops, arena = tonumber(plan.arena), scratch = tonumber(plan.scratch),
     derived = tonumber(plan.derived), outputs = tonumber(plan.outputs), variables = tonumber(plan.variables),
-    unshared = tonumber(plan.unshared), bytes = 0, seconds = 0,
+    unshared = tonumber(plan.unshared), bound = tonumber(plan.bound), bytes = 0, seconds = 0,
   }
   for i = 0, plan.n_steps - 1 do
     lib.check(C.frt_plan_step(i, step))
@@ -87,7 +87,8 @@ end
 
 --- the plan that would compute `...` and every pending assignment, as a
 --- table of steps { op, kernel, shapes, flops, bytes, seconds, line, scope, note, reference } with totals
---- n_steps, n_reference, flops, bytes, arena, unshared, scratch, derived, outputs, variables.
+--- n_steps, n_reference, flops, bytes, arena, unshared, scratch, derived, outputs, variables, bound (the most bytes of
+--- intermediates alive at once: the arena can't be smaller).
 function R.plan(...)
   local n, refs = R.outputs("explain", ...)
   local status = tonumber(R.retry(C.frt_plan, n, refs, 1))
