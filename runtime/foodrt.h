@@ -109,6 +109,9 @@ typedef double frt_ref;
 
 FRT_API void frt_line(const char *source, int32_t line); // of the recipe, for what is recorded next
 FRT_API void frt_scope(const char *path); // module path, likewise ("backbone.blocks.3.1")
+// What is recorded next is a stage (1) or none (0): of what a stage makes, its backward pass computes
+// again what it needs instead of finding it kept (gradient checkpointing). Stages don't nest.
+FRT_API void frt_checkpoint(int32_t on);
 FRT_API frt_status frt_record(int32_t op, int32_t n_in, const frt_ref *in, int32_t n_attr,
                               const double *attr, int32_t n_out, frt_ref *out);
 FRT_API frt_status frt_scalar(double value, int32_t dtype, frt_ref *out);

@@ -49,7 +49,8 @@ static int at_peak(const void *a, const void *b)
   return x->peak != y->peak ? y->peak - x->peak : larger(a, b);
 }
 
-static int (*const orders[])(const void *, const void *) = {at_peak, larger, longer, wider, earlier};
+static int (*const orders[])(const void *, const void *) = {at_peak, larger, longer, wider,
+                                                            earlier};
 
 // Where a placed piece lies and when it lives.
 typedef struct spot {
@@ -124,7 +125,8 @@ static bool lift(frt_piece *pieces, int32_t n, size_t top)
   return i > 0;
 }
 
-frt_status frt__pack_pieces(frt_piece *pieces, int32_t n, int32_t n_step, size_t *top, size_t *bound)
+frt_status frt__pack_pieces(frt_piece *pieces, int32_t n, int32_t n_step, size_t *top,
+                            size_t *bound)
 {
   *top = *bound = 0;
   if (n == 0) {

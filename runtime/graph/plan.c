@@ -112,10 +112,16 @@ static frt_status write_key(int32_t n, const frt_link *outs, bool with_pending,
     G.node[order[p]]->pos = p;
   }
   G.mark++; // leaves of this key carry the new mark
+  int32_t stage = 0;
+  uint64_t n_stage = 1; // stages are numbered anew in every recording
   for (int32_t p = 0; p < n_order; p++) {
     const frt_node *node = G.node[order[p]];
     FRT_TRY(put((uint64_t)(uintptr_t)node->op));
-    FRT_TRY(put((uint64_t)node->n_in << 32 | (uint64_t)node->n_out));
+    const int32_t s = node->origin.stage;
+    n_stage += s > 0 && s != stage;
+    stage = s > 0 ? s : stage;
+    const uint64_t part = s > 0 ? n_stage : s == FRT_BACKWARD;
+    FRT_TRY(put((uint64_t)node->n_in << 40 | part << 16 | (uint64_t)node->n_out));
     for (int32_t i = 0; i < node->n_in; i++) {
       FRT_TRY(put_link(node->in[i]));
     }

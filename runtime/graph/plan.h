@@ -112,11 +112,12 @@ typedef struct frt_plan_t {
 frt_status
 frt__pass_simplify(frt_plan_t *p);        // twins, views, dead nodes, batch norm into convolution
 frt_status frt__pass_fuse(frt_plan_t *p); // conv + bias + act, batch norm + act, elementwise chains
-frt_status frt__pass_fuse_bn(frt_plan_t *p);   // within fuse: batch norm into convolutions
-frt_status frt__pass_recompute(frt_plan_t *p); // within fuse: computed again, not kept
-frt_status frt__pass_place(frt_plan_t *p);     // kernels, layouts, steps
-frt_status frt__pass_commit(frt_plan_t *p);    // where assigned values are written (within place)
-frt_status frt__pass_arena(frt_plan_t *p);     // liveness, offsets
+frt_status frt__pass_fuse_bn(frt_plan_t *p);    // within fuse: batch norm into convolutions
+frt_status frt__pass_checkpoint(frt_plan_t *p); // within fuse: stages asked for, computed again
+frt_status frt__pass_recompute(frt_plan_t *p);  // within fuse: computed again, not kept
+frt_status frt__pass_place(frt_plan_t *p);      // kernels, layouts, steps
+frt_status frt__pass_commit(frt_plan_t *p);     // where assigned values are written (within place)
+frt_status frt__pass_arena(frt_plan_t *p);      // liveness, offsets
 
 // A value's bytes (or a step's scratch) with the steps between which they are needed.
 typedef struct frt_piece {
@@ -125,7 +126,8 @@ typedef struct frt_piece {
 } frt_piece;
 // Gives every piece its `at`, and them another order. top: what they take; bound: the most bytes
 // alive at once.
-frt_status frt__pack_pieces(frt_piece *pieces, int32_t n, int32_t n_step, size_t *top, size_t *bound);
+frt_status frt__pack_pieces(frt_piece *pieces, int32_t n, int32_t n_step, size_t *top,
+                            size_t *bound);
 
 // An activation that a kernel may take into its pass, and the op that is its gradient.
 typedef struct frt_act_op {
@@ -149,6 +151,9 @@ frt_status frt__value_new(frt_plan_t *p, const frt_shape *shape, int32_t *out);
 frt_status frt__pnode_new(frt_plan_t *p, const frt_op *op, int32_t n_in, const int32_t *in,
                           int32_t n_out, int32_t n_attr, const double *attr, frt_origin origin,
                           int32_t *out);
+// The node once more, with outputs of its own; of a convolution that counts statistics the map
+// alone.
+frt_status frt__pnode_again(frt_plan_t *p, int32_t at, int32_t *made);
 // Drops dead nodes, brings the rest into the order of their ranks (ties: oldest first).
 void frt__sort_nodes(frt_plan_t *p);
 frt_status frt__const_new(frt_plan_t *p, double number, int32_t dtype, int32_t *out);
