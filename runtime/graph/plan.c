@@ -182,6 +182,7 @@ void frt__plan_free(frt_plan_t *p)
   frt__free(p->assign);
   frt__free(p->output);
   frt__free(p->step);
+  frt__free(p->missed);
   frt__free(p->key);
   frt__free(p);
 }

@@ -77,6 +77,13 @@ typedef struct frt_pstep {
 
 enum { FRT_FRUGALITIES = 4 };
 
+// What might have been fused and was not: `what` of the node, and why. Static texts.
+typedef struct frt_missed {
+  const frt_op *op, *by; // by: the op that stood in the way, NULL none
+  frt_origin origin, by_origin;
+  const char *what, *why;
+} frt_missed;
+
 typedef struct frt_plan_t {
   uint64_t hash;
   uint8_t *key;
@@ -88,6 +95,7 @@ typedef struct frt_plan_t {
   frt_assignment *assign;
   int32_t *output; // values, in the order of `outs`
   frt_pstep *step;
+  frt_missed *missed;
   void **args; // pointers of all steps
   int32_t *arg_value;
   uint64_t *arg_version;
@@ -95,7 +103,7 @@ typedef struct frt_plan_t {
   void **at;      // where every value lies in this run
   void **derived; // blocks, by value
   int32_t n_slot, cap_slot, n_value, cap_value, n_node, cap_node, n_assign, cap_assign, n_output,
-    cap_output, n_step, cap_step, n_args, n_setup;
+    cap_output, n_step, cap_step, n_args, n_setup, n_missed, cap_missed;
   size_t arena, scratch, derived_bytes, unshared, output_bytes;
   size_t bound;        // the most bytes of intermediates alive at once: no arena is smaller
   size_t packed_bytes; // what kernels hold, from the first run on
@@ -143,6 +151,13 @@ typedef struct frt_readers {
 } frt_readers;
 frt_status frt__readers_new(frt_plan_t *p, frt_readers *r); // counts uses as well
 void frt__readers_free(frt_readers *r);
+// A reader of `v` besides `reader`; -1 none.
+int32_t frt__other_reader(const frt_plan_t *p, const frt_readers *r, int32_t v, int32_t reader);
+// Notes that `node` missed being fused; by: the node that stood in the way, -1 none. Never fails.
+void frt__missed(frt_plan_t *p, int32_t node, const char *what, const char *why, int32_t by);
+// The same where `v`, that only `reader` should read, is wanted elsewhere or is no map.
+void frt__missed_for_readers(frt_plan_t *p, const frt_readers *r, int32_t v, int32_t node,
+                             const char *what, int32_t reader);
 
 // --- what the passes build with
 // -------------------------------------------------------------------
