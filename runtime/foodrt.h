@@ -252,6 +252,8 @@ typedef struct frt_photo {
 } frt_photo;
 FRT_API frt_status frt_photo_read(const char *path, frt_photo *out);
 FRT_API void frt_photo_free(frt_photo *photo);
+// Width and height of an upright photo, from its header.
+FRT_API frt_status frt_photo_size(const char *path, int32_t *w, int32_t *h);
 // rgb[h, w, 3]: Pillow's resize, bit for bit. interpolation: 0 bilinear, 1 bicubic,
 // 2 lanczos, 3 nearest.
 FRT_API frt_status frt_photo_resize(const frt_photo *photo, int32_t w, int32_t h,

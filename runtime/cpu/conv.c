@@ -213,6 +213,7 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
   default:
     FRT_TRY(frt__dn_conv(&v->dn, c));
     s->scratch = frt__dn_scratch(v->dn);
+    s->packed = frt__dn_packed(v->dn);
     return FRT_OK;
   }
 }

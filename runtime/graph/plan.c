@@ -502,7 +502,7 @@ static frt_status compile(int32_t frugality, uint64_t hash, int32_t n, const frt
 // What a limit is about.
 static int64_t needs(const frt_plan_t *p)
 {
-  return (int64_t)(p->arena + p->scratch);
+  return (int64_t)p->arena; // scratch lies in it
 }
 
 void frt_set_memory(int64_t bytes)

@@ -106,7 +106,7 @@ typedef struct frt_plan_t {
     cap_output, n_step, cap_step, n_args, n_setup, n_missed, cap_missed;
   size_t arena, scratch, derived_bytes, unshared, output_bytes;
   size_t bound;        // the most bytes of intermediates alive at once: no arena is smaller
-  size_t packed_bytes; // what kernels hold, from the first run on
+  size_t packed_bytes; // what kernels hold from the first run on
   double flops;
   int32_t frugality; // how much is computed again instead of kept (recompute.c)
   uint64_t setup_key, setup_version;

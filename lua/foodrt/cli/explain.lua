@@ -149,12 +149,11 @@ local function gather(o, r)
   local precision, other = require("foodrt.precision").set(r.precision)
   local photos = photos_of(r)
   dry.build(r, photos.classes)
-  local limited = budget.limit(r, photos.columns)
-  local steps = dry.phases(r, { columns = photos.columns })
+  local planned = budget.limit(r, photos.columns)
+  local steps, needs, worst, evaluation = planned.steps, planned.needs, planned.worst, planned.evaluation
   lengths(steps, photos)
-  local needs, worst, evaluation = budget.need(r, steps)
   local verdict, fit = budget.verdict(r, steps, needs, worst, photos.columns)
-  verdict = limited or verdict
+  verdict = planned.message or verdict
   local available, where = budget.available()
   local found = { photos = photos, steps = steps, evaluation = evaluation }
   for _, s in ipairs(steps) do s.cache = cache_of(s, found) end
