@@ -10,7 +10,8 @@ usage: foodrt explain RECIPE.lua [-o key.path=value ...] [--threads N] [--fused]
   --fused     for the training step of each phase: which ops became one step, which did not and why]]
 
 local function parse(given)
-  local o = args.parse("explain", given, { ["-o"] = args.override, ["--json"] = true, ["--fused"] = true, ["--threads"] = args.whole(1, 1024),
+  local o = args.parse("explain", given, { ["-o"] = args.override, ["--json"] = true, ["--fused"] = true,
+    ["--threads"] = args.whole(1, 1024),
     ["--backend"] = args.one_of { "cpu", "reference" } })
   if not o[1] then cli.usage_error "explain: which recipe? foodrt explain RECIPE.lua" end
   if o[2] then cli.usage_error("explain: one recipe at a time, got '%s' and '%s'", o[1], o[2]) end
