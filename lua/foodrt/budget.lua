@@ -66,7 +66,7 @@ end
 
 -- --- what a run needs --------------------------------------------------------------------------------------------
 -- of some training photos: pixels of the largest, and whether libvips decodes any; PHOTO and true where there are none
-local function photos(data)
+local function look_at(data)
   local s = data.splits and data.splits.train
   if not s then return PHOTO, true end
   local n, w, h = C.frt_manifest_count(s.manifest), ffi.new "int32_t[1]", ffi.new "int32_t[1]"
@@ -84,7 +84,7 @@ end
 function budget.loader(r, n, workers)
   local size = r.data.size
   local threads = workers or r.data.workers or C.frt_threads()
-  local pixels, vips = photos(r.data)
+  local pixels, vips = look_at(r.data)
   -- 2 bytes for each of 3 a pixel has: the part that a crop needs
   return (r.data.prefetch + 1) * n * size * size * 3 * 4, threads * (WORKER + 2 * pixels), vips and VIPS or 0
 end

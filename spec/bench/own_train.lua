@@ -1,8 +1,8 @@
 -- own_train.lua: times one training step (forward, backward, AdamW) of a model; the counterpart of peer_train.py.
---   foodrt spec/bench/own_train.lua MODEL SIZE BATCH THREADS STEPS [--head] [--bf16] [--checkpoint] [--memory 300M]
+--   foodrt spec/bench/own_train.lua MODEL SIZE BATCH THREADS STEPS [--head] [--bf16] [--checkpoint] [--memory 300M] [--plan]
 -- One line per step: wall ms, CPU ms; then peak RSS in MB. FOODRT_PROFILE=1 adds the time by kind of step. --head: all but
 -- the classifier is frozen. --checkpoint: the model's stages are computed again in the backward pass; --memory: what a step's
--- intermediates may take.
+-- intermediates may take; --plan: its arena as well (spec/bench/memory.lua).
 local frt = require "foodrt"
 local measure = dofile((arg[0]:match "^(.*/)" or "./") .. "measure.lua")
 
@@ -35,4 +35,4 @@ measure.steps(steps, function()
   local loss = loss_of(model(x), y)
   opt:update(params, frt.grad(loss, params), {})
   frt.realize(loss)
-end)
+end, flag["--plan"] ~= nil)
