@@ -155,6 +155,7 @@ static void read_fused(const frt_step *s, conv *v)
   v->loads = s->in[loads + FRT_LOAD_MEAN] || s->in[loads + FRT_LOAD_GATE] ? loads : 0;
   v->act_in = (int32_t)a[0];
   v->counts = s->n_out > 1;
+  v->counted = v->counts || a[1] > 0 || a[2] > 0; // eps, momentum
   v->bn = (frt_bn){
     .m = v->c.n * v->c.oh * v->c.ow, .c = v->c.o, .eps = (float)a[1], .momentum = (float)a[2]};
 }
