@@ -53,6 +53,9 @@ FRT_API void frt_memory_limit(int64_t bytes); // 0: none
 FRT_API void frt_alloc_fail(int64_t n); // the n-th allocation from now fails (0-based; -1: none)
 FRT_API int64_t frt_alloc_left(void);
 FRT_API void frt_set_threads(int32_t n); // compute threads; 0: as many as the cgroup allows
+// CPUs that affinity and control groups leave this process. root: "" but in tests: where /proc and
+// /sys are.
+FRT_API int32_t frt_cpus(const char *root);
 FRT_API int32_t frt_threads(void);
 FRT_API double frt_now(void);          // seconds, monotonic
 FRT_API void frt_sleep(int32_t ms);    // a signal ends it
