@@ -53,6 +53,9 @@ FRT_API void frt_memory_limit(int64_t bytes); // 0: none
 FRT_API void frt_alloc_fail(int64_t n); // the n-th allocation from now fails (0-based; -1: none)
 FRT_API int64_t frt_alloc_left(void);
 FRT_API void frt_set_threads(int32_t n); // compute threads; 0: as many as the cgroup allows
+// CPUs that affinity and control groups leave this process. root: "" but in tests: where /proc and
+// /sys are.
+FRT_API int32_t frt_cpus(const char *root);
 FRT_API int32_t frt_threads(void);
 FRT_API double frt_now(void);          // seconds, monotonic
 FRT_API void frt_sleep(int32_t ms);    // a signal ends it
@@ -109,6 +112,10 @@ typedef double frt_ref;
 
 FRT_API void frt_line(const char *source, int32_t line); // of the recipe, for what is recorded next
 FRT_API void frt_scope(const char *path); // module path, likewise ("backbone.blocks.3.1")
+// What is recorded next is a stage (1) or none (0): of what a stage makes, its backward pass
+// computes again what it needs instead of finding it kept (gradient checkpointing). Stages don't
+// nest.
+FRT_API void frt_checkpoint(int32_t on);
 FRT_API frt_status frt_record(int32_t op, int32_t n_in, const frt_ref *in, int32_t n_attr,
                               const double *attr, int32_t n_out, frt_ref *out);
 FRT_API frt_status frt_scalar(double value, int32_t dtype, frt_ref *out);
@@ -199,6 +206,8 @@ typedef struct frt_plan_info {
   double flops;
   int64_t arena, scratch, derived, outputs, variables; // bytes
   int64_t unshared; // what the intermediates would take without sharing
+  int64_t bound;    // the most bytes of them alive at once: no arena is smaller
+  int32_t n_missed; // fusions that did not come about, see frt_plan_missed
   int64_t compiled; // plans compiled since the process began
   int64_t cache;    // bytes the cache counts for them
 } frt_plan_info;
@@ -207,6 +216,13 @@ typedef struct frt_plan_info {
 FRT_API frt_status frt_plan(int32_t n, const frt_ref *outs, int32_t with_pending);
 FRT_API void frt_plan_get(frt_plan_info *out);
 FRT_API frt_status frt_plan_step(int32_t i, frt_step_info *out);
+// Why an op was not fused. Texts are good until the next call.
+typedef struct frt_missed_info {
+  const char *op, *what, *why; // "conv2d", "activation in its pass", "its value is also read"
+  const char *line, *scope;    // where the op was recorded
+  const char *by, *by_line, *by_scope; // the op that stood in the way, or ""
+} frt_missed_info;
+FRT_API frt_status frt_plan_missed(int32_t i, frt_missed_info *out);
 FRT_API void frt_plan_last(void); // address the plan that ran last, instead
 // For tests: proves that the addressed plan's steps find in memory what they are to read; NaN in
 // every byte of the arena before each run.
@@ -239,6 +255,8 @@ typedef struct frt_photo {
 } frt_photo;
 FRT_API frt_status frt_photo_read(const char *path, frt_photo *out);
 FRT_API void frt_photo_free(frt_photo *photo);
+// Width and height of an upright photo, from its header.
+FRT_API frt_status frt_photo_size(const char *path, int32_t *w, int32_t *h);
 // rgb[h, w, 3]: Pillow's resize, bit for bit. interpolation: 0 bilinear, 1 bicubic,
 // 2 lanczos, 3 nearest.
 FRT_API frt_status frt_photo_resize(const frt_photo *photo, int32_t w, int32_t h,

@@ -3,13 +3,16 @@
 ---   local free, where = budget.available();  budget.check(recipe)   -- an error that names what fits
 local lib = require "foodrt.ffi"
 local dry, text = require "foodrt.dry", require "foodrt.text"
-local C = lib.C
+local C, ffi = lib.C, lib.ffi
 
 local budget = {}
 
-local PROCESS = 88 * 2 ^ 20  -- code, libvips, Lua heap, plans; measured
+-- Measured over six models (spec/run/memory_spec.lua holds it to 5 %):
+local PROCESS = 25 * 2 ^ 20  -- code, Lua heap, recorded nodes, plans, compiled kernels: 20 to 34 MiB
+local VIPS = 26 * 2 ^ 20     -- libvips and what it opens, which decodes all but JPEG and BMP
 local MARGIN = 0.95          -- of what is available; decoders and the page cache want some
-local WORKER = 24 * 2 ^ 20   -- a loader thread with a photo of twelve megapixels half-way decoded
+local WORKER = 2 * 2 ^ 20    -- a loader thread besides its photo
+local PHOTO = 12e6           -- pixels of a photo, where none is there to be looked at
 
 -- --- what is there ---------------------------------------------------------------------------------------------
 local function read(path)
@@ -62,27 +65,74 @@ function budget.available(root)
 end
 
 -- --- what a run needs --------------------------------------------------------------------------------------------
---- bytes of the loader's ring for a batch of n photos, and of its threads.
+-- of some training photos: pixels of the largest, and whether libvips decodes any; PHOTO and true where there are none
+local function look_at(data)
+  local s = data.splits and data.splits.train
+  if not s then return PHOTO, true end
+  local n, w, h = C.frt_manifest_count(s.manifest), ffi.new "int32_t[1]", ffi.new "int32_t[1]"
+  local most, vips = 0, false
+  for i = 0, n - 1, math.max(1, math.ceil(n / 16)) do
+    local path = C.frt_manifest_path(s.manifest, i)
+    if C.frt_photo_size(path, w, h) == 0 then most = math.max(most, w[0] * h[0]) end
+    local kind = ffi.string(path):lower():match "%.(%w+)$"
+    vips = vips or kind ~= "jpg" and kind ~= "jpeg" and kind ~= "bmp"
+  end
+  return most > 0 and most or PHOTO, vips
+end
+
+--- bytes of the loader's ring for a batch of n photos, of its threads, and of the libraries that decode.
 function budget.loader(r, n, workers)
   local size = r.data.size
-  return (r.data.prefetch + 1) * n * size * size * 3 * 4, (workers or r.data.workers or C.frt_threads()) * WORKER
+  local threads = workers or r.data.workers or C.frt_threads()
+  local pixels, vips = look_at(r.data)
+  -- 2 bytes for each of 3 a pixel has: the part that a crop needs
+  return (r.data.prefetch + 1) * n * size * size * 3 * 4, threads * (WORKER + 2 * pixels), vips and VIPS or 0
+end
+
+--- the batches that evaluation makes of val and test: whole ones and what is left over. Where there are no photos half a
+--- batch is left over.
+function budget.evaluations(r, batch)
+  local sizes, seen = {}, {}
+  local function add(n)
+    if n > 0 and not seen[n] then
+      seen[n] = true
+      sizes[#sizes + 1] = n
+    end
+  end
+  for _, split in ipairs { "val", "test" } do
+    local n = r.data:has(split) and r.data:count(split)
+    if n and n >= batch then add(batch) end
+    if n then add(n % batch) end
+  end
+  if #sizes == 0 then
+    add(batch)
+    add(math.floor(batch / 2))
+  end
+  local out = { arena = 0, derived = 0, outputs = 0 }
+  for i, n in ipairs(sizes) do
+    local plan = dry.evaluation(r, n)
+    out[i] = plan
+    out.arena, out.outputs = math.max(out.arena, plan.arena), math.max(out.outputs, plan.outputs)
+    out.derived = out.derived + plan.derived
+  end
+  return out
 end
 
 --- bytes a phase needs while it trains, by part; `total` is their sum.
---- in   step        what dry.phase returned
----      evaluation  a plan of dry.evaluation with the same batch
-function budget.parts(r, step, evaluation, workers)
+--- in   step         what dry.phase returned
+---      evaluations  of budget.evaluations with the same batch
+---      held         bytes that plans of phases before hold
+function budget.parts(r, step, evaluations, workers, held)
   local parameters, buffers = dry.weights(r.model)
   local p, u = step.step, step.update
-  local ring, threads = budget.loader(r, step.batch, workers)
+  local ring, threads, libraries = budget.loader(r, step.batch, workers)
   local fill = step.kept and step.kept.used and step.kept.fill
   local parts = {
-    arena = math.max(p.arena + p.scratch, u and u.arena + u.scratch or 0, evaluation.arena + evaluation.scratch,
-      fill and fill.arena + fill.scratch or 0),
+    arena = math.max(p.arena, u and u.arena or 0, evaluations.arena, fill and fill.arena or 0),
     weights = parameters + buffers, moments = step.moments, sums = step.sums,
-    derived = p.derived + (u and u.derived or 0) + evaluation.derived + (fill and fill.derived or 0),
+    derived = (held or 0) + p.derived + (u and u.derived or 0) + evaluations.derived + (fill and fill.derived or 0),
     ring = ring + threads, checkpoint = 2 * (parameters + buffers),  -- read back and being put in place
-    outputs = p.outputs + evaluation.outputs, process = PROCESS,
+    outputs = p.outputs + evaluations.outputs, process = PROCESS + libraries,
   }
   local total = 0
   for _, v in pairs(parts) do total = total + v end
@@ -90,15 +140,15 @@ function budget.parts(r, step, evaluation, workers)
   return parts
 end
 
---- parts of every phase, the number of the largest, and the evaluation plan of the first phase.
+--- parts of every phase, the number of the largest, and the plan of evaluation with the first phase's batch.
 function budget.need(r, steps, workers)
-  local out, worst, evaluations = {}, 1, {}
+  local out, worst, held, evaluations = {}, 1, 0, budget.evaluations(r, r.data.batch)
   for i, step in ipairs(steps) do
-    evaluations[step.batch] = evaluations[step.batch] or dry.evaluation(r, step.batch)
-    out[i] = budget.parts(r, step, evaluations[step.batch], workers)
+    out[i] = budget.parts(r, step, evaluations, workers, held)
+    held = held + step.step.derived
     if out[i].total > out[worst].total then worst = i end
   end
-  return out, worst, evaluations[steps[1].batch]
+  return out, worst, dry.evaluation(r, steps[1].batch)
 end
 
 -- --- what fits -----------------------------------------------------------------------------------------------------
@@ -121,7 +171,7 @@ function budget.fitting(r, step, need, free, columns)
   local tried = 0
   for _, b in ipairs(divisors_below(photos, guess)) do
     local small = dry.phase(r, step.phase, { batch = b, accumulate = photos / b, columns = columns })
-    local parts = budget.parts(r, small, dry.evaluation(r, b))
+    local parts = budget.parts(r, small, budget.evaluations(r, b))
     if parts.total <= free * MARGIN then return { batch = b, accumulate = photos / b, total = parts.total } end
     tried = tried + 1
     if tried > 8 then return nil end
@@ -162,28 +212,29 @@ function budget.bytes(v)
   return n and n > 0 and power and n * 2 ^ power or nil
 end
 
---- keeps a run within the recipe's `memory`: plans compute more of their values again instead of keeping them. Call
---- it before plans are made; what dry.phases says afterwards is what a run takes.
---- out  nil; a message when a step needs more even so
+--- plans the phases, within the recipe's `memory`: plans compute more of their values again instead of keeping them.
+--- Call it before plans are made.
+--- out  { steps = what dry.phases returns, needs, worst, evaluation = as budget.need returns them, message = nil or what to
+---      say when a step needs more than `memory` even so }
 function budget.limit(r, columns, workers)
+  local function planned()
+    local out = { steps = dry.phases(r, { columns = columns }) }
+    out.needs, out.worst, out.evaluation = budget.need(r, out.steps, workers)
+    return out, out.needs[out.worst]
+  end
   C.frt_set_memory(0)
   local limit = r.memory and budget.bytes(r.memory)
-  if not limit then return nil end
-  local function most()
-    local steps = dry.phases(r, { columns = columns })
-    local needs, worst = budget.need(r, steps, workers)
-    return needs[worst], steps[worst]
-  end
-  local need = most()
-  if need.total <= limit then return nil end
+  local out, need = planned()
+  if not limit or need.total <= limit then return out end
   C.frt_set_memory(math.max(1, limit - (need.total - need.arena)))
-  local step
-  need, step = most()
-  if need.total <= limit then return nil end
+  out, need = planned()
+  if need.total <= limit then return out end
+  local step = out.steps[out.worst]
   local fit = budget.fitting(r, step, need, limit / MARGIN, columns)
-  return ("memory = %s: a training step of phase '%s' with batch %d needs %s, with all computed again that can be; %s"):format(
+  out.message = ("memory = %s: a training step of phase '%s' with batch %d needs %s, with all computed again that can be; %s"):format(
     tostring(r.memory), step.name, step.batch, text.bytes(need.total), fit and ("%s needs %s"):format(
       budget.options(step.phase, fit), text.bytes(fit.total)) or "take smaller photos (-o data.size) or another model")
+  return out
 end
 
 --- refuses a run that would not fit this machine's memory: an error that names what does. Called once the data is
@@ -196,10 +247,8 @@ function budget.check(r, o)
     columns = {}
     for i, c in ipairs(r.data.columns) do columns[i] = c.name end
   end
-  local message = budget.limit(r, columns, o and o.workers)
-  local steps = dry.phases(r, { columns = columns })
-  local needs, worst = budget.need(r, steps, o and o.workers)
-  message = message or budget.verdict(r, steps, needs, worst, columns)
+  local planned = budget.limit(r, columns, o and o.workers)
+  local message = planned.message or budget.verdict(r, planned.steps, planned.needs, planned.worst, columns)
   if message then error(("%s: %s"):format(r.source and r.source.path or r.name, message), 0) end
 end
 

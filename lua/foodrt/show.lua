@@ -289,6 +289,18 @@ local function kernel_lines(found, add)
   add("", ("%d steps in all phases and evaluation, %d by the reference"):format(n, reference))
 end
 
+-- what each phase's step fuses; phases with the same plan once
+local function fused_lines(found, lines)
+  local fused, last = require "foodrt.fused", nil
+  for _, s in ipairs(found.steps) do
+    local text_of = table.concat(fused.lines(s.step), "\n")
+    lines[#lines + 1] = ""
+    lines[#lines + 1] = ("training step of phase '%s'%s"):format(s.name, text_of == last and ": as before" or "")
+    if text_of ~= last then lines[#lines + 1] = text_of end
+    last = text_of
+  end
+end
+
 local function wrap(line, width)
   local out, now = {}, ""
   for word in line:gmatch "%S+" do
@@ -351,11 +363,13 @@ function show.text(found)
   for i, one in ipairs(found.lints) do
     for l, line in ipairs(wrap(one, 86)) do add(i == 1 and l == 1 and "notes" or "", (l == 1 and "- " or "  ") .. line) end
   end
+  if found.fused then fused_lines(found, lines) end
   return lines
 end
 
 -- --- JSON --------------------------------------------------------------------------------------------------------
-local function phase_json(s, need)
+local function phase_json(s, need, with_fused)
+  local fused, list = require "foodrt.fused", require("foodrt.json").list
   local memory = {}
   for key, v in pairs(need) do memory[key] = v end
   return { name = s.name, epochs = s.epochs, steps = s.updates, batch = s.batch, accumulate = s.accumulate,
@@ -363,7 +377,8 @@ local function phase_json(s, need)
     optimizer = s.phase.optim.kind, schedule = s.phase.sched and tostring(s.phase.sched) or "constant",
     plan_steps = s.step.n_steps + (s.update and s.update.n_steps or 0),
     reference_steps = s.step.n_reference + (s.update and s.update.n_reference or 0), kernels = s.kernels,
-    cache = s.cache }
+    cache = s.cache, fused = with_fused and list(fused.done(s.step)) or nil,
+    missed = with_fused and list(fused.missed(s.step)) or nil }
 end
 
 local function curve_json(found)
@@ -387,7 +402,7 @@ function show.json(found)
   prepare(found)
   local list = require("foodrt.json").list
   local r, phases = found.recipe, {}
-  for i, s in ipairs(found.steps) do phases[i] = phase_json(s, found.needs[i]) end
+  for i, s in ipairs(found.steps) do phases[i] = phase_json(s, found.needs[i], found.fused) end
   local photos, train = found.photos, {}
   for i, a in ipairs(r.data.train) do train[i] = tostring(a) end
   local _, buffers = require("foodrt.dry").weights(r.model)

@@ -155,6 +155,7 @@ static void read_fused(const frt_step *s, conv *v)
   v->loads = s->in[loads + FRT_LOAD_MEAN] || s->in[loads + FRT_LOAD_GATE] ? loads : 0;
   v->act_in = (int32_t)a[0];
   v->counts = s->n_out > 1;
+  v->counted = v->counts || a[1] > 0 || a[2] > 0; // eps, momentum
   v->bn = (frt_bn){
     .m = v->c.n * v->c.oh * v->c.ow, .c = v->c.o, .eps = (float)a[1], .momentum = (float)a[2]};
 }
@@ -213,6 +214,7 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
   default:
     FRT_TRY(frt__dn_conv(&v->dn, c));
     s->scratch = frt__dn_scratch(v->dn);
+    s->packed = frt__dn_packed(v->dn);
     return FRT_OK;
   }
 }

@@ -86,7 +86,7 @@ static bool in_tiles(const frt__conv *v)
 {
   return !by_taps(v) &&
          (v->way == FRT__WINDOWS ||
-          ((v->loads || v->counts) && rows_of(&v->c) >= MANY * (int64_t)frt_threads()));
+          ((v->loads || v->counted) && rows_of(&v->c) >= MANY * (int64_t)frt_threads()));
 }
 
 static int64_t tile_rows(const frt__conv *v)

@@ -27,8 +27,9 @@ typedef struct frt__conv {
   int32_t loads;    // fused: the first of the inputs that frt_load stands for; 0: x as it lies
   int32_t act_in;   // of the load
   bool counts;      // fused: y's statistics are outputs too
-  int32_t parts;    // of the statistics: one per thread that makes y
-  frt_bn bn;        // of y
+  bool counted;  // counts, or makes again the y of a step that does: in the same way, for its bits
+  int32_t parts; // of the statistics: one per thread that makes y
+  frt_bn bn;     // of y
 } frt__conv;
 
 // The load of a fused step, from its inputs; NULL: x as it lies.

@@ -1,7 +1,6 @@
 // arena.c -- how long every value lives and where its bytes lie: assigned values over their
-// variables, results over operands that die with the step, the rest packed into one arena.
-#include <stdlib.h>
-
+// variables, results over operands that die with the step, the rest packed into one arena
+// (pack.c).
 #include "plan.h"
 
 // --- where assigned values are written
@@ -131,55 +130,6 @@ static void overlay(frt_plan_t *p)
 
 // --- offsets
 // ------------------------------------------------------------------------------------------
-typedef struct piece {
-  size_t bytes, at;
-  int32_t first, last, value, step; // a value's bytes, or a step's scratch
-} piece;
-
-static int larger(const void *a, const void *b)
-{
-  const piece *x = a, *y = b;
-  int order = (x->bytes < y->bytes) - (x->bytes > y->bytes);
-  return order ? order : (x->first > y->first) - (x->first < y->first);
-}
-
-static int longer(const void *a, const void *b)
-{
-  const piece *x = a, *y = b;
-  int dx = x->last - x->first, dy = y->last - y->first;
-  int order = (dx < dy) - (dx > dy);
-  return order ? order : larger(a, b);
-}
-
-// Each piece in turn goes to the lowest gap that holds it among the placed ones alive with it.
-// `placed` is kept in the order of offsets.
-static size_t pack(piece *pieces, int32_t n, piece *placed)
-{
-  size_t top = 0;
-  for (int32_t i = 0; i < n; i++) {
-    piece *x = &pieces[i];
-    int32_t spot = 0; // behind the last one that lies lower
-    x->at = 0;
-    for (int32_t j = 0; j < i; j++) {
-      const piece *y = &placed[j];
-      if (y->first > x->last || x->first > y->last) {
-        continue;
-      }
-      if (y->at >= x->at + x->bytes) {
-        break;
-      }
-      x->at = FRT_MAX(x->at, y->at + y->bytes);
-    }
-    while (spot < i && placed[spot].at <= x->at) {
-      spot++;
-    }
-    memmove(&placed[spot + 1], &placed[spot], sizeof *placed * (size_t)(i - spot));
-    placed[spot] = *x;
-    top = FRT_MAX(top, x->at + x->bytes);
-  }
-  return top;
-}
-
 static size_t line(size_t bytes)
 {
   return (bytes + 127) / 64 * 64; // at least one spare vector behind every value
@@ -189,16 +139,14 @@ frt_status frt__pass_arena(frt_plan_t *p)
 {
   measure(p);
   overlay(p);
-  size_t room = (size_t)(p->n_value + p->n_step + 1);
-  piece *pieces = frt__alloc(3 * room * sizeof *pieces);
+  frt_piece *pieces = frt__alloc(sizeof *pieces * (size_t)(p->n_value + p->n_step + 1));
   FRT_CHECK(pieces, FRT_ENOMEM, "out of memory: a plan");
-  piece *trial = pieces + room, *placed = trial + room;
   int32_t n = 0;
   for (int32_t v = 0; v < p->n_value; v++) {
     const frt_pvalue *x = &p->value[v];
     if (x->place == FRT_AT_ARENA && x->first >= 0) {
-      pieces[n++] = (piece){
-        .bytes = line(x->bytes), .first = x->first, .last = x->last, .value = v, .step = -1};
+      pieces[n++] =
+        (frt_piece){.bytes = line(x->bytes), .first = x->first, .last = x->last, .id = v};
       p->unshared += line(x->bytes);
     } else if (x->place == FRT_AT_DERIVED) {
       p->derived_bytes += x->bytes;
@@ -206,24 +154,19 @@ frt_status frt__pass_arena(frt_plan_t *p)
   }
   for (int32_t i = 0; i < p->n_step; i++) {
     if (p->step[i].s.scratch > 0) {
-      pieces[n++] =
-        (piece){.bytes = line(p->step[i].s.scratch), .first = i, .last = i, .value = -1, .step = i};
+      pieces[n++] = (frt_piece){
+        .bytes = line(p->step[i].s.scratch), .first = i, .last = i, .id = p->n_value + i};
     }
   }
-  // Two orders; the one with the lower peak is kept.
-  memcpy(trial, pieces, sizeof *pieces * (size_t)n);
-  qsort(pieces, (size_t)n, sizeof *pieces, larger);
-  qsort(trial, (size_t)n, sizeof *trial, longer);
-  size_t by_size = pack(pieces, n, placed), by_life = pack(trial, n, placed);
-  const piece *best = by_life < by_size ? trial : pieces;
-  p->arena = FRT_MIN(by_size, by_life);
-  for (int32_t i = 0; i < n; i++) {
-    if (best[i].value >= 0) {
-      p->value[best[i].value].offset = best[i].at;
+  frt_status status = frt__pack_pieces(pieces, n, p->n_step, &p->arena, &p->bound);
+  for (int32_t i = 0; i < n && status == FRT_OK; i++) {
+    int32_t id = pieces[i].id;
+    if (id < p->n_value) {
+      p->value[id].offset = pieces[i].at;
     } else {
-      p->step[best[i].step].scratch_at = best[i].at;
+      p->step[id - p->n_value].scratch_at = pieces[i].at;
     }
   }
   frt__free(pieces);
-  return FRT_OK;
+  return status;
 }

@@ -40,6 +40,7 @@ struct frt_step {
   const void *program;        // elementwise chains: frt_program
   void *state;                // the kernel's own (primitives), freed by free()
   size_t scratch;             // bytes of scratch the kernel wants while it runs
+  size_t packed;              // bytes it will hold from ready() on: packed weights
   const char *note;           // for explain: "fused bias, silu"
   const char *label;          // what plan() chose, where the kernel's name says too little
 };

@@ -70,8 +70,6 @@ static frt_status make_ready(frt_plan_t *p)
       FRT_TRY(frt__block_new(&p->derived[v], p->value[v].bytes, "derived weights"));
     }
   }
-  frt_memory_info before, after;
-  frt_memory(&before);
   for (int32_t i = 0; i < p->n_step; i++) {
     frt_step *s = &p->step[i].s;
     if (s->kernel->ready && !p->step[i].ready) {
@@ -83,8 +81,6 @@ static frt_status make_ready(frt_plan_t *p)
       p->step[i].ready = true;
     }
   }
-  frt_memory(&after);
-  p->packed_bytes = (size_t)FRT_MAX(after.live - before.live, (int64_t)0);
   p->ready = true;
   return FRT_OK;
 }

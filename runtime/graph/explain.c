@@ -19,6 +19,8 @@ void frt_plan_get(frt_plan_info *out)
   out->derived = (int64_t)(p->derived_bytes + p->packed_bytes);
   out->outputs = (int64_t)p->output_bytes;
   out->unshared = (int64_t)p->unshared;
+  out->bound = (int64_t)p->bound;
+  out->n_missed = p->n_missed;
   for (int32_t i = 0; i < p->n_step; i++) {
     out->n_reference += p->step[i].s.kernel == &frt__reference;
   }

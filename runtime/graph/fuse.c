@@ -21,6 +21,26 @@ const frt_act_op *frt__act_of(const frt_op *op)
   return NULL;
 }
 
+// The first reader of `v` of a kind; -1.
+static int32_t reader_that(const frt_plan_t *p, const frt_readers *r, int32_t v,
+                           bool (*fits)(const frt_op *))
+{
+  for (int32_t k = r->first[v]; k < r->first[v + 1]; k++) {
+    if (fits(p->node[r->list[k]].op)) {
+      return r->list[k];
+    }
+  }
+  return -1;
+}
+static bool is_act(const frt_op *op)
+{
+  return frt__act_of(op) != NULL;
+}
+static bool is_sum(const frt_op *op)
+{
+  return op == &frt_op_sum;
+}
+
 // --- convolution + activation
 // ---------------------------------------------------------------------
 static void fuse_conv_act(frt_plan_t *p, const frt_readers *r)
@@ -31,14 +51,16 @@ static void fuse_conv_act(frt_plan_t *p, const frt_readers *r)
       continue;
     }
     const frt_pvalue *y = &p->value[n->out[0]];
+    const int32_t at = reader_that(p, r, n->out[0], is_act);
+    if (at < 0) {
+      continue;
+    }
     if (y->uses != 1 || y->pinned || y->v.shape.dtype != FRT_F32) {
+      frt__missed_for_readers(p, r, n->out[0], i, "activation in its pass", at);
       continue;
     }
-    frt_pnode *next = &p->node[r->list[r->first[n->out[0]]]];
+    frt_pnode *next = &p->node[at];
     const frt_act_op *a = frt__act_of(next->op);
-    if (!a) {
-      continue;
-    }
     n->attr[9] = a->act;
     n->out[0] = next->out[0];
     p->value[n->out[0]].maker = i;
@@ -61,17 +83,21 @@ static void fuse_mul_sum(frt_plan_t *p, const frt_readers *r)
     }
     const frt_pvalue *y = &p->value[m->out[0]];
     const frt_shape *s = &y->v.shape;
-    if (y->uses != 1 || y->pinned || s->ndim != 4 || s->dtype != FRT_F32 || frt__same_bytes(s) ||
+    if (s->ndim != 4 || s->dtype != FRT_F32 || frt__same_bytes(s) ||
         !frt__shape_equal(s, &p->value[m->in[0]].v.shape) ||
         !frt__shape_equal(s, &p->value[m->in[1]].v.shape)) {
       continue;
     }
-    frt_pnode *sum = &p->node[r->list[r->first[m->out[0]]]];
-    int32_t mask = sum->op == &frt_op_sum ? (int32_t)sum->attr[0] : 0;
+    const int32_t at = reader_that(p, r, m->out[0], is_sum);
+    const frt_pnode *sum = at >= 0 ? &p->node[at] : NULL;
+    int32_t made, mask = sum ? (int32_t)sum->attr[0] : 0;
     if (mask != MAP && mask != (MAP | PHOTOS)) {
       continue;
     }
-    int32_t made, at = r->list[r->first[m->out[0]]];
+    if (y->uses != 1 || y->pinned) {
+      frt__missed_for_readers(p, r, m->out[0], i, "sum over the map in its pass", at);
+      continue;
+    }
     if (frt__pnode_new(p, &frt_fused_mul_sum, 2, m->in, 1, 2, sum->attr, sum->origin, &made) !=
         FRT_OK) {
       return; // the two nodes stay as they are
@@ -129,19 +155,20 @@ static bool chainable(const frt_plan_t *p, const frt_pnode *n)
   return p->value[n->out[0]].v.shape.dtype == FRT_F32;
 }
 
-static bool readers_after(const frt_plan_t *p, const frt_readers *r, const chain *c, int32_t id,
-                          int32_t at)
+// A reader outside the chain that comes before `at`; -1.
+static int32_t reader_before(const frt_plan_t *p, const frt_readers *r, const chain *c, int32_t id,
+                             int32_t at)
 {
   for (int32_t m = 0; m < c->n; m++) {
     int32_t v = p->node[c->member[m]].out[0];
     for (int32_t k = r->first[v]; k < r->first[v + 1]; k++) {
       const frt_pnode *reader = &p->node[r->list[k]];
       if (reader->chain != id && r->list[k] < at) {
-        return false;
+        return r->list[k];
       }
     }
   }
-  return true;
+  return -1;
 }
 
 // Distinct values from outside that the members of `a` (and `b`, and node `at`) read.
@@ -179,9 +206,16 @@ static void join(frt_plan_t *p, const frt_readers *r, chain *all, int32_t *n_cha
       continue;
     }
     chain *o = &all[other], *m = mine >= 0 ? &all[mine] : NULL;
-    if (o->n + (m ? m->n : 1) > MAX_INSTR ||
-        count_inputs(p, o, m, at) > MAX_IN + o->n + (m ? m->n : 0) ||
-        !readers_after(p, r, o, other, at)) {
+    const bool longer = o->n + (m ? m->n : 1) > MAX_INSTR;
+    const bool wider = count_inputs(p, o, m, at) > MAX_IN + o->n + (m ? m->n : 0);
+    const int32_t before = longer || wider ? -1 : reader_before(p, r, o, other, at);
+    if (longer || wider || before >= 0) {
+      const char *why = longer  ? "a chain has at most 24 ops"
+                        : wider ? "a chain reads at most 12 values"
+                                : "that is also read before";
+      if (!n->derived) {
+        frt__missed(p, at, "one chain with what it reads", why, before);
+      }
       continue;
     }
     if (!m) {
@@ -349,6 +383,7 @@ frt_status frt__pass_fuse(frt_plan_t *p)
   frt__readers_free(&r);
   frt__sort_nodes(p);
   FRT_TRY(frt__pass_fuse_bn(p));
+  FRT_TRY(frt__pass_checkpoint(p));
   FRT_TRY(frt__pass_recompute(p));
   return fuse_chains(p);
 }

@@ -48,11 +48,12 @@ static const frt_act_op *act_of(const frt_op *op)
 
 // y = act(bn(x)) with act'(bn(x)) computed again from x in the backward pass: bn(x) is never
 // stored. The gradient of act must be the one node `grad` whose result only batch_norm_grad reads.
+// other: a reader of bn(x) that is in the way.
 static bool bn_pattern(const frt_plan_t *p, const frt_readers *r, int32_t bn, int32_t *act,
-                       int32_t *act_grad, int32_t *bn_grad)
+                       int32_t *act_grad, int32_t *bn_grad, int32_t *other)
 {
   int32_t y = p->node[bn].out[0];
-  *act = *act_grad = *bn_grad = -1;
+  *act = *act_grad = *bn_grad = *other = -1;
   if (p->value[y].pinned || p->value[y].v.shape.ndim != 4 || p->value[y].v.shape.dtype != FRT_F32) {
     return false;
   }
@@ -79,6 +80,10 @@ static bool bn_pattern(const frt_plan_t *p, const frt_readers *r, int32_t bn, in
     }
   }
   int32_t allowed = 1 + (*act_grad >= 0 && !a->grad_of_output);
+  *other = -1;
+  for (int32_t k = r->first[y]; k < r->first[y + 1] && *other < 0; k++) {
+    *other = r->list[k] != *act && r->list[k] != *act_grad ? r->list[k] : -1;
+  }
   return p->value[y].uses == allowed;
 }
 
@@ -86,11 +91,20 @@ static frt_status split_all(frt_plan_t *p, const frt_readers *r)
 {
   int32_t n = p->n_node;
   for (int32_t i = 0; i < n; i++) {
-    int32_t act, act_grad, bn_grad, made;
-    if (p->node[i].dead || p->node[i].op != &frt_op_batch_norm_train || !all_f32(p, &p->node[i])) {
+    int32_t act, act_grad, bn_grad, made, other;
+    if (p->node[i].dead || p->node[i].op != &frt_op_batch_norm_train) {
       continue;
     }
-    if (!bn_pattern(p, r, i, &act, &act_grad, &bn_grad)) {
+    if (!all_f32(p, &p->node[i])) {
+      frt__missed(p, i, "statistics and application apart", "its value is not a float32 map", -1);
+      continue;
+    }
+    if (!bn_pattern(p, r, i, &act, &act_grad, &bn_grad, &other)) {
+      if (act >= 0 || other >= 0) {
+        frt__missed(p, i, "activation in its pass", "its value is also read", other);
+      } else if (p->value[p->node[i].out[0]].pinned) {
+        frt__missed(p, i, "activation in its pass", "its value is an output", -1);
+      }
       FRT_TRY(split(p, i, FRT_ACT_NONE, p->node[i].out[0], ""));
       continue;
     }
@@ -176,13 +190,15 @@ static void add_note(frt_pnode *n, const char *what)
   snprintf(n->note + used, sizeof n->note - used, "%s%s", used && what[0] ? ", " : "", what);
 }
 
-// The reader `at` of y with `t` in its load; *made -1 where that cannot be.
-static frt_status reader_twin(frt_plan_t *p, int32_t at, int32_t y, const taken *t, int32_t *made)
+// The reader `at` of y with `t` in its load; *made -1 where that cannot be, and why.
+static frt_status reader_twin(frt_plan_t *p, int32_t at, int32_t y, const taken *t, int32_t *made,
+                              const char **why)
 {
   const frt_pnode *n = &p->node[at];
   const bool conv = is_conv(n->op), weight = is_conv_weight(n->op);
   const bool sum = n->op == &frt_fused_mul_sum || n->op == &frt_op_mean;
   *made = -1;
+  *why = "this reader computes nothing as it loads";
   if ((conv || weight) && n->in[0] == y && n->in[1] != y) {
     int32_t twin;
     FRT_TRY(conv_twin(p, at, n->n_out, &twin));
@@ -207,6 +223,7 @@ static frt_status reader_twin(frt_plan_t *p, int32_t at, int32_t y, const taken 
   }
   bool can = false;
   if (*made >= 0) {
+    *why = "the kernel of this reader can't";
     FRT_TRY(frt__node_can(p, &p->node[*made], &can));
   }
   *made = can ? *made : -1;
@@ -219,16 +236,32 @@ static frt_status reader_twin(frt_plan_t *p, int32_t at, int32_t y, const taken 
 static frt_status take_into_readers(frt_plan_t *p, const frt_readers *r, int32_t y, const taken *t)
 {
   enum { MOST = 8 };
-  int32_t n = r->first[y + 1] - r->first[y], twin[MOST];
+  const int32_t n = r->first[y + 1] - r->first[y], maker = p->value[y].maker;
+  const char *what =
+    t->gate >= 0 ? "gate in its readers' loads" : "batch norm in its readers' loads";
+  int32_t twin[MOST];
   if (n == 0 || n > MOST) {
+    if (n > MOST) {
+      frt__missed(p, maker, what, "more than 8 read it", -1);
+    }
     return FRT_OK;
   }
   bool all = !p->value[y].pinned;
+  if (!all) {
+    frt__missed(p, maker, what, "its value is an output", -1);
+  }
   for (int32_t k = 0; k < n; k++) {
     int32_t at = r->list[r->first[y] + k];
+    const char *why = "this reader takes another map so";
     twin[k] = -1;
     if (!p->node[at].dead) {
-      FRT_TRY(reader_twin(p, at, y, t, &twin[k]));
+      FRT_TRY(reader_twin(p, at, y, t, &twin[k], &why));
+    }
+    // The first reason is enough. A gradient is no gate, and a sum may become the residual.
+    const bool meant = t->gate >= 0 ? p->node[maker].origin.stage != FRT_BACKWARD
+                                    : n > 1 || p->node[at].op != &frt_op_add;
+    if (all && twin[k] < 0 && meant) {
+      frt__missed(p, maker, what, why, at);
     }
     all = all && twin[k] >= 0;
   }
@@ -307,6 +340,12 @@ static frt_status add_residuals(frt_plan_t *p)
     int32_t y = a->out[0], at = -1;
     if (!a->dead && a->op == &frt_fused_bn_apply && a->n_in == 5 && a->attr[0] == FRT_ACT_NONE) {
       at = only_reader(p, &r, y);
+      for (int32_t k = at < 0 ? r.first[y] : INT32_MAX; k < r.first[y + 1]; k++) {
+        if (p->node[r.list[k]].op == &frt_op_add) {
+          frt__missed_for_readers(p, &r, y, i, "residual in its pass", r.list[k]);
+          break;
+        }
+      }
     }
     frt_pnode *sum = at >= 0 ? &p->node[at] : NULL;
     if (!sum || sum->dead || sum->op != &frt_op_add) {
@@ -316,6 +355,7 @@ static frt_status add_residuals(frt_plan_t *p)
     const frt_shape *shape = &p->value[y].v.shape;
     if (other == y || !frt__shape_equal(shape, &p->value[other].v.shape) ||
         !frt__shape_equal(shape, &p->value[sum->out[0]].v.shape)) {
+      frt__missed(p, i, "residual in its pass", "what is added has another shape", at);
       continue;
     }
     int32_t next = only_reader(p, &r, sum->out[0]);
@@ -354,8 +394,14 @@ static frt_status count_where_made(frt_plan_t *p)
   for (int32_t i = 0; i < n; i++) {
     const frt_pnode *s = &p->node[i];
     int32_t maker = s->op == &frt_fused_bn_stats ? p->value[s->in[0]].maker : -1;
+    if (s->op != &frt_fused_bn_stats) {
+      continue;
+    }
     if (maker < 0 || !is_conv(p->node[maker].op) || p->node[maker].dead ||
         p->node[maker].n_out > 1) {
+      bool taken = maker >= 0 && is_conv(p->node[maker].op);
+      frt__missed(p, i, "statistics where the map is made",
+                  taken ? "this convolution counts for another" : "no convolution makes it", maker);
       continue;
     }
     int32_t twin;
@@ -373,6 +419,9 @@ static frt_status count_where_made(frt_plan_t *p)
     if (can) {
       p->node[twin].dead = false;
       p->node[i].dead = p->node[maker].dead = true;
+    } else {
+      frt__missed(p, i, "statistics where the map is made", "the kernel of this convolution can't",
+                  maker);
     }
   }
   frt__sort_nodes(p);

@@ -73,6 +73,7 @@ static frt_status back_through(int32_t at, tape *t)
                      .need = need,
                      .dx = dx};
   G.here = n->origin;
+  G.here.stage = FRT_BACKWARD;
   frt_status status = n->op->grad(&c);
   if (status != FRT_OK) {
     frt__blame(n->origin);

@@ -10,10 +10,12 @@ typedef struct frt_link {
 typedef enum frt_node_kind { FRT_NODE_OP, FRT_NODE_SCALAR, FRT_NODE_VAR } frt_node_kind;
 
 // Where a node was recorded: interned ids (0: unknown). In a plan also which node of the walk it
-// was, from 1: a plan serves many recordings, each with lines of its own.
+// was, from 1: a plan serves many recordings, each with lines of its own. stage: which one that is
+// to be computed again in the backward pass (0: none), or FRT_BACKWARD: the gradient recorded it.
 typedef struct frt_origin {
-  int32_t source, line, scope, walk;
+  int32_t source, line, scope, walk, stage;
 } frt_origin;
+enum { FRT_BACKWARD = -1 };
 
 // Bytes of a realized output: owned by the node, plain layout.
 typedef struct frt_result {

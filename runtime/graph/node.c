@@ -83,6 +83,13 @@ void frt_scope(const char *path)
   G.here.scope = path && *path ? intern(path) : 0;
 }
 
+void frt_checkpoint(int32_t on)
+{
+  static int32_t stages;
+  stages = stages == INT32_MAX ? 0 : stages;
+  G.here.stage = on ? ++stages : 0;
+}
+
 const char *frt__origin_line(frt_origin o)
 {
   static char ring[4][320];

@@ -361,6 +361,7 @@ static frt_status describe(frt_plan_t *p)
       }
     }
     p->scratch = FRT_MAX(p->scratch, s->s.scratch);
+    p->packed_bytes += s->s.packed;
     if (s->s.op->flops) {
       const frt_shape *xs[16] = {0};
       frt_shape ys[8];

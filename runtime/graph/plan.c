@@ -112,10 +112,16 @@ static frt_status write_key(int32_t n, const frt_link *outs, bool with_pending,
     G.node[order[p]]->pos = p;
   }
   G.mark++; // leaves of this key carry the new mark
+  int32_t stage = 0;
+  uint64_t n_stage = 1; // stages are numbered anew in every recording
   for (int32_t p = 0; p < n_order; p++) {
     const frt_node *node = G.node[order[p]];
     FRT_TRY(put((uint64_t)(uintptr_t)node->op));
-    FRT_TRY(put((uint64_t)node->n_in << 32 | (uint64_t)node->n_out));
+    const int32_t s = node->origin.stage;
+    n_stage += s > 0 && s != stage;
+    stage = s > 0 ? s : stage;
+    const uint64_t part = s > 0 ? n_stage : s == FRT_BACKWARD;
+    FRT_TRY(put((uint64_t)node->n_in << 40 | part << 16 | (uint64_t)node->n_out));
     for (int32_t i = 0; i < node->n_in; i++) {
       FRT_TRY(put_link(node->in[i]));
     }
@@ -176,6 +182,7 @@ void frt__plan_free(frt_plan_t *p)
   frt__free(p->assign);
   frt__free(p->output);
   frt__free(p->step);
+  frt__free(p->missed);
   frt__free(p->key);
   frt__free(p);
 }
@@ -495,7 +502,7 @@ static frt_status compile(int32_t frugality, uint64_t hash, int32_t n, const frt
 // What a limit is about.
 static int64_t needs(const frt_plan_t *p)
 {
-  return (int64_t)(p->arena + p->scratch);
+  return (int64_t)p->arena; // scratch lies in it
 }
 
 void frt_set_memory(int64_t bytes)

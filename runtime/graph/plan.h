@@ -77,6 +77,13 @@ typedef struct frt_pstep {
 
 enum { FRT_FRUGALITIES = 4 };
 
+// What might have been fused and was not: `what` of the node, and why. Static texts.
+typedef struct frt_missed {
+  const frt_op *op, *by; // by: the op that stood in the way, NULL none
+  frt_origin origin, by_origin;
+  const char *what, *why;
+} frt_missed;
+
 typedef struct frt_plan_t {
   uint64_t hash;
   uint8_t *key;
@@ -88,6 +95,7 @@ typedef struct frt_plan_t {
   frt_assignment *assign;
   int32_t *output; // values, in the order of `outs`
   frt_pstep *step;
+  frt_missed *missed;
   void **args; // pointers of all steps
   int32_t *arg_value;
   uint64_t *arg_version;
@@ -95,9 +103,10 @@ typedef struct frt_plan_t {
   void **at;      // where every value lies in this run
   void **derived; // blocks, by value
   int32_t n_slot, cap_slot, n_value, cap_value, n_node, cap_node, n_assign, cap_assign, n_output,
-    cap_output, n_step, cap_step, n_args, n_setup;
+    cap_output, n_step, cap_step, n_args, n_setup, n_missed, cap_missed;
   size_t arena, scratch, derived_bytes, unshared, output_bytes;
-  size_t packed_bytes; // what kernels hold, from the first run on
+  size_t bound;        // the most bytes of intermediates alive at once: no arena is smaller
+  size_t packed_bytes; // what kernels hold from the first run on
   double flops;
   int32_t frugality; // how much is computed again instead of kept (recompute.c)
   uint64_t setup_key, setup_version;
@@ -112,11 +121,22 @@ frt_status
 frt__pass_simplify(frt_plan_t *p);        // twins, views, dead nodes, batch norm into convolution
 frt_status frt__pass_join(frt_plan_t *p); // within simplify: padded pieces side by side
 frt_status frt__pass_fuse(frt_plan_t *p); // conv + bias + act, batch norm + act, elementwise chains
-frt_status frt__pass_fuse_bn(frt_plan_t *p);   // within fuse: batch norm into convolutions
-frt_status frt__pass_recompute(frt_plan_t *p); // within fuse: computed again, not kept
-frt_status frt__pass_place(frt_plan_t *p);     // kernels, layouts, steps
-frt_status frt__pass_commit(frt_plan_t *p);    // where assigned values are written (within place)
-frt_status frt__pass_arena(frt_plan_t *p);     // liveness, offsets
+frt_status frt__pass_fuse_bn(frt_plan_t *p);    // within fuse: batch norm into convolutions
+frt_status frt__pass_checkpoint(frt_plan_t *p); // within fuse: stages asked for, computed again
+frt_status frt__pass_recompute(frt_plan_t *p);  // within fuse: computed again, not kept
+frt_status frt__pass_place(frt_plan_t *p);      // kernels, layouts, steps
+frt_status frt__pass_commit(frt_plan_t *p);     // where assigned values are written (within place)
+frt_status frt__pass_arena(frt_plan_t *p);      // liveness, offsets
+
+// A value's bytes (or a step's scratch) with the steps between which they are needed.
+typedef struct frt_piece {
+  size_t bytes, at;
+  int32_t first, last, id, peak; // peak: alive where most bytes are
+} frt_piece;
+// Gives every piece its `at`, and them another order. top: what they take; bound: the most bytes
+// alive at once.
+frt_status frt__pack_pieces(frt_piece *pieces, int32_t n, int32_t n_step, size_t *top,
+                            size_t *bound);
 
 // An activation that a kernel may take into its pass, and the op that is its gradient.
 typedef struct frt_act_op {
@@ -132,6 +152,13 @@ typedef struct frt_readers {
 } frt_readers;
 frt_status frt__readers_new(frt_plan_t *p, frt_readers *r); // counts uses as well
 void frt__readers_free(frt_readers *r);
+// A reader of `v` besides `reader`; -1 none.
+int32_t frt__other_reader(const frt_plan_t *p, const frt_readers *r, int32_t v, int32_t reader);
+// Notes that `node` missed being fused; by: the node that stood in the way, -1 none. Never fails.
+void frt__missed(frt_plan_t *p, int32_t node, const char *what, const char *why, int32_t by);
+// The same where `v`, that only `reader` should read, is wanted elsewhere or is no map.
+void frt__missed_for_readers(frt_plan_t *p, const frt_readers *r, int32_t v, int32_t node,
+                             const char *what, int32_t reader);
 
 // --- what the passes build with
 // -------------------------------------------------------------------
@@ -140,6 +167,9 @@ frt_status frt__value_new(frt_plan_t *p, const frt_shape *shape, int32_t *out);
 frt_status frt__pnode_new(frt_plan_t *p, const frt_op *op, int32_t n_in, const int32_t *in,
                           int32_t n_out, int32_t n_attr, const double *attr, frt_origin origin,
                           int32_t *out);
+// The node once more, with outputs of its own; of a convolution that counts statistics the map
+// alone.
+frt_status frt__pnode_again(frt_plan_t *p, int32_t at, int32_t *made);
 // Drops dead nodes, brings the rest into the order of their ranks (ties: oldest first).
 void frt__sort_nodes(frt_plan_t *p);
 frt_status frt__const_new(frt_plan_t *p, double number, int32_t dtype, int32_t *out);

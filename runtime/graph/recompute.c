@@ -32,6 +32,30 @@ static bool counts(const frt_pnode *n)
   return n->op == &frt_fused_conv2d && n->n_out > 1;
 }
 
+frt_status frt__pnode_again(frt_plan_t *p, int32_t at, int32_t *made)
+{
+  const frt_pnode *n = &p->node[at];
+  const bool map_alone = counts(n);
+  const int32_t n_out = map_alone ? 1 : n->n_out;
+  FRT_TRY(frt__pnode_new(p, n->op, n->n_in, n->in, n_out, n->n_attr, n->attr, n->origin, made));
+  for (int32_t k = 0; k < n_out; k++) {
+    if (p->node[at].out[k] >= 0) {
+      const frt_shape shape = p->value[p->node[at].out[k]].v.shape;
+      FRT_TRY(frt__value_new(p, &shape, &p->node[*made].out[k]));
+      p->value[p->node[*made].out[k]].maker = *made;
+    }
+  }
+  n = &p->node[at];
+  frt_pnode *m = &p->node[*made];
+  if (map_alone) {
+    m->in[FRT_CONV_RUNNING] = m->in[FRT_CONV_RUNNING + 1] = -1;
+  }
+  memcpy(m->note, n->note, sizeof m->note);
+  size_t used = strlen(m->note);
+  snprintf(m->note + used, sizeof m->note - used, "%sagain", used ? ", " : "");
+  return FRT_OK;
+}
+
 static bool may_repeat(const frt_plan_t *p, int32_t v)
 {
   if (p->value[v].place != FRT_AT_ARENA || p->value[v].maker < 0) {
@@ -147,24 +171,13 @@ static void redirect(frt_pnode *n, int32_t from, int32_t to)
 static frt_status copy(recompute *c, int32_t v)
 {
   frt_plan_t *p = c->p;
-  int32_t late = c->again[v] ? first_late(c, v) : -1, made, again;
+  int32_t late = c->again[v] ? first_late(c, v) : -1, made;
   int64_t rank = late >= 0 ? p->node[late].rank : INT64_MAX;
   rank = FRT_MIN(rank, c->need[v]) - 1;
-  const frt_shape shape = p->value[v].v.shape;
-  const frt_pnode *n = &p->node[p->value[v].maker];
-  FRT_TRY(frt__value_new(p, &shape, &again));
-  FRT_TRY(frt__pnode_new(p, n->op, n->n_in, n->in, 1, n->n_attr, n->attr, n->origin, &made));
-  n = &p->node[p->value[v].maker];
+  FRT_TRY(frt__pnode_again(p, p->value[v].maker, &made));
   frt_pnode *m = &p->node[made];
-  m->out[0] = again;
-  if (counts(n)) {
-    m->in[FRT_CONV_RUNNING] = m->in[FRT_CONV_RUNNING + 1] = -1;
-  }
+  const int32_t again = m->out[0];
   m->rank = rank;
-  memcpy(m->note, n->note, sizeof m->note);
-  size_t used = strlen(m->note);
-  snprintf(m->note + used, sizeof m->note - used, "%sagain", used ? ", " : "");
-  p->value[again].maker = made;
   for (int32_t k = 0; k < m->n_in; k++) {
     int32_t x = m->in[k];
     bool gone =

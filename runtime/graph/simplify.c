@@ -153,21 +153,27 @@ static frt_status fold(frt_plan_t *p, int32_t bn, int32_t conv)
 
 static frt_status fold_batch_norm(frt_plan_t *p)
 {
-  frt__count_uses(p);
+  frt_readers r;
+  FRT_TRY(frt__readers_new(p, &r));
   int32_t n = p->n_node;
-  for (int32_t i = 0; i < n; i++) {
+  frt_status status = FRT_OK;
+  for (int32_t i = 0; i < n && status == FRT_OK; i++) {
     if (p->node[i].op != &frt_op_batch_norm || p->node[i].dead) {
       continue;
     }
     const frt_pvalue *x = &p->value[p->node[i].in[0]];
-    if (x->maker < 0 || x->uses != 1 || x->pinned || p->node[x->maker].op != &frt_op_conv2d ||
-        x->v.shape.dtype != FRT_F32) {
+    if (x->maker < 0 || p->node[x->maker].op != &frt_op_conv2d) {
       continue;
     }
-    FRT_TRY(fold(p, i, x->maker));
+    if (x->uses != 1 || x->pinned || x->v.shape.dtype != FRT_F32) {
+      frt__missed_for_readers(p, &r, p->node[i].in[0], x->maker, "batch norm in its weights", i);
+      continue;
+    }
+    status = fold(p, i, x->maker);
   }
+  frt__readers_free(&r);
   frt__sort_nodes(p);
-  return FRT_OK;
+  return status;
 }
 
 // Optimizers' steps write variables: they and what follows from them come after everything that may

@@ -501,6 +501,28 @@ void frt__decode_thread_end(void)
   }
 }
 
+// Ends decoding once the header is there.
+static frt_status stop_there(void *ctx, const frt__header *header, frt__rect *part, int32_t *shrink)
+{
+  (void)part;
+  (void)shrink;
+  *(bool *)ctx = header->w > 0;
+  return FRT_ESTATE;
+}
+
+frt_status frt_photo_size(const char *path, int32_t *w, int32_t *h)
+{
+  frt__scratch s = {0};
+  frt__header header = {0};
+  frt__pixels px;
+  bool found = false;
+  frt_status status = frt__decode(&s, path, stop_there, &found, &header, &px);
+  frt__scratch_free(&s);
+  *w = header.w;
+  *h = header.h;
+  return found ? FRT_OK : status;
+}
+
 frt_status frt_photo_read(const char *path, frt_photo *out)
 {
   frt__scratch s = {0};

@@ -40,10 +40,11 @@ function compare.python(peers, script, tuned)
   return (". %s/env.sh && %s%s/venv/bin/python %s%s"):format(peers, malloc, peers, compare.here, script)
 end
 
--- the best step of a run (the first warms up), and its peak memory
-local function run(name, command)
+--- the best step of a command's run (the first warms up) and its peak memory: { wall, cpu, rss } and what own_train.lua says
+--- with --plan: arena, above, growth.
+function compare.run(name, command)
   local pipe = io.popen(command .. " 2>&1")
-  local best, cpu, rss, text = math.huge, math.huge, nil, {}
+  local best, cpu, rss, text, more = math.huge, math.huge, nil, {}, {}
   for line in pipe:lines() do
     text[#text + 1] = line
     local wall, used = line:match "^([%d%.]+) ([%d%.]+)$"
@@ -51,10 +52,12 @@ local function run(name, command)
       best, cpu = math.min(best, tonumber(wall)), math.min(cpu, tonumber(used))
     end
     rss = tonumber(line:match "^rss ([%d%.]+)") or rss
+    local key, value = line:match "^(%a+) (%-?[%d%.]+)$"
+    if key then more[key] = tonumber(value) end
   end
   pipe:close()
   if not rss then error(name .. " failed:\n" .. table.concat(text, "\n"), 0) end
-  return { wall = best, cpu = cpu, rss = rss }
+  return { wall = best, cpu = cpu, rss = rss, arena = more.arena, above = more.above, growth = more.growth }
 end
 
 local function median(list, key)
@@ -79,7 +82,7 @@ function compare.rows(label, sides, rounds, photos)
   for _ = 1, rounds do
     for i, side in ipairs(sides) do
       results[i] = results[i] or {}
-      table.insert(results[i], run(side[1], side[2]))
+      table.insert(results[i], compare.run(side[1], side[2]))
     end
   end
   local first = median(results[1], "wall")

@@ -46,16 +46,31 @@ local function profile(step)
   for i = 1, math.min(20, #list) do print(("%9.2f ms %4d  %s"):format(list[i][2] * 1e3, list[i][3], list[i][1])) end
 end
 
+-- the arena of the plan that ran last, in MB, and by how many percent it lies above the most bytes alive at once
+local function arena()
+  local info = ffi.new "frt_plan_info"
+  C.frt_plan_last()
+  C.frt_plan_get(info)
+  print(("arena %.1f\nabove %.2f"):format(tonumber(info.arena) / 1e6, 100 * (tonumber(info.arena) / tonumber(info.bound) - 1)))
+end
+
 --- runs `step` n times: a line each with wall ms and CPU ms, then "rss" and the peak; FOODRT_PROFILE=1: the time by
---- kind of step.
-function measure.steps(n, step)
-  for _ = 1, n do
+--- kind of step. plan: also the arena, and what the resident set grew by from the middle step to the last.
+function measure.steps(n, step, plan)
+  local half
+  for i = 1, n do
     local wall, used = C.frt_now(), measure.cpu()
     step()
     print(("%.2f %.2f"):format((C.frt_now() - wall) * 1e3, (measure.cpu() - used) * 1e3))
     io.flush()
+    if plan and i == math.ceil(n / 2) then half = select(2, measure.rss()) end
   end
-  print(("rss %.1f"):format((measure.rss())))
+  local peak, now = measure.rss()
+  print(("rss %.1f"):format(peak))
+  if plan then
+    print(("growth %.1f"):format(now - half))
+    arena()
+  end
   if os.getenv "FOODRT_PROFILE" then profile(step) end
 end
 

@@ -1,20 +1,22 @@
 -- own_train.lua: times one training step (forward, backward, AdamW) of a model; the counterpart of peer_train.py.
---   foodrt spec/bench/own_train.lua MODEL SIZE BATCH THREADS STEPS [--head] [--bf16]
+--   foodrt spec/bench/own_train.lua MODEL SIZE BATCH THREADS STEPS [--head] [--bf16] [--checkpoint] [--memory 300M] [--plan]
 -- One line per step: wall ms, CPU ms; then peak RSS in MB. FOODRT_PROFILE=1 adds the time by kind of step. --head: all but
--- the classifier is frozen.
+-- the classifier is frozen. --checkpoint: the model's stages are computed again in the backward pass; --memory: what a step's
+-- intermediates may take; --plan: its arena as well (spec/bench/memory.lua).
 local frt = require "foodrt"
 local measure = dofile((arg[0]:match "^(.*/)" or "./") .. "measure.lua")
 
 local name = arg[1]
 local size, batch, threads, steps = tonumber(arg[2]), tonumber(arg[3]), tonumber(arg[4]), tonumber(arg[5])
-local flags = {}
-for i = 6, #arg do flags[arg[i]] = true end
+local flag = {}
+for i = 6, #arg do flag[arg[i]] = arg[i + 1] or true end
 frt.set_threads(threads)
-if flags["--bf16"] then assert(require("foodrt.precision").set "bf16" == "bf16", "this CPU has no bf16") end
-local model = frt.models[name] { classes = 101 }
+if flag["--bf16"] then assert(require("foodrt.precision").set "bf16" == "bf16", "this CPU has no bf16") end
+if flag["--memory"] then require("foodrt.ffi").C.frt_set_memory(require("foodrt.budget").bytes(flag["--memory"])) end
+local model = frt.models[name] { classes = 101, checkpoint = flag["--checkpoint"] ~= nil }
 model:build { input = { batch, 3, size, size }, classes = 101, seed = 1 }
 model:train()
-if flags["--head"] then
+if flag["--head"] then
   model:freeze "*"
   model:unfreeze(model.classifier_name)
 end
@@ -33,4 +35,4 @@ measure.steps(steps, function()
   local loss = loss_of(model(x), y)
   opt:update(params, frt.grad(loss, params), {})
   frt.realize(loss)
-end)
+end, flag["--plan"] ~= nil)

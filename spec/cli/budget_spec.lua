@@ -38,6 +38,43 @@ describe("memory that is available", function()
   end)
 end)
 
+describe("threads", function()
+  local C = require("foodrt.ffi").C
+  local root
+  before_each(function()
+    root = process.temp_dir()
+    os.execute(("mkdir -p %s/proc/self %s/sys/fs/cgroup/a/b %s/sys/fs/cgroup/cpu/job"):format(root, root, root))
+  end)
+  after_each(function() process.remove(root) end)
+
+  local function write(path, text)
+    process.write(root .. path, text)
+  end
+
+  it("are as many as the control groups' quota pays for, rounded up, the tightest around the process", function()
+    local all = C.frt_cpus(root)
+    assert.is_true(all >= 1)
+    write("/proc/self/cgroup", "0::/a/b\n")
+    write("/sys/fs/cgroup/a/b/cpu.max", "max 100000\n")
+    assert.equal(all, C.frt_cpus(root))
+    write("/sys/fs/cgroup/a/cpu.max", "50000 100000\n")
+    assert.equal(1, C.frt_cpus(root))
+    write("/sys/fs/cgroup/a/cpu.max", "150000 100000\n")
+    assert.equal(math.min(2, all), C.frt_cpus(root))
+  end)
+
+  it("know version 1 of control groups", function()
+    write("/proc/self/cgroup", "5:cpuset:/job\n4:cpu,cpuacct:/job\n0::/\n")
+    write("/sys/fs/cgroup/cpu/job/cpu.cfs_quota_us", "-1\n")
+    write("/sys/fs/cgroup/cpu/job/cpu.cfs_period_us", "100000\n")
+    local all = C.frt_cpus(root)
+    write("/sys/fs/cgroup/cpu/job/cpu.cfs_quota_us", "80000\n")
+    assert.equal(1, C.frt_cpus(root))
+    write("/sys/fs/cgroup/cpu/job/cpu.cfs_quota_us", "6400000\n")
+    assert.equal(all, C.frt_cpus(root))
+  end)
+end)
+
 describe("a recipe's memory", function()
   it("is a size", function()
     assert.same({ 2 ^ 31, 1.5 * 2 ^ 30, 8e8 / 1, 300 * 2 ^ 20, 2 ^ 10 },

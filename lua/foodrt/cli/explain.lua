@@ -5,11 +5,13 @@ local cli, args = require "foodrt.cli", require "foodrt.args"
 local explain = {}
 
 explain.usage = [[
-usage: foodrt explain RECIPE.lua [-o key.path=value ...] [--threads N] [--json]
-  what the recipe would do on this machine: parameters, phases, learning rates, FLOPs, memory, kernels]]
+usage: foodrt explain RECIPE.lua [-o key.path=value ...] [--threads N] [--fused] [--json]
+  what the recipe would do on this machine: parameters, phases, learning rates, FLOPs, memory, kernels
+  --fused     for the training step of each phase: which ops became one step, which did not and why]]
 
 local function parse(given)
-  local o = args.parse("explain", given, { ["-o"] = args.override, ["--json"] = true, ["--threads"] = args.whole(1, 1024),
+  local o = args.parse("explain", given, { ["-o"] = args.override, ["--json"] = true, ["--fused"] = true,
+    ["--threads"] = args.whole(1, 1024),
     ["--backend"] = args.one_of { "cpu", "reference" } })
   if not o[1] then cli.usage_error "explain: which recipe? foodrt explain RECIPE.lua" end
   if o[2] then cli.usage_error("explain: one recipe at a time, got '%s' and '%s'", o[1], o[2]) end
@@ -148,12 +150,11 @@ local function gather(o, r)
   local precision, other = require("foodrt.precision").set(r.precision)
   local photos = photos_of(r)
   dry.build(r, photos.classes)
-  local limited = budget.limit(r, photos.columns)
-  local steps = dry.phases(r, { columns = photos.columns })
+  local planned = budget.limit(r, photos.columns)
+  local steps, needs, worst, evaluation = planned.steps, planned.needs, planned.worst, planned.evaluation
   lengths(steps, photos)
-  local needs, worst, evaluation = budget.need(r, steps)
   local verdict, fit = budget.verdict(r, steps, needs, worst, photos.columns)
-  verdict = limited or verdict
+  verdict = planned.message or verdict
   local available, where = budget.available()
   local found = { photos = photos, steps = steps, evaluation = evaluation }
   for _, s in ipairs(steps) do s.cache = cache_of(s, found) end
@@ -169,6 +170,7 @@ function explain.run(given)
   local r = load(o)
   if require("foodrt.ensemble").is(r) then return explain_ensemble(r, o) end
   local found = gather(o, r)
+  found.fused = o.fused
   for _, s in ipairs(found.steps) do s.kernels = kernels_of(s) end
   local show = require "foodrt.show"
   if o.json then

@@ -5,7 +5,8 @@ local test = {}
 
 test.usage = [[
 usage: foodrt test [PATH ...] [--asan] [--no-lint] [--filter PATTERN]
-  PATH        specs or folders of specs; all of spec/ but spec/bench when left out
+  PATH        specs or folders of specs; all of spec/ but spec/bench when left out, then those of numbers once more with
+              AVX2 and with plain C forced
   --asan      build with AddressSanitizer and UndefinedBehaviorSanitizer into build-asan/ and use that
   --no-lint   leave out clang-format and luacheck (they are also left out where a PATH is given)
   --filter    only tests whose full name matches the Lua pattern
@@ -169,10 +170,16 @@ local function add_counts(path, status, totals)
   totals.skipped = totals.skipped + skipped
 end
 
-local function run_specs(top, binary, given, paths, totals)
+-- The specs of numbers, which must hold on machines with less than this one has: our kernels and oneDNN's.
+local NUMBERS = { "spec/ops", "spec/nn", "spec/tensor", "spec/train", "spec/graph/fuse_spec.lua", "spec/graph/gradient_spec.lua",
+  "spec/graph/random_spec.lua", "spec/graph/derived_spec.lua", "spec/models/efficientnet_spec.lua", "spec/models/resnet_spec.lua",
+  "spec/models/convnext_spec.lua", "spec/models/vit_spec.lua" }
+local LESSER = { { "avx2", "FOODRT_ISA=avx2 ONEDNN_MAX_CPU_ISA=AVX2 " }, { "base", "FOODRT_ISA=base ONEDNN_MAX_CPU_ISA=SSE41 " } }
+
+local function run_specs(top, binary, given, paths, totals, env)
   local counts = os.tmpname()
   local command = { "cd ", quote(top), " && FOODRT_OFFLINE=1 FOODRT_TEST_COUNTS=", quote(counts),
-    " FOODRT_BUILD=", quote((binary:gsub("/bin/[^/]*$", ""))),
+    " FOODRT_BUILD=", quote((binary:gsub("/bin/[^/]*$", ""))), " ", env or "",
     given.asan and " ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 " or " ",
     quote(binary), ' "$(command -v busted)" --ignore-lua' }
   if given.filter then command[#command + 1] = " --filter=" .. quote(given.filter) end
@@ -182,6 +189,17 @@ local function run_specs(top, binary, given, paths, totals)
   add_counts(counts, status, totals)
   os.remove(counts)
   return status
+end
+
+-- those of LESSER that this machine has and does not take by itself
+local function lesser()
+  local C, out = require("foodrt.ffi").C, {}
+  local own = require("ffi").string(C.frt_isa())
+  for _, isa in ipairs(LESSER) do
+    if isa[1] ~= own and C.frt_set_isa(isa[1]) == 0 then out[#out + 1] = isa end
+  end
+  C.frt_set_isa(own)
+  return out
 end
 
 --- in arguments after "test"; out exit status 0 when nothing failed
@@ -210,6 +228,13 @@ function test.run(args)
     totals.failed = totals.failed + 1
   else
     status = run_specs(top, binary, given, paths, totals)
+    if #given.paths == 0 and not given.asan and not os.getenv "FOODRT_ISA" then
+      for _, isa in ipairs(lesser()) do
+        if status >= 128 then break end
+        print("with " .. isa[2])
+        status = math.max(status, run_specs(top, binary, given, NUMBERS, totals, isa[2]))
+      end
+    end
   end
   print(("%d passed, %d failed, %d skipped"):format(totals.passed, totals.failed, totals.skipped))
   if status == 130 or status == 128 + 2 then return 130 end

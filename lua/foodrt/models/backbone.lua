@@ -1,6 +1,7 @@
 --- backbone: what all families share: options, the head, maps of several stages, where weights come from.
 --- A family gives stage(self, i, x), n_stages and, where it has them, last(self, map), pool(self, map), tap(self, x).
 local nn, opt, err = require "foodrt.nn", require "foodrt.opt", require "foodrt.err"
+local module = require "foodrt.nn.module"
 local cards, pretrained = require "foodrt.models.cards", require "foodrt.models.pretrained"
 
 local backbone = {}
@@ -11,6 +12,7 @@ function backbone.options(name, more)
   local spec = { name, classes = { "integer|string", 1000, min = 1 }, pretrained = { "boolean|string|table", false },
     head = { "boolean", true }, features = { "table", nil, "stages whose maps the model returns instead of logits" },
     drop_rate = rate, drop_path_rate = rate, in_chans = { "integer", 3, min = 1 },
+    checkpoint = { "boolean", false, "what the stages make is computed again in the backward pass, not kept" },
     img_size = { "integer", nil, "edge of the photos, where it is not that of the default weights", min = 1 },
     attention = { "table|function", nil, "put into every block: nn.CBAM {}, or f(channels)" } }
   for k, v in pairs(more or {}) do spec[k] = v end
@@ -49,15 +51,21 @@ function backbone.cut(m, owner, key, name)
   m.absent[#m.absent + 1] = name or key
 end
 
+-- stage i of x; with checkpoint = true computed again in the backward pass
+local function stage(self, i, x)
+  if self.checkpoint then return module.stage(self.stage, self, i, x) end
+  return self:stage(i, x)
+end
+
 -- x -> the last map, or a list of the maps of the stages asked for (in that order; stages count from 1)
 local function features(self, x, stages)
   if not stages then
-    for i = 1, self.n_stages do x = self:stage(i, x) end
+    for i = 1, self.n_stages do x = stage(self, i, x) end
     return self.last and self:last(x) or x
   end
   local maps, last = {}, math.max(unpack(stages))
   for i = 1, last do
-    x = self:stage(i, x)
+    x = stage(self, i, x)
     for k, s in ipairs(stages) do
       if s == i then maps[k] = self.tap and self:tap(x) or x end
     end
@@ -103,6 +111,7 @@ end
 function backbone.finish(m, name, o, what)
   m.name, m.first_conv, m.classifier_name = name, what.first_conv, what.classifier
   m.absent = {}
+  m._stages, m.checkpoint = true, o.checkpoint  -- the stages are those of the model, not the model itself
   m.features, m.classify, m.classifier_layer = features, classify, classifier_layer
   m.drop = o.head and not o.features and o.drop_rate > 0 and nn.Dropout { o.drop_rate } or nil
   local head = what.classifier:match "^[^.]+"

@@ -4,7 +4,7 @@ local lib = require "foodrt.ffi"
 local T, rng = require "foodrt.tensor", require "foodrt.rng"
 local err, line, opt = require "foodrt.err", require "foodrt.line", require "foodrt.opt"
 local fill = require "foodrt.nn.fill"
-local frt_scope = lib.C.frt_scope
+local frt_scope, frt_checkpoint = lib.C.frt_scope, lib.C.frt_checkpoint
 
 local M = {}
 local Module = {}
@@ -92,6 +92,9 @@ function Module:path()
 end
 
 local function adopt(self, key, value)
+  if key == "checkpoint" and type(value) ~= "boolean" then
+    err.user("%s: 'checkpoint' must be boolean, got %s", self.kind, opt.show(value))
+  end
   if is(value) and not private(key) then
     if (Module[key] or key == "kind" or key == "training") and not M.overridable[key] then
       err.user("%s: the name '%s' is taken by every module, choose another", self.kind, key)
@@ -126,6 +129,30 @@ local current         -- the module whose forward is running
 local building        -- { classes, seed, values }: while parameters are being made
 local call_user, call_library = line.user, line.call
 
+local in_stage = false
+
+local function leave_stage(...)
+  in_stage = false
+  frt_checkpoint(0)
+  return ...
+end
+
+local function leave_alone(ok, ...)
+  leave_stage()
+  if not ok then error((...), 0) end
+  return ...
+end
+
+--- runs fn(…) as a stage: of the values it makes, the backward pass computes again what it needs instead of keeping it.
+--- A stage inside a stage is part of the outer one.
+function M.stage(fn, ...)
+  if in_stage then return fn(...) end
+  in_stage = true
+  frt_checkpoint(1)
+  if not current then return leave_alone(pcall(fn, ...)) end
+  return leave_stage(fn(...))
+end
+
 local function leave(before, ...)
   current = before
   frt_scope(before and before._path or "")
@@ -135,8 +162,10 @@ end
 local function enter(self, before, ...)
   current = self
   frt_scope(self._path)
-  local call = self._user and call_user or call_library
-  return leave(before, call(self.forward, self, ...))
+  local call, again = self._user and call_user or call_library, rawget(self, "checkpoint")
+  if not again or self._stages then return leave(before, call(self.forward, self, ...)) end
+  if again ~= true then err.user("%s: 'checkpoint' must be boolean, got %s", tostring(self), opt.show(again)) end
+  return leave(before, M.stage(call, self.forward, self, ...))
 end
 
 -- a module that holds parameters must be found from the outermost one, or they would never be saved or trained
@@ -180,6 +209,7 @@ local function finish(depth, ok, ...)
   line.reset()
   current, line.depth = nil, depth
   frt_scope ""
+  leave_stage()
   error((...), 0)
 end
 
@@ -240,12 +270,14 @@ local function from_table(kind, t, forward)
     adopt(self, key, t[key])
   end
   if forward then rawset(self, "forward", forward) end
+  if rawget(self, "checkpoint") == nil then rawset(self, "checkpoint", false) end
   return self
 end
 
 --- nn.Module: a module written as a table. Its keys name its children; forward is its function.
 ---   nn.Module { fc = nn.Linear { 10 }, forward = function(self, x) return self.fc(x:flatten(2)) end }
---- in   t    children, nn.Parameter{…}, and forward(self, …)
+--- in   t    children, nn.Parameter{…}, and forward(self, …); checkpoint = true: values made inside are not kept for the
+---           backward pass but computed again there: less memory, more time, the same numbers in every bit
 --- out  m    the module; children in construction order, positional ones named from 0
 function M.new_module(t)
   if type(t) == "table" and type(t.forward) ~= "function" then
@@ -261,12 +293,14 @@ end
 
 --- nn.Chain: layers one after the other, named 0, 1, 2 …
 ---   nn.Chain { nn.Linear { 64 }, nn.ReLU {}, nn.Linear { "classes" } }
---- in   t    a list of modules (or functions of one tensor)
+--- in   t    a list of modules (or functions of one tensor); checkpoint as nn.Module has it
 --- out  m    the module: m(x) passes x through all of them
 function M.new_chain(t)
   for k, v in next, type(t) == "table" and t or {} do
-    if type(k) ~= "number" then err.user("nn.Chain: takes a list of layers, got the name '%s'", tostring(k)) end
-    if not is(v) and type(v) ~= "function" then err.user("nn.Chain: entry %d must be a layer, got %s", k, type(v)) end
+    if type(k) ~= "number" and k ~= "checkpoint" then err.user("nn.Chain: takes a list of layers, got the name '%s'", tostring(k)) end
+    if type(k) == "number" and not is(v) and type(v) ~= "function" then
+      err.user("nn.Chain: entry %d must be a layer, got %s", k, type(v))
+    end
   end
   return (from_table("Chain", t, chain))
 end
@@ -280,6 +314,9 @@ end
 --- in   t    a list of modules
 --- out  m    holds them; calling it is an error
 function M.new_list(t)
+  if type(t) == "table" and rawget(t, "checkpoint") ~= nil then
+    err.user "nn.List: 'checkpoint' belongs to its members: a list has no forward"
+  end
   return (from_table("List", t, not_callable))
 end
 

@@ -5,7 +5,7 @@ local err, opt = require "foodrt.err", require "foodrt.opt"
 local R = require "foodrt.tensor.record"
 local ffi, C, api = lib.ffi, lib.C, R.api
 
-local step, plan = ffi.new "frt_step_info", ffi.new "frt_plan_info"
+local step, plan, missed = ffi.new "frt_step_info", ffi.new "frt_plan_info", ffi.new "frt_missed_info"
 
 local function str(p)
   return p ~= nil and ffi.string(p) or ""
@@ -18,7 +18,7 @@ local function fetch()
     n_steps = plan.n_steps, n_reference = plan.n_reference, runs = plan.runs, cached = plan.cached ~= 0,
     flops = plan.flops, arena = tonumber(plan.arena), scratch = tonumber(plan.scratch),
     derived = tonumber(plan.derived), outputs = tonumber(plan.outputs), variables = tonumber(plan.variables),
-    unshared = tonumber(plan.unshared), bytes = 0, seconds = 0,
+    unshared = tonumber(plan.unshared), bound = tonumber(plan.bound), bytes = 0, seconds = 0,
   }
   for i = 0, plan.n_steps - 1 do
     lib.check(C.frt_plan_step(i, step))
@@ -28,6 +28,12 @@ local function fetch()
       seconds = step.seconds, reference = step.reference ~= 0,
     }
     out.bytes, out.seconds = out.bytes + step.bytes, out.seconds + step.seconds
+  end
+  out.missed = {}
+  for i = 0, plan.n_missed - 1 do
+    lib.check(C.frt_plan_missed(i, missed))
+    out.missed[i + 1] = { op = str(missed.op), what = str(missed.what), why = str(missed.why), line = str(missed.line),
+      scope = str(missed.scope), by = str(missed.by), by_line = str(missed.by_line), by_scope = str(missed.by_scope) }
   end
   return out
 end
@@ -87,7 +93,9 @@ end
 
 --- the plan that would compute `...` and every pending assignment, as a
 --- table of steps { op, kernel, shapes, flops, bytes, seconds, line, scope, note, reference } with totals
---- n_steps, n_reference, flops, bytes, arena, unshared, scratch, derived, outputs, variables.
+--- n_steps, n_reference, flops, bytes, arena, unshared, scratch, derived, outputs, variables, bound (the most bytes of
+--- intermediates alive at once: the arena can't be smaller), and missed, the fusions that did not come about:
+--- { { op, what, why, line, scope, by, by_line, by_scope }, … }, by being the op that stood in the way.
 function R.plan(...)
   local n, refs = R.outputs("explain", ...)
   local status = tonumber(R.retry(C.frt_plan, n, refs, 1))
@@ -103,11 +111,21 @@ function R.plan_values(...)
   return setmetatable(fetch(), mt)
 end
 
---- frt.explain(t, …): prints the plan that would compute these; nothing runs. Returns it as a table.
-function api.explain(...)
+local function explain(o, ...)
   local p = R.plan(...)
-  print(tostring(p))
+  print(o.fused and table.concat(require("foodrt.fused").lines(p), "\n") or tostring(p))
   return p
+end
+
+--- frt.explain(t, …): prints the plan that would compute these; nothing runs. Returns it as a table. With { fused = true }
+--- as the last argument it prints what was fused into one step, and what was not and why.
+function api.explain(...)
+  local n = select("#", ...)
+  local last = n > 0 and select(n, ...) or nil
+  if type(last) ~= "table" or getmetatable(last) then return explain({}, ...) end
+  local o = opt.check({ "explain", fused = { "boolean", false } }, last)
+  local list = { ... }
+  return explain(o, unpack(list, 1, n - 1))
 end
 
 --- frt.profile(fn): runs fn with timing on; prints and returns the last plan that ran, with seconds per step.

@@ -24,7 +24,7 @@ R.SIZE = { f32 = 4, f64 = 8, i32 = 4, bf16 = 2, u8 = 1, i64 = 8, f16 = 2 }
 
 -- --- which handles are alive, and when to look -------------------------------------------------------
 local ENOMEM = tonumber(ffi.new("frt_status", "FRT_ENOMEM"))
-local NODE_LIMIT = 100000            -- nodes in C before a sweep; about 30 training steps of efficientnet_b0
+local NODE_LIMIT = 20000             -- nodes in C before a sweep; about 13 training steps of efficientnet_b0, 5 MB
 local BYTE_LIMIT = 256 * 1024 * 1024 -- bytes handed out since the last collection
 local LOOK_EVERY = 4096              -- handles between two looks while nothing is realized
 

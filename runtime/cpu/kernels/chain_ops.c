@@ -38,6 +38,13 @@
   }
 #define V_ONE v_set(1.0f)
 
+// A product and a sum are rounded each, in one instruction too: what a chain computes must not
+// depend on where the planner cut it. A function, for within an expression compilers may contract.
+FRT_INLINE vf rounded(vf a, vf b)
+{
+  return a * b;
+}
+
 CHAIN_1(neg, -x)
 CHAIN_1(exp, v_exp(x))
 CHAIN_1(log, v_log(x))
@@ -67,8 +74,8 @@ CHAIN_2(eq, v_select(a == b, V_ONE, v_zero()))
 CHAIN_2(lt, v_select(a < b, V_ONE, v_zero()))
 CHAIN_2(le, v_select(a <= b, V_ONE, v_zero()))
 CHAIN_3(where, v_select(a != 0.0f, b, c))
-CHAIN_3(muladd, v_fma(a, b, c))
-CHAIN_3(mulsub, v_fma(a, b, -c))
+CHAIN_3(muladd, rounded(a, b) + c)
+CHAIN_3(mulsub, rounded(a, b) - c)
 
 FRT_INLINE vf silu_slope(vf x)
 {
