@@ -44,14 +44,12 @@ static bool one_tap(const frt_dn_conv *c)
 }
 
 // The rule is fixed, from shapes alone, so that a run is the same everywhere. Measured on AVX-512
-// over the layers of EfficientNet-B4 and ResNet-50: oneDNN's sgemm on plain weights is as fast as
-// its 1x1 convolutions on packed ones, within 3 %, where the map is 1 x 1 it is 4 to 10 times
-// faster, and for gradients by weights 10 to 30 %, those of larger filters included (ResNet-50: 97
-// to 80 ms in all). It loses 8 to 15 % where many channels become fewer, and forward and by the
-// input where windows would have to be gathered.
+// over the layers of EfficientNet-B4 and ResNet-50 (README.md): Winograd takes 3x3 where it has
+// enough tiles, own products the other forward ones; oneDNN's sgemm on plain weights is the fastest
+// for 1x1 by the input and by the weights, on the gathered windows of larger filters too. Gradients
+// by the input of stride 2 and layers on few channels (a photo's) are left to oneDNN's primitives.
 static frt__conv_way choose(const frt_dn_conv *c)
 {
-  const int64_t rows = c->n * c->oh * c->ow;
   if (c->groups > 1 && c->groups == c->c && c->groups == c->o) {
     const bool own = c->act <= FRT_ACT_RELU6 && c->kh <= FRT_DW_MAX_KERNEL &&
                      c->kw <= FRT_DW_MAX_KERNEL && c->stride[0] <= FRT_DW_MAX_STRIDE &&
@@ -69,8 +67,7 @@ static frt__conv_way choose(const frt_dn_conv *c)
       c->kind == FRT_DN_GRAD_WEIGHT && c->groups == 1 && c->c >= 16 && c->o >= 16;
     return windows ? FRT__WINDOWS : FRT__ONEDNN;
   }
-  const bool narrows = c->kind == FRT_DN_CONV && c->c >= 256 && c->o < c->c && rows >= 1024;
-  return narrows && c->act == FRT_ACT_NONE ? FRT__ONEDNN : FRT__GEMM;
+  return FRT__GEMM;
 }
 
 static bool is_half(const frt_step *s)
