@@ -1,5 +1,5 @@
-// conv.c -- a convolution, its gradient by the input and by the weights, in one of three ways: a
-// matrix product (1x1), an own kernel (depthwise), a oneDNN primitive (everything else).
+// conv.c -- a convolution, its gradient by the input and by the weights, in one of these ways: a
+// matrix product (1x1), own kernels (depthwise; 3x3 by Winograd), a oneDNN primitive (the rest).
 #include "cpu/conv_state.h"
 
 typedef frt__conv conv;
@@ -43,39 +43,31 @@ static bool one_tap(const frt_dn_conv *c)
   return c->kh == 1 && c->kw == 1 && !c->pad[0] && !c->pad[1] && !c->pad[2] && !c->pad[3];
 }
 
-// A 1x1 convolution of stride 1: a matrix product as it lies.
-static bool one_pixel(const frt_dn_conv *c)
-{
-  return c->groups == 1 && one_tap(c) && c->stride[0] == 1 && c->stride[1] == 1;
-}
-
 // The rule is fixed, from shapes alone, so that a run is the same everywhere. Measured on AVX-512
-// over the layers of EfficientNet-B4 and ResNet-50: oneDNN's sgemm on plain weights is as fast as
-// its 1x1 convolutions on packed ones, within 3 %, where the map is 1 x 1 it is 4 to 10 times
-// faster, and for gradients by weights 10 to 30 %, those of larger filters included (ResNet-50: 97
-// to 80 ms in all). It loses 8 to 15 % where many channels become fewer, and forward and by the
-// input where windows would have to be gathered.
+// over the layers of EfficientNet-B4 and ResNet-50 (README.md): Winograd takes 3x3 where it has
+// enough tiles, own products the other forward ones; oneDNN's sgemm on plain weights is the fastest
+// for 1x1 by the input and by the weights, on the gathered windows of larger filters too. Gradients
+// by the input of stride 2 and layers on few channels (a photo's) are left to oneDNN's primitives.
 static frt__conv_way choose(const frt_dn_conv *c)
 {
-  const int64_t rows = c->n * c->oh * c->ow;
   if (c->groups > 1 && c->groups == c->c && c->groups == c->o) {
     const bool own = c->act <= FRT_ACT_RELU6 && c->kh <= FRT_DW_MAX_KERNEL &&
                      c->kw <= FRT_DW_MAX_KERNEL && c->stride[0] <= FRT_DW_MAX_STRIDE &&
                      c->stride[1] <= FRT_DW_MAX_STRIDE;
     return own ? FRT__DEPTHWISE : FRT__ONEDNN;
   }
-  if (!one_pixel(c)) {
+  if (frt__conv_winograd_can(c)) {
+    return FRT__WINOGRAD;
+  }
+  if (frt__conv_dense_can(c)) {
+    return FRT__DENSE;
+  }
+  if (!frt__conv_one_pixel(c)) {
     const bool windows =
       c->kind == FRT_DN_GRAD_WEIGHT && c->groups == 1 && c->c >= 16 && c->o >= 16;
     return windows ? FRT__WINDOWS : FRT__ONEDNN;
   }
-  const bool narrows = c->kind == FRT_DN_CONV && c->c >= 256 && c->o < c->c && rows >= 1024;
-  // At evaluation (batch norm has become a bias) the packed weights last, and few rows leave
-  // sgemm's own packing of them unpaid: ResNet-50 of one photo 24.8 -> 20.3 ms.
-  if (c->kind == FRT_DN_CONV && c->bias && rows > 16 && rows <= 640) {
-    return FRT__ONEDNN;
-  }
-  return narrows && c->act == FRT_ACT_NONE ? FRT__ONEDNN : FRT__GEMM;
+  return FRT__GEMM;
 }
 
 static bool is_half(const frt_step *s)
@@ -110,7 +102,8 @@ static frt__conv_way choose_for(const frt_step *s, const frt_dn_conv *c)
   if (is_half(s) && c->groups == 1) {
     return FRT__HALF;
   }
-  return fused(s) && one_pixel(c) ? FRT__GEMM : choose(c);
+  const frt__conv_way way = choose(c);
+  return fused(s) && frt__conv_one_pixel(c) && way != FRT__DENSE ? FRT__GEMM : way;
 }
 
 static int32_t loads_at(frt_dn_kind kind)
@@ -137,6 +130,15 @@ bool frt__conv_can_fuse(const frt_step *s, frt_dn_kind kind)
       (s->n_out > 1 && c.act != FRT_ACT_NONE)) {
     return false;
   }
+  // Own products and Winograd take the sum with a map of y's shape before the activation.
+  if (kind == FRT_DN_CONV && s->in[FRT_CONV_RESIDUAL] &&
+      ((way != FRT__DENSE && way != FRT__WINOGRAD) || s->n_out > 1)) {
+    return false;
+  }
+  // Only rows as they lie can be computed as they are read.
+  if (way == FRT__DENSE && !frt__conv_one_pixel(&c) && (s->in[loads + FRT_LOAD_MEAN] || gate)) {
+    return false;
+  }
   // A pass for the statistics, or at evaluation for the gate, costs less than leaving the
   // primitive.
   if (way != FRT__HALF && !s->in[loads + FRT_LOAD_MEAN] && (!gate || c.bias) &&
@@ -144,14 +146,17 @@ bool frt__conv_can_fuse(const frt_step *s, frt_dn_kind kind)
     return false;
   }
   const frt_shape *g = gate ? &gate->shape : NULL;
-  return !g || ((way == FRT__GEMM || (way == FRT__HALF && one_tap(&c))) && g->ndim == 4 &&
-                g->dim[0] == c.n && g->dim[1] == c.c && g->dim[2] == 1 && g->dim[3] == 1);
+  const bool gates = way == FRT__GEMM || (way == FRT__HALF && one_tap(&c)) ||
+                     (way == FRT__DENSE && frt__conv_one_pixel(&c));
+  return !g || (gates && g->ndim == 4 && g->dim[0] == c.n && g->dim[1] == c.c && g->dim[2] == 1 &&
+                g->dim[3] == 1);
 }
 
 static void read_fused(const frt_step *s, conv *v)
 {
   const int32_t loads = loads_at(v->c.kind);
   const double *a = s->attr + FRT_FUSED_CONV_ATTR;
+  v->residual = v->c.kind == FRT_DN_CONV && s->in[FRT_CONV_RESIDUAL];
   v->loads = s->in[loads + FRT_LOAD_MEAN] || s->in[loads + FRT_LOAD_GATE] ? loads : 0;
   v->act_in = (int32_t)a[0];
   v->counts = s->n_out > 1;
@@ -170,8 +175,9 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
   if (fused(s)) {
     read_fused(s, v);
   }
-  static const char *const label[] = {NULL, "onednn gemm", "onednn gemm windows", "own depthwise",
-                                      "own bf16"};
+  static const char *const label[] = {
+    NULL,           "onednn gemm", "onednn gemm windows", "own depthwise", "own bf16",
+    "own winograd", "own dense"};
   s->label = label[v->way];
   const frt_dn_conv *c = &v->c;
   switch (v->way) {
@@ -211,6 +217,14 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
   case FRT__HALF:
     v->parts = v->counts ? frt_threads() : 0;
     return frt__conv_half_plan(s);
+  case FRT__WINOGRAD:
+    frt__conv_winograd_plan(v);
+    s->scratch = frt__conv_winograd_scratch(v);
+    return FRT_OK;
+  case FRT__DENSE:
+    frt__conv_dense_plan(v);
+    s->scratch = frt__conv_dense_scratch(v);
+    return FRT_OK;
   default:
     FRT_TRY(frt__dn_conv(&v->dn, c));
     s->scratch = frt__dn_scratch(v->dn);
@@ -222,11 +236,13 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
 frt_status frt__conv_ready(frt_step *s)
 {
   conv *v = s->state;
-  if (v->way != FRT__ONEDNN) {
+  if (v->way == FRT__HALF) {
     return frt__half_ready(&v->half);
   }
-  FRT_TRY(frt__dn_ready(v->dn));
-  v->packed_bytes = frt__dn_packed(v->dn);
+  if (v->way == FRT__ONEDNN) {
+    FRT_TRY(frt__dn_ready(v->dn));
+    v->packed_bytes = frt__dn_packed(v->dn);
+  }
   if (v->packed_bytes > 0 && !v->packed) {
     FRT_TRY(frt__block_new(&v->packed, v->packed_bytes, "packed weights of a convolution"));
   }
@@ -280,7 +296,13 @@ static frt_status packed_weights(const frt_step *s, const void *w, const void **
   uint64_t version = s->in_version ? s->in_version[1] : 0;
   if (version == 0 || version != v->version || w != v->from) {
     v->version = 0;
-    FRT_TRY(frt__dn_pack(v->dn, w, v->packed));
+    if (v->way == FRT__WINOGRAD) {
+      frt__conv_winograd_pack(v, w, v->packed);
+    } else if (v->way == FRT__DENSE) {
+      frt__conv_dense_pack(v, w, v->packed);
+    } else {
+      FRT_TRY(frt__dn_pack(v->dn, w, v->packed));
+    }
     v->version = version;
     v->from = w;
   }
@@ -298,12 +320,20 @@ frt_status frt__conv_run(const frt_step *s, void *const *in, void *const *out, v
   if (v->way == FRT__HALF) {
     return frt__conv_half(s, in, out, scratch);
   }
-  if (v->way != FRT__ONEDNN) {
+  if (v->way == FRT__GEMM || v->way == FRT__WINDOWS) {
     return frt__conv_gemm(v, in, out, scratch);
   }
   const void *w = in[1];
   if (v->c.kind != FRT_DN_GRAD_WEIGHT) {
     FRT_TRY(packed_weights(s, in[1], &w));
+  }
+  if (v->way == FRT__WINOGRAD) {
+    frt__conv_winograd(v, v->packed ? w : NULL, in, out, scratch);
+    return FRT_OK;
+  }
+  if (v->way == FRT__DENSE) {
+    frt__conv_dense(v, v->packed ? w : NULL, in, out, scratch);
+    return FRT_OK;
   }
   return frt__dn_run(v->dn, in[0], w, v->c.bias ? in[2] : NULL, out[0], scratch);
 }

@@ -1,5 +1,6 @@
-// conv_state.h -- a convolution's step between conv.c, which chooses the way, and conv_gemm.c, the
-// way by matrix products.
+// conv_state.h -- a convolution's step between conv.c, which chooses the way, and the ways that
+// have files of their own: conv_gemm.c (matrix products), conv_winograd.c,
+// conv_dense.c.
 #pragma once
 #include "cpu/conv.h"
 #include "cpu/half.h"
@@ -11,13 +12,17 @@ typedef enum frt__conv_way {
   FRT__GEMM,
   FRT__WINDOWS,
   FRT__DEPTHWISE,
-  FRT__HALF
+  FRT__HALF,
+  FRT__WINOGRAD,
+  FRT__DENSE
 } frt__conv_way;
 
 typedef struct frt__conv {
   frt__conv_way way;
   frt_dn_conv c;
   frt_depthwise dw;
+  frt_winograd wino;
+  frt_dense dense;
   frt_dn *dn;
   frt__half half;
   void *packed; // weights as the primitive wants them, or NULL
@@ -26,6 +31,7 @@ typedef struct frt__conv {
   uint64_t version; // 0: not made yet
   int32_t loads;    // fused: the first of the inputs that frt_load stands for; 0: x as it lies
   int32_t act_in;   // of the load
+  bool residual;    // fused: a map is added before the activation
   bool counts;      // fused: y's statistics are outputs too
   bool counted;  // counts, or makes again the y of a step that does: in the same way, for its bits
   int32_t parts; // of the statistics: one per thread that makes y
@@ -64,7 +70,34 @@ static inline void frt__conv_finish_counts(const frt__conv *v, const void *parts
   }
 }
 
+// A 1x1 convolution of stride 1: a matrix product as it lies.
+static inline bool frt__conv_one_pixel(const frt_dn_conv *c)
+{
+  return c->groups == 1 && c->kh == 1 && c->kw == 1 && c->stride[0] == 1 && c->stride[1] == 1 &&
+         !c->pad[0] && !c->pad[1] && !c->pad[2] && !c->pad[3];
+}
+
+// Scratch a part of a step takes, so that what follows is aligned.
+static inline size_t frt__conv_room(size_t bytes)
+{
+  return (bytes + 63) / 64 * 64;
+}
+
 size_t frt__conv_gemm_scratch(const frt__conv *v);
 frt_status frt__conv_gemm(const frt__conv *v, void *const *in, void *const *out, void *scratch);
 frt_status frt__conv_half_plan(frt_step *s);
 frt_status frt__conv_half(const frt_step *s, void *const *in, void *const *out, void *scratch);
+
+bool frt__conv_winograd_can(const frt_dn_conv *c);
+void frt__conv_winograd_plan(frt__conv *v); // sets packed_bytes where the packed weights are kept
+size_t frt__conv_winograd_scratch(const frt__conv *v);
+void frt__conv_winograd_pack(const frt__conv *v, const float *w, float *packed);
+void frt__conv_winograd(const frt__conv *v, const void *packed, void *const *in, void *const *out,
+                        char *scratch);
+
+bool frt__conv_dense_can(const frt_dn_conv *c);
+void frt__conv_dense_plan(frt__conv *v); // sets packed_bytes where the packed weights are kept
+size_t frt__conv_dense_scratch(const frt__conv *v);
+void frt__conv_dense_pack(const frt__conv *v, const float *w, float *packed);
+void frt__conv_dense(const frt__conv *v, const void *packed, void *const *in, void *const *out,
+                     char *scratch);

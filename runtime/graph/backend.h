@@ -79,8 +79,9 @@ extern const frt_op frt_fused_chain, frt_fused_bn_act_grad, frt_fused_layout, fr
 // Convolutions whose x is act(batch norm(x)) * gate, computed as it is read. All but x, w and dy
 // may be absent. Attributes: those of conv2d (of conv2d_grad_weight), then from FRT_FUSED_CONV_ATTR
 // on the activation, and eps and momentum of the statistics.
-//   fused_conv2d              x, w, bias, gamma, beta, mean, rstd, gate, running mean, running var
-//                             -> y, or y, mean, rstd, new running mean, new running var
+//   fused_conv2d              x, w, bias, gamma, beta, mean, rstd, gate, running mean, running var,
+//                             residual (added before the activation) -> y, or y, mean, rstd, new
+//                             running mean, new running var
 //   fused_conv2d_grad_weight  x, dy, gamma, beta, mean, rstd, gate -> dw
 enum { FRT_FUSED_CONV_ATTR = 12, FRT_FUSED_CONV_ATTRS = 15 };
 // The inputs from gamma on, counted from there, and where that is; the other places of
@@ -88,7 +89,8 @@ enum { FRT_FUSED_CONV_ATTR = 12, FRT_FUSED_CONV_ATTRS = 15 };
 enum { FRT_LOAD_MEAN = 2, FRT_LOAD_GATE = 4, FRT_CONV_LOAD = 3, FRT_CONV_WEIGHT_LOAD = 2 };
 enum {
   FRT_CONV_RUNNING = 8,
-  FRT_CONV_INPUTS = 10,
+  FRT_CONV_RESIDUAL = 10,
+  FRT_CONV_INPUTS = 11,
   FRT_CONV_WEIGHT_INPUTS = 7,
   FRT_CONV_OUTPUTS = 5
 };

@@ -147,8 +147,7 @@ static bool is_conv_weight(const frt_op *op)
   return op == &frt_op_conv2d_grad_weight || op == &frt_fused_conv2d_grad_weight;
 }
 
-// A convolution's node `at` (or its gradient's by the weights) as a fused one, not yet alive.
-static frt_status conv_twin(frt_plan_t *p, int32_t at, int32_t n_out, int32_t *made)
+frt_status frt__conv_twin(frt_plan_t *p, int32_t at, int32_t n_out, int32_t *made)
 {
   const frt_pnode *n = &p->node[at];
   const bool forward = is_conv(n->op);
@@ -201,7 +200,7 @@ static frt_status reader_twin(frt_plan_t *p, int32_t at, int32_t y, const taken 
   *why = "this reader computes nothing as it loads";
   if ((conv || weight) && n->in[0] == y && n->in[1] != y) {
     int32_t twin;
-    FRT_TRY(conv_twin(p, at, n->n_out, &twin));
+    FRT_TRY(frt__conv_twin(p, at, n->n_out, &twin));
     frt_pnode *m = &p->node[twin];
     int32_t *loads = m->in + (conv ? FRT_CONV_LOAD : FRT_CONV_WEIGHT_LOAD);
     m->in[0] = t->from;
@@ -406,7 +405,7 @@ static frt_status count_where_made(frt_plan_t *p)
     }
     int32_t twin;
     bool can;
-    FRT_TRY(conv_twin(p, maker, FRT_CONV_OUTPUTS, &twin));
+    FRT_TRY(frt__conv_twin(p, maker, FRT_CONV_OUTPUTS, &twin));
     s = &p->node[i];
     frt_pnode *m = &p->node[twin];
     m->in[FRT_CONV_RUNNING] = s->in[1];

@@ -121,12 +121,13 @@ frt_status
 frt__pass_simplify(frt_plan_t *p);        // twins, views, dead nodes, batch norm into convolution
 frt_status frt__pass_join(frt_plan_t *p); // within simplify: padded pieces side by side
 frt_status frt__pass_fuse(frt_plan_t *p); // conv + bias + act, batch norm + act, elementwise chains
-frt_status frt__pass_fuse_bn(frt_plan_t *p);    // within fuse: batch norm into convolutions
-frt_status frt__pass_checkpoint(frt_plan_t *p); // within fuse: stages asked for, computed again
-frt_status frt__pass_recompute(frt_plan_t *p);  // within fuse: computed again, not kept
-frt_status frt__pass_place(frt_plan_t *p);      // kernels, layouts, steps
-frt_status frt__pass_commit(frt_plan_t *p);     // where assigned values are written (within place)
-frt_status frt__pass_arena(frt_plan_t *p);      // liveness, offsets
+frt_status frt__pass_fuse_bn(frt_plan_t *p);       // within fuse: batch norm into convolutions
+frt_status frt__pass_fuse_residual(frt_plan_t *p); // within fuse: sums into convolutions
+frt_status frt__pass_checkpoint(frt_plan_t *p);    // within fuse: stages asked for, computed again
+frt_status frt__pass_recompute(frt_plan_t *p);     // within fuse: computed again, not kept
+frt_status frt__pass_place(frt_plan_t *p);         // kernels, layouts, steps
+frt_status frt__pass_commit(frt_plan_t *p); // where assigned values are written (within place)
+frt_status frt__pass_arena(frt_plan_t *p);  // liveness, offsets
 
 // A value's bytes (or a step's scratch) with the steps between which they are needed.
 typedef struct frt_piece {
@@ -188,6 +189,8 @@ bool frt__half_node(const frt_plan_t *p, const frt_pnode *n, const frt_kernel *k
 bool frt__half_in(const frt_kernel *k, int32_t position, const frt_value *v);
 bool frt__half_out(const frt_plan_t *p, const frt_readers *r, const frt_pnode *n,
                    const frt_kernel *k, int32_t position);
+// A convolution's node `at` (or its gradient's by the weights) as a fused one, not yet alive.
+frt_status frt__conv_twin(frt_plan_t *p, int32_t at, int32_t n_out, int32_t *made);
 extern const frt_kernel frt__reference; // runs any op's plain-C forward()
 // Bytes lie the same way in both layouts.
 static inline bool frt__same_bytes(const frt_shape *s)

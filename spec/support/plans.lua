@@ -35,6 +35,13 @@ function plans.count(name, ...)
   return n
 end
 
+--- the kernel of the first step called `name`
+function plans.kernel(name, ...)
+  for _, s in ipairs(T.plan(...)) do
+    if s.op == name then return s.kernel end
+  end
+end
+
 --- fails unless the plan for `...` finds in memory what its steps read
 function plans.verify(...)
   T.plan(...)

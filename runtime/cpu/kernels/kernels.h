@@ -29,6 +29,26 @@ typedef struct frt_depthwise {
 enum { FRT_DW_MAX_KERNEL = 64, FRT_DW_MAX_STRIDE = 8 }; // greater ones are refused by can()
 enum { FRT_DW_FORWARD = 0, FRT_DW_GRAD_INPUT = 1, FRT_DW_GRAD_WEIGHT = 2 };
 
+// A dense 3x3 convolution of stride 1 from c to o channels; h, w are of the map that is read, oh,
+// ow of the one that is made. By the input the same: dy is read, dx made, top and left are 2 less
+// the forward ones, the filters are turned over when they are packed.
+typedef struct frt_winograd {
+  int64_t n, c, h, w, o, oh, ow;
+  int32_t top, left;
+  int32_t act; // frt_act: NONE, SILU, RELU, RELU6
+} frt_winograd;
+
+// A dense convolution from c to o channels as products with packed weights; h, w are of the map
+// that is read, oh, ow of the one that is made. in_rows: 1x1 of stride 1 without padding, x's rows
+// as they lie; loads: x may come through a frt_load (in_rows only); counts: y's statistics may be
+// wanted.
+typedef struct frt_dense {
+  int64_t n, c, h, w, o, oh, ow;
+  int32_t kh, kw, stride_h, stride_w, dil_h, dil_w, top, left;
+  int32_t act; // any frt_act
+  bool in_rows, loads, counts;
+} frt_dense;
+
 // Batch norm over m rows of c channels. act: frt_act NONE, SILU, RELU, RELU6. half: maps are stored
 // as bf16.
 typedef struct frt_bn {
@@ -62,6 +82,23 @@ void FRT_K(depthwise_grad_input)(const frt_depthwise *g, const void *dy, const f
                                  void *dx, void *scratch);
 void FRT_K(depthwise_grad_weight)(const frt_depthwise *g, const frt_load *load, const void *x,
                                   const void *dy, float *dweight, void *scratch);
+size_t FRT_K(winograd_packed)(int64_t c, int64_t o);
+void FRT_K(winograd_pack)(int64_t c, int64_t o, bool turned, const float *w, float *packed);
+size_t FRT_K(winograd_scratch)(const frt_winograd *g);
+int32_t FRT_K(winograd_team)(const frt_winograd *g);
+void FRT_K(winograd)(const frt_winograd *g, const frt_load *load, const float *x,
+                     const float *packed, const float *bias, const float *residual, float *y,
+                     double *moments, void *scratch);
+size_t FRT_K(winograd_weight_scratch)(const frt_winograd *g);
+void FRT_K(winograd_weight)(const frt_winograd *g, const frt_load *load, const float *x,
+                            const float *dy, float *dw, void *scratch);
+size_t FRT_K(dense_packed)(const frt_dense *g);
+void FRT_K(dense_pack)(const frt_dense *g, bool turned, const float *w, float *packed);
+size_t FRT_K(dense_scratch)(const frt_dense *g);
+int32_t FRT_K(dense_team)(const frt_dense *g);
+void FRT_K(dense)(const frt_dense *g, const frt_load *load, const float *x, const float *packed,
+                  const float *bias, const float *residual, float *y, double *moments,
+                  void *scratch);
 void FRT_K(load_rows)(const frt_load *l, bool half, const void *x, int64_t row, int64_t rows,
                       int64_t c, void *y);
 size_t FRT_K(moments_bytes)(int64_t c);
@@ -123,6 +160,32 @@ typedef struct frt_kernels {
                                void *dx, void *scratch);
   void (*depthwise_grad_weight)(const frt_depthwise *g, const frt_load *load, const void *x,
                                 const void *dy, float *dweight, void *scratch);
+
+  // Dense 3x3 of stride 1 by Winograd. Plain weights [o,c,3,3] are packed first (winograd_packed
+  // bytes); turned: of weights [c,o,3,3] for the gradient by the input. load may be NULL
+  // (ungated), bias and residual (shape of y, added before the activation) too; moments: NULL, or
+  // zeroed parts of y's statistics, winograd_team of them.
+  size_t (*winograd_packed)(int64_t c, int64_t o);
+  void (*winograd_pack)(int64_t c, int64_t o, bool turned, const float *w, float *packed);
+  size_t (*winograd_scratch)(const frt_winograd *g);
+  int32_t (*winograd_team)(const frt_winograd *g);
+  void (*winograd)(const frt_winograd *g, const frt_load *load, const float *x, const float *packed,
+                   const float *bias, const float *residual, float *y, double *moments,
+                   void *scratch);
+  size_t (*winograd_weight_scratch)(const frt_winograd *g);
+  void (*winograd_weight)(const frt_winograd *g, const frt_load *load, const float *x,
+                          const float *dy, float *dw, void *scratch);
+
+  // Dense convolutions as products. Plain weights [o,c,kh,kw] are packed first (dense_packed
+  // bytes); turned: of weights [c,o,kh,kw] in reverse, for the gradient by the input of stride 1.
+  // load, bias, residual (shape of y, added before the activation) may be NULL; moments: NULL, or
+  // zeroed parts of y's statistics, dense_team of them.
+  size_t (*dense_packed)(const frt_dense *g);
+  void (*dense_pack)(const frt_dense *g, bool turned, const float *w, float *packed);
+  size_t (*dense_scratch)(const frt_dense *g);
+  int32_t (*dense_team)(const frt_dense *g);
+  void (*dense)(const frt_dense *g, const frt_load *load, const float *x, const float *packed,
+                const float *bias, const float *residual, float *y, double *moments, void *scratch);
 
   // y = rows `row` .. of a map at x as `l` says, on the calling thread; x and y begin at `row`, and
   // both are stored as bf16 where `half`.

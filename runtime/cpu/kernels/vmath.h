@@ -128,3 +128,26 @@ FRT_INLINE vf v_softplus(vf x)
 {
   return v_max(x, v_zero()) + v_log1p(v_exp(-v_abs(x)));
 }
+// Any activation; f(ACT, ...) with it as a constant.
+FRT_INLINE vf v_any_act(const int act, vf x)
+{
+  switch (act) {
+  case FRT_ACT_SIGMOID:
+    return v_sigmoid_fast(x);
+  case FRT_ACT_GELU:
+    return x * 0.5f * (v_erf(x * 0.70710678f) + 1.0f);
+  default:
+    return v_act(act, x);
+  }
+}
+#define FRT_BY_ANY_ACT(kind, f, ...)                                                               \
+  switch (kind) {                                                                                  \
+  case FRT_ACT_SIGMOID:                                                                            \
+    f(FRT_ACT_SIGMOID, __VA_ARGS__);                                                               \
+    break;                                                                                         \
+  case FRT_ACT_GELU:                                                                               \
+    f(FRT_ACT_GELU, __VA_ARGS__);                                                                  \
+    break;                                                                                         \
+  default:                                                                                         \
+    FRT_BY_ACT(kind, f, __VA_ARGS__)                                                               \
+  }

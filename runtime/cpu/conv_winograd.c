@@ -1,0 +1,95 @@
+// conv_winograd.c -- dense 3x3 convolutions of stride 1, their gradients too, by Winograd's
+// F(4x4, 3x3).
+#include "cpu/conv_state.h"
+
+enum { POINTS = 36, TAPS = 9, TILE = 4 };
+
+// Where it pays, in multiply-adds per pair of channels: a tile's products with what its transforms
+// cost, against the outputs' taps; packed weights are 36 / 9 as many, and read (at evaluation) or
+// made and read (in training) however few the tiles are. Gradients by the weights are only turned
+// back once.
+static bool pays(const frt_dn_conv *c)
+{
+  enum { EACH = 47, READ = 800, MADE = 1000, BACK = 400 };
+  const bool back = c->kind == FRT_DN_GRAD_INPUT;
+  const int64_t oh = back ? c->h : c->oh, ow = back ? c->w : c->ow; // of the map that is made
+  const int64_t tiles = c->n * ((oh + TILE - 1) / TILE) * ((ow + TILE - 1) / TILE);
+  const bool made = c->kind != FRT_DN_CONV || !c->bias;
+  const int64_t filters = c->kind == FRT_DN_GRAD_WEIGHT ? BACK : READ + (made ? MADE : 0);
+  return tiles * EACH + filters < c->n * oh * ow * TAPS;
+}
+
+bool frt__conv_winograd_can(const frt_dn_conv *c)
+{
+  return c->groups == 1 && c->kh == 3 && c->kw == 3 && c->stride[0] == 1 && c->stride[1] == 1 &&
+         c->dilation[0] == 1 && c->dilation[1] == 1 && c->pad[0] <= 2 && c->pad[1] <= 2 &&
+         c->c >= 16 && c->o >= 16 && c->act <= FRT_ACT_RELU6 && pays(c);
+}
+
+// In training the weights are others in every step: packed in scratch, not kept.
+static bool kept(const frt__conv *v)
+{
+  return v->c.kind == FRT_DN_CONV && v->c.bias;
+}
+
+void frt__conv_winograd_plan(frt__conv *v)
+{
+  const frt_dn_conv *c = &v->c;
+  const bool forward = c->kind != FRT_DN_GRAD_INPUT; // by the weights: x is read in the same tiles
+  v->wino = (frt_winograd){
+    .n = c->n,
+    .c = forward ? c->c : c->o,
+    .h = forward ? c->h : c->oh,
+    .w = forward ? c->w : c->ow,
+    .o = forward ? c->o : c->c,
+    .oh = forward ? c->oh : c->h,
+    .ow = forward ? c->ow : c->w,
+    .top = (int32_t)(forward ? c->pad[0] : 2 - c->pad[0]),
+    .left = (int32_t)(forward ? c->pad[1] : 2 - c->pad[1]),
+    .act = (int32_t)c->act,
+  };
+  v->parts = v->counts ? frt__kernels()->winograd_team(&v->wino) : 0;
+  v->packed_bytes = kept(v) ? frt__kernels()->winograd_packed(v->wino.c, v->wino.o) : 0;
+}
+
+// Statistics, the kernel's own, packed weights.
+size_t frt__conv_winograd_scratch(const frt__conv *v)
+{
+  const frt_kernels *k = frt__kernels();
+  if (v->c.kind == FRT_DN_GRAD_WEIGHT) {
+    return k->winograd_weight_scratch(&v->wino);
+  }
+  return frt__conv_room(frt__conv_counts(v)) + k->winograd_scratch(&v->wino) +
+         (kept(v) ? 0 : k->winograd_packed(v->wino.c, v->wino.o));
+}
+
+void frt__conv_winograd_pack(const frt__conv *v, const float *w, float *packed)
+{
+  frt__kernels()->winograd_pack(v->wino.c, v->wino.o, v->c.kind == FRT_DN_GRAD_INPUT, w, packed);
+}
+
+void frt__conv_winograd(const frt__conv *v, const void *packed, void *const *in, void *const *out,
+                        char *scratch)
+{
+  const frt_kernels *k = frt__kernels();
+  const size_t counts = frt__conv_room(frt__conv_counts(v));
+  frt_load room;
+  const frt_load *load = frt__conv_load(v, in, &room);
+  if (v->c.kind == FRT_DN_GRAD_WEIGHT) {
+    k->winograd_weight(&v->wino, load, in[0], in[1], out[0], scratch);
+    return;
+  }
+  double *moments = v->counts ? (double *)scratch : NULL;
+  char *own = scratch + counts;
+  if (moments) {
+    memset(moments, 0, counts);
+  }
+  if (!packed) {
+    float *to = (float *)(own + k->winograd_scratch(&v->wino));
+    frt__conv_winograd_pack(v, in[1], to);
+    packed = to;
+  }
+  k->winograd(&v->wino, load, in[0], packed, v->c.bias ? in[2] : NULL,
+              v->residual ? in[FRT_CONV_RESIDUAL] : NULL, out[0], moments, own);
+  frt__conv_finish_counts(v, moments, in, out);
+}
