@@ -125,6 +125,12 @@ static void tile(const frt__half *h, const frt__half_grid *g, const frt__half_ar
 {
   const frt_kernels *kernels = frt__kernels();
   float *c = (float *)(scratch + h->pointers + h->source);
+  // Where rows follow one another in the source and in the output, the next ones are asked for.
+  const bool dense = h->step[0] == 1 && h->step[1] == 1;
+  const int64_t item = h->source_half ? 2 : 4, out_item = h->out_half ? 2 : 4;
+  const int64_t all = frt__half_total(h, g);
+  const int64_t ahead =
+    !g->band && all == h->photos * h->sh * h->sw ? FRT_MIN(g->tile, all - row - rows) : 0;
   if (g->segments > 0) {
     frt__half_fetch(h, g, a, row, rows, 0, h->sc, scratch);
     kernels->half_product(&(frt_half_product){
@@ -136,6 +142,10 @@ static void tile(const frt__half *h, const frt__half_grid *g, const frt__half_ar
       .b = (const uint16_t *)((const char *)h->packed + g->packed),
       .c = c,
       .ldc = h->n,
+      .read = {ahead > 0 ? (const char *)a->source + (row + rows) * h->sc * item : NULL},
+      .read_bytes = {ahead * h->sc * item},
+      .write = dense ? (const char *)a->out + row * h->n * out_item : NULL,
+      .write_bytes = dense ? rows * h->n * out_item : 0,
     });
   } else {
     memset(c, 0, (size_t)(rows * h->n) * sizeof *c);
