@@ -74,6 +74,11 @@ void frt__half_fetch(const frt__half *h, const frt__half_grid *g, const frt__hal
                      int64_t row, int64_t rows, int64_t first, int64_t n, char *scratch);
 // Chooses tiles where a row takes `bytes` beside the source's; sets pointers, source.
 void frt__half_tiles(frt__half *h, frt__half_grid *g, int64_t bytes, int64_t most);
+// Bytes worth asking for ahead: more would drive out what the second cache holds.
+static inline int64_t frt__half_ahead(int64_t bytes)
+{
+  return bytes <= (288 << 10) ? bytes : 0;
+}
 static inline size_t frt__half_bytes(int64_t n)
 {
   return ((size_t)n + 63) / 64 * 64;

@@ -32,11 +32,22 @@ static void pack_panel(const frt__half *h, const frt__half_grid *g, const float 
     const int64_t kx = g->x.tap + s % per * g->run * g->x.tap_step;
     for (int64_t k = 0; k < g->k; k += CHUNK) {
       const int64_t rows = FRT_MIN(CHUNK, g->k - k);
+      int64_t at[CHUNK];
       for (int64_t r = 0; r < rows; r++) {
         const int64_t tap = ky * h->kw + kx + (k + r) / h->sc * g->x.tap_step;
-        const float *from = w + j * h->w_n + (k + r) % h->sc * h->w_c + tap;
+        at[r] = j * h->w_n + (k + r) % h->sc * h->w_c + tap;
+      }
+      if (h->w_n > h->w_c) { // along the shorter step
         for (int64_t i = 0; i < n; i++) {
-          part[r * n + i] = from[i * h->w_n];
+          for (int64_t r = 0; r < rows; r++) {
+            part[r * n + i] = w[at[r] + i * h->w_n];
+          }
+        }
+      } else {
+        for (int64_t r = 0; r < rows; r++) {
+          for (int64_t i = 0; i < n; i++) {
+            part[r * n + i] = w[at[r] + i * h->w_n];
+          }
         }
       }
       frt__kernels()->half_pack(&(frt_half_pack){.x = part, .ld = n, .k = rows, .n = n},
@@ -143,9 +154,9 @@ static void tile(const frt__half *h, const frt__half_grid *g, const frt__half_ar
       .c = c,
       .ldc = h->n,
       .read = {ahead > 0 ? (const char *)a->source + (row + rows) * h->sc * item : NULL},
-      .read_bytes = {ahead * h->sc * item},
+      .read_bytes = {frt__half_ahead(ahead * h->sc * item)},
       .write = dense ? (const char *)a->out + row * h->n * out_item : NULL,
-      .write_bytes = dense ? rows * h->n * out_item : 0,
+      .write_bytes = dense ? frt__half_ahead(rows * h->n * out_item) : 0,
     });
   } else {
     memset(c, 0, (size_t)(rows * h->n) * sizeof *c);

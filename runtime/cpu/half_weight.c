@@ -74,7 +74,8 @@ static void tile(const frt__half *h, bool dy_half, const frt__half_args *a, cons
   const bool dense = !g->band && all == h->photos * h->sh * h->sw && last - first == h->sc;
   const char *next_x = (const char *)a->source + (dense ? (row + rows) * h->sc * item : 0);
   const char *next_dy = (const char *)a->w + (row + rows) * h->n * dy_item;
-  const int64_t x_bytes = dense ? ahead * h->sc * item : 0, dy_bytes = ahead * h->n * dy_item;
+  const int64_t x_bytes = dense ? frt__half_ahead(ahead * h->sc * item) : 0,
+                dy_bytes = frt__half_ahead(ahead * h->n * dy_item);
   for (int64_t i = w->job; i < w->end; i++) {
     const int64_t segment = i / w->panels, j = frt__half_panel_at(g->k, i % w->panels);
     const int64_t n = frt__half_panel_at(g->k, i % w->panels + 1) - j;
