@@ -29,7 +29,8 @@ typedef struct frt__half {
   int64_t taps, kw, w_n, w_c; // weights: steps to the next output channel, source channel
   bool source_half, w_half, out_half, bias;
   int32_t act;
-  bool loads;
+  bool loads, counts; // counts: statistics of the output, which want whole rows
+  int64_t group;      // columns computed at a time
   int64_t n_grid;
   frt__half_grid *grid;
   size_t pointers, source, sums; // bytes of a thread's scratch: row pointers, source rows, f32

@@ -107,6 +107,7 @@ local PRODUCTS = {
   { "a linear layer", { 1, 301, 64 }, { 99, 64 }, 0, 1 },
   { "a linear layer of odd features", { 1, 500, 33 }, { 33, 56 }, 0, 0 },
   { "a linear layer whose weights are a map", { 1, 301, 64 }, { 1, 301, 64 }, 0, 1 },
+  { "a wide linear layer", { 1, 300, 56 }, { 1640, 56 }, 0, 1 },
   { "its gradient by the weights", { 1, 301, 144 }, { 1, 301, 64 }, 1, 0 },
   { "its gradient by the weights, odd sizes", { 1, 301, 145 }, { 1, 301, 63 }, 1, 0 },
   { "a large gradient by the weights", { 1, 257, 272 }, { 1, 257, 272 }, 1, 0 },
