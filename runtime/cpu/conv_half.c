@@ -13,6 +13,7 @@ frt_status frt__conv_half_plan(frt_step *s)
   v->half.source_half = s->in[0]->half;
   v->half.out_half = s->out[0]->half;
   v->half.loads = v->loads > 0;
+  v->half.counts = v->counts;
   s->scratch = frt__conv_counts(v) +
                (by_weight(v) ? frt__half_weight_plan(&v->half) : frt__half_plan(&v->half));
   return FRT_OK;

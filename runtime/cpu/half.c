@@ -147,7 +147,7 @@ void frt__half_tiles(frt__half *h, frt__half_grid *g, int64_t bytes, int64_t mos
   const int64_t rows = FRT_MAX((int64_t)1, frt__half_total(h, g));
   const int64_t threads = frt_threads(), each = (rows + threads - 1) / threads;
   const int64_t own = in_place(h, g) ? 0 : 2 * frt__half_even(h->sc);
-  int64_t tile = FRT_MAX((int64_t)LEAST, FRT_MIN(most, BYTES / (bytes + own)));
+  int64_t tile = FRT_MAX((int64_t)LEAST, FRT_MIN(most, BYTES / FRT_MAX((int64_t)1, bytes + own)));
   tile = frt__half_up(FRT_MIN(tile, each), FRT_HALF_ROWS);
   int64_t numbers = frt__half_even(h->sc) * tile;
   if (g->band) {

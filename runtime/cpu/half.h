@@ -29,7 +29,8 @@ typedef struct frt__half {
   int64_t taps, kw, w_n, w_c; // weights: steps to the next output channel, source channel
   bool source_half, w_half, out_half, bias;
   int32_t act;
-  bool loads;
+  bool loads, counts; // counts: statistics of the output, which want whole rows
+  int64_t group;      // columns computed at a time
   int64_t n_grid;
   frt__half_grid *grid;
   size_t pointers, source, sums; // bytes of a thread's scratch: row pointers, source rows, f32
@@ -74,6 +75,11 @@ void frt__half_fetch(const frt__half *h, const frt__half_grid *g, const frt__hal
                      int64_t row, int64_t rows, int64_t first, int64_t n, char *scratch);
 // Chooses tiles where a row takes `bytes` beside the source's; sets pointers, source.
 void frt__half_tiles(frt__half *h, frt__half_grid *g, int64_t bytes, int64_t most);
+// Bytes worth asking for ahead: more would drive out what the second cache holds.
+static inline int64_t frt__half_ahead(int64_t bytes)
+{
+  return bytes <= (288 << 10) ? bytes : 0;
+}
 static inline size_t frt__half_bytes(int64_t n)
 {
   return ((size_t)n + 63) / 64 * 64;

@@ -24,13 +24,20 @@ static size_t each_bytes(const frt__half *h)
   return h->pointers + h->source + left_bytes(h) + right_bytes(h);
 }
 
+// Sums are made where they are wanted.
+static bool in_out(const frt__half *h)
+{
+  return h->by_columns && h->taps == 1 && h->n % FRT_HALF_ROWS == 0;
+}
+
 size_t frt__half_weight_plan(frt__half *h)
 {
   h->pointers = h->source = 0;
-  frt__half_tiles(h, h->grid, 2 * h->n, MOST);
   h->by_columns = h->n * depth_of(h) > SUMS;
+  // The more sums, the longer each should be; a thread's columns go by one panel at a time.
+  frt__half_tiles(h, h->grid, h->by_columns ? 0 : 2 * h->n, MOST);
   h->sums = frt__half_bytes(frt__half_up(h->n, FRT_HALF_ROWS) * depth_of(h) * 4);
-  const size_t sums = h->by_columns ? 1 : (size_t)frt_threads();
+  const size_t sums = in_out(h) ? 0 : h->by_columns ? 1 : (size_t)frt_threads();
   return (size_t)frt_threads() * each_bytes(h) + sums * h->sums;
 }
 
@@ -60,6 +67,15 @@ static void tile(const frt__half *h, bool dy_half, const frt__half_args *a, cons
                                       .half = dy_half,
                                       .left = true},
                      left);
+  // The next rows are asked for meanwhile; x's only where they follow one another and all columns
+  // are wanted.
+  const int64_t jobs = w->end - w->job, item = h->source_half ? 2 : 4, dy_item = dy_half ? 2 : 4;
+  const int64_t all = frt__half_total(h, g), ahead = FRT_MIN(g->tile, all - row - rows);
+  const bool dense = !g->band && all == h->photos * h->sh * h->sw && last - first == h->sc;
+  const char *next_x = (const char *)a->source + (dense ? (row + rows) * h->sc * item : 0);
+  const char *next_dy = (const char *)a->w + (row + rows) * h->n * dy_item;
+  const int64_t x_bytes = dense ? frt__half_ahead(ahead * h->sc * item) : 0,
+                dy_bytes = frt__half_ahead(ahead * h->n * dy_item);
   for (int64_t i = w->job; i < w->end; i++) {
     const int64_t segment = i / w->panels, j = frt__half_panel_at(g->k, i % w->panels);
     const int64_t n = frt__half_panel_at(g->k, i % w->panels + 1) - j;
@@ -69,15 +85,19 @@ static void tile(const frt__half *h, bool dy_half, const frt__half_args *a, cons
                                         .n = n,
                                         .half = true},
                        right);
-    kernels->half_product(&(frt_half_product){.rows = h->n,
-                                              .n = n,
-                                              .k = frt__half_even(rows),
-                                              .segments = 1,
-                                              .a_pairs = left,
-                                              .b = right,
-                                              .c = sum + segment * g->k + j,
-                                              .ldc = depth_of(h),
-                                              .add = !begin});
+    kernels->half_product(&(frt_half_product){
+      .rows = h->n,
+      .n = n,
+      .k = frt__half_even(rows),
+      .segments = 1,
+      .a_pairs = left,
+      .b = right,
+      .c = sum + segment * g->k + j,
+      .read = {next_x + x_bytes * (i - w->job) / jobs, next_dy + dy_bytes * (i - w->job) / jobs},
+      .read_bytes = {x_bytes / jobs,                         dy_bytes / jobs                         },
+      .ldc = depth_of(h),
+      .add = !begin
+    });
   }
 }
 
@@ -112,11 +132,11 @@ void frt__half_weight(const frt__half *h, bool dy_half, const frt__half_args *a)
 {
   const int64_t n = h->n * depth_of(h), c = h->sc;
   const int32_t threads = frt_threads(), parts = h->by_columns ? 1 : threads;
-  char *sums = a->scratch + (size_t)threads * each_bytes(h);
+  char *sums = in_out(h) ? a->out : a->scratch + (size_t)threads * each_bytes(h);
   multiply(h, dy_half, a, sums);
   float *to = h->taps == 1 ? a->out : (float *)sums;
 #pragma omp parallel for num_threads(threads) schedule(static) if (n > PART)
-  for (int64_t i = 0; i < n; i++) {
+  for (int64_t i = 0; i < (to == (float *)sums && parts == 1 ? 0 : n); i++) {
     float s = ((const float *)sums)[i];
     for (int32_t t = 1; t < parts; t++) {
       s += ((const float *)(sums + (size_t)t * h->sums))[i];

@@ -1,6 +1,7 @@
 -- Products of maps stored as bf16: convolutions, their gradients, matrix products, beside the plain-C reference in
 -- double on the same numbers rounded to bf16. Sums are f32: a result stored as f32 agrees to 1e-5 of the largest.
 local O = require "spec.support.op_case"
+local T = require "foodrt.tensor"
 local ffi = require "ffi"
 require "foodrt"
 local C = require("foodrt.ffi").C
@@ -101,13 +102,17 @@ describe("convolution of bf16 maps", function()
   end
 end)
 
--- what is special, a, b, ta, tb
+-- what is special, a, b, ta, tb; a variable of two dimensions is never stored as bf16
 local PRODUCTS = {
-  { "a linear layer", { 301, 64 }, { 99, 64 }, 0, 1 },
-  { "a linear layer of odd features", { 500, 33 }, { 33, 56 }, 0, 0 },
-  { "its gradient by the weights", { 301, 144 }, { 301, 64 }, 1, 0 },
-  { "a large gradient by the weights", { 257, 272 }, { 257, 272 }, 1, 0 },
-  { "both transposed", { 65, 301 }, { 127, 65 }, 1, 1 },
+  { "a linear layer", { 1, 301, 64 }, { 99, 64 }, 0, 1 },
+  { "a linear layer of odd features", { 1, 500, 33 }, { 33, 56 }, 0, 0 },
+  { "a linear layer whose weights are a map", { 1, 301, 64 }, { 1, 301, 64 }, 0, 1 },
+  { "a wide linear layer", { 1, 300, 56 }, { 1640, 56 }, 0, 1 },
+  { "its gradient by the weights", { 1, 301, 144 }, { 1, 301, 64 }, 1, 0 },
+  { "its gradient by the weights, odd sizes", { 1, 301, 145 }, { 1, 301, 63 }, 1, 0 },
+  { "a large gradient by the weights", { 1, 257, 272 }, { 1, 257, 272 }, 1, 0 },
+  { "a large gradient by the weights, odd sizes", { 1, 600, 275 }, { 1, 600, 241 }, 1, 0 },
+  { "both transposed", { 1, 65, 301 }, { 1, 127, 65 }, 1, 1 },
   { "tokens through a linear layer", { 9, 50, 48 }, { 21, 48 }, 0, 1 },
   { "attention scores", { 2, 5, 53, 32 }, { 2, 5, 53, 32 }, 0, 1 },
   { "attention values", { 2, 5, 53, 53 }, { 2, 5, 53, 32 }, 0, 0 },
@@ -123,4 +128,50 @@ describe("matrix product of bf16 maps", function()
   for _, p in ipairs(PRODUCTS) do
     it("is the reference's: " .. p[1], function() agree("matmul", { p[2], p[3] }, { p[4], p[5] }) end)
   end
+end)
+
+-- The result is read by a chain, which takes it as bf16: no more is lost than that last rounding.
+describe("a product stored as bf16", function()
+  local function variable(shape, seed)
+    local x = O.fill({ inputs = { { dims = shape, fill = "n" } } }, O.F32, seed)[1].data
+    for i, v in ipairs(x) do x[i] = rounded(v) end
+    return T.var { shape = shape, data = x }
+  end
+  local function flat(t, out)
+    if type(t) == "number" then out[#out + 1] = t return out end
+    for _, v in ipairs(t) do flat(v, out) end
+    return out
+  end
+  local function compare(fn)
+    local function run()
+      local y = fn() * 2
+      local plan = tostring(T.plan(y))
+      local list = flat(y:totable(), {})
+      T.forget()
+      return { list, plan }
+    end
+    local want = run()[1]
+    local got, plan = unpack(half(2, run))
+    assert(plan:find "bf16", plan)
+    local off = 0
+    local largest = 0
+    for i, v in ipairs(want) do
+      largest = math.max(largest, math.abs(v))
+      off = math.max(off, math.abs(v - got[i]) - math.abs(v) / 256)
+    end
+    assert.is_true(off <= 1e-5 * largest, ("off by %g beyond the rounding, the largest is %g"):format(off, largest))
+  end
+
+  it("is a convolution's", function()
+    local x, w, b = variable({ 3, 17, 21, 19 }, 1), variable({ 24, 17, 3, 3 }, 2), variable({ 24 }, 3)
+    compare(function() return x:conv2d(w, b, { stride = 1, padding = 1 }):relu() end)
+  end)
+  it("is a linear layer's", function()
+    local x, w = variable({ 310, 72 }, 4), variable({ 90, 72 }, 5)
+    compare(function() return (x * 2):linear(w) end)
+  end)
+  it("is attention's", function()
+    local q, k = variable({ 2, 4, 53, 40 }, 6), variable({ 2, 4, 53, 40 }, 7)
+    compare(function() return q:matmul(k:permute(1, 2, 4, 3)) end)
+  end)
 end)

@@ -43,6 +43,9 @@ typedef struct frt_half_product {
   float *c;                 // rows rounded up
   int64_t ldc;
   bool add; // to what c holds
+  // What will be read and what will be written next, asked for while this is computed; may be NULL.
+  const char *read[2], *write;
+  int64_t read_bytes[2], write_bytes;
 } frt_half_product;
 
 // What is packed: `k` rows of `n` numbers, f32 or bf16, at row[i] + first or x + i * ld (numbers);

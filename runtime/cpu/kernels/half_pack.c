@@ -34,21 +34,24 @@ FRT_INLINE void pack_rows(const bool half, const frt_half_pack *p, int64_t j, in
     }
   }
 }
-// Into panels of 8 columns, [k / 2][8][2] each.
+// Into panels of 8 columns, [k / 2][8][2] each; columns go by in whole lines of the cache.
 FRT_INLINE void pack_left(const bool half, const frt_half_pack *p, uint16_t *y)
 {
   const int64_t panel = frt__half_even(p->k) * 8;
-  for (int64_t k = 0; k < p->k; k += 2) {
-    const bool two = k + 1 < p->k;
-    const void *a = p->row ? p->row[k] : v_at(half, p->x, k * p->ld);
-    const void *b = !two ? a : p->row ? p->row[k + 1] : v_at(half, p->x, (k + 1) * p->ld);
-    uint16_t *to = y + k * 8;
-    for (int64_t j = 0; j < p->n; j += 16, to += 2 * panel) {
-      const int64_t n = p->n - j;
-      const __m256i upper = halves(half, b, p->first + j, two ? n : 0);
-      const __m512i z = interleaved(halves(half, a, p->first + j, n), upper);
-      _mm256_storeu_si256((void *)to, _mm512_castsi512_si256(z));
-      _mm256_storeu_si256((void *)(to + panel), _mm512_extracti64x4_epi64(z, 1));
+  for (int64_t from = 0; from < p->n; from += 32, y += 4 * panel) {
+    const int64_t end = FRT_MIN(from + 32, p->n);
+    for (int64_t k = 0; k < p->k; k += 2) {
+      const bool two = k + 1 < p->k;
+      const void *a = p->row ? p->row[k] : v_at(half, p->x, k * p->ld);
+      const void *b = !two ? a : p->row ? p->row[k + 1] : v_at(half, p->x, (k + 1) * p->ld);
+      uint16_t *to = y + k * 8;
+      for (int64_t j = from; j < end; j += 16, to += 2 * panel) {
+        const int64_t n = p->n - j;
+        const __m256i upper = halves(half, b, p->first + j, two ? n : 0);
+        const __m512i z = interleaved(halves(half, a, p->first + j, n), upper);
+        _mm256_storeu_si256((void *)to, _mm512_castsi512_si256(z));
+        _mm256_storeu_si256((void *)(to + panel), _mm512_extracti64x4_epi64(z, 1));
+      }
     }
   }
 }

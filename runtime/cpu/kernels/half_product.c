@@ -13,7 +13,21 @@ typedef struct part {
   int64_t step_a; // row pointers between segments
   int64_t skip_b; // numbers of b between segments beyond those read
   bool add;
+  int64_t blocks, done; // of the whole product
 } part;
+
+// This block's share of a range.
+FRT_INLINE void ask(const bool write, const part *p, const char *at, int64_t bytes)
+{
+  const int64_t lines = (bytes + 63) / 64, last = lines * (p->done + 1) / p->blocks;
+  for (int64_t i = lines * p->done / p->blocks; i < last; i++) {
+    if (write) {
+      __builtin_prefetch(at + i * 64, 1, 3);
+    } else {
+      __builtin_prefetch(at + i * 64, 0, 2);
+    }
+  }
+}
 
 FRT_INLINE void block(const int nv, const bool pairs, const part *p, const uint16_t *const *a,
                       const uint16_t *a_pairs, const uint16_t *b, float *c, int64_t ldc,
@@ -64,11 +78,14 @@ FRT_INLINE void block(const int nv, const bool pairs, const part *p, const uint1
   }
 }
 
-FRT_INLINE void panel(const int nv, const bool pairs, const frt_half_product *g, const part *p,
+FRT_INLINE void panel(const int nv, const bool pairs, const frt_half_product *g, part *p,
                       int64_t segment, const uint16_t *b, float *c, __mmask16 last)
 {
   const int64_t up = frt__half_up(g->rows, TALL);
-  for (int64_t r = 0; r < g->rows; r += TALL) {
+  for (int64_t r = 0; r < g->rows; r += TALL, p->done++) {
+    ask(false, p, g->read[0], g->read_bytes[0]);
+    ask(false, p, g->read[1], g->read_bytes[1]);
+    ask(true, p, g->write, g->write_bytes);
     block(nv, pairs, p, pairs ? NULL : g->a + segment * up + r,
           pairs ? g->a_pairs + r * g->k : NULL, b, c + r * g->ldc, g->ldc, last);
   }
@@ -112,6 +129,8 @@ void FRT_K(half_product)(const frt_half_product *g)
   const int64_t pairs = g->k / 2;
   part p = {.step_a = frt__half_up(g->rows, TALL), .add = g->add};
   const int64_t cuts = (pairs + PAIRS - 1) / PAIRS, each = FRT_MAX((int64_t)1, PAIRS / pairs);
+  p.blocks = frt__half_panels(g->n) * (p.step_a / TALL) *
+             (cuts > 1 ? g->segments * cuts : (g->segments + each - 1) / each);
   for (int64_t s = 0; s < g->segments; s += p.segments) {
     p.segments = cuts > 1 ? 1 : FRT_MIN(each, g->segments - s);
     for (int64_t i = 0; i < cuts; i++, p.add = true) {
