@@ -216,13 +216,17 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
     return FRT_OK;
   case FRT__HALF:
     v->parts = v->counts ? frt_threads() : 0;
-    return frt__conv_half_plan(s);
+    FRT_TRY(frt__conv_half_plan(s));
+    s->packed = v->half.packed_bytes;
+    return FRT_OK;
   case FRT__WINOGRAD:
     frt__conv_winograd_plan(v);
+    s->packed = v->packed_bytes;
     s->scratch = frt__conv_winograd_scratch(v);
     return FRT_OK;
   case FRT__DENSE:
     frt__conv_dense_plan(v);
+    s->packed = v->packed_bytes;
     s->scratch = frt__conv_dense_scratch(v);
     return FRT_OK;
   default:

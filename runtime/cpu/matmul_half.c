@@ -168,6 +168,7 @@ frt_status frt__matmul_half_plan(frt_step *s)
     v->half.w_half = v->b_half;
     v->half.out_half = v->out_half;
     s->scratch = frt__half_plan(&v->half);
+    s->packed = v->half.packed_bytes;
   } else if (n_a == 1 && n_b == 1 && !c->tb && !v->out_half) {
     v->way = FRT__MATMUL_WEIGHT;
     FRT_TRY(frt__half_rows(&v->half, c->k, c->m, c->n, false));
