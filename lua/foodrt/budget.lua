@@ -80,9 +80,10 @@ local function look_at(data)
   return most > 0 and most or PHOTO, vips
 end
 
---- bytes of the loader's ring for a batch of n photos, of its threads, and of the libraries that decode.
+--- bytes of the loader's ring for a batch of n photos (training's or evaluation's, whichever are larger), of its threads, and
+--- of the libraries that decode.
 function budget.loader(r, n, workers)
-  local size = r.data.size
+  local size = math.max(r.data.size, r.data:settings().size)
   local threads = workers or r.data.workers or C.frt_threads()
   local pixels, vips = look_at(r.data)
   -- 2 bytes for each of 3 a pixel has: the part that a crop needs

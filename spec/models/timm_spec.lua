@@ -16,7 +16,7 @@ describe("timm's keys", function()
     for _, name in ipairs(frt.models.list()) do
       assert.equal(keys[name].parameters, frt.models.card(name).parameters, name)
     end
-    assert.equal(65, #frt.models.list())
+    assert.equal(69, #frt.models.list())
   end)
 end)
 
