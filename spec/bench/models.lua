@@ -103,7 +103,8 @@ local function check(name)
   os.execute("rm -r '" .. o.dir .. "'")
 end
 
-print(("%-24s %-19s %-19s %-19s %-19s %9s"):format("ours, PyTorch's float32", "train logits", "eval logits", "gradient norms", "maps", "adapted"))
+print(("%-24s %-19s %-19s %-19s %-19s %9s"):format("ours, PyTorch's float32", "train logits", "eval logits", "gradient norms",
+  "maps", "adapted"))
 for _, name in ipairs(frt.models.list()) do
   for _, glob in ipairs(globs) do
     if require("foodrt.nn.glob").match(glob, name) then

@@ -1,6 +1,6 @@
 --- foodrt test: clang-format and luacheck over the tree, then the specs, run by busted inside foodrt. The
 --- last line is "N passed, N failed, N skipped"; a file with lint counts as one failed test.
-local host = require "foodrt.host"
+local host, exists = require "foodrt.host", require("foodrt.file").exists
 local test = {}
 
 test.usage = [[
@@ -14,12 +14,6 @@ usage: foodrt test [PATH ...] [--asan] [--no-lint] [--filter PATTERN]
 
 local function quote(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
-end
-
-local function exists(path)
-  local file = io.open(path)
-  if file then file:close() end
-  return file ~= nil
 end
 
 -- What a command wrote, stderr included.

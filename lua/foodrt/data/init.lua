@@ -51,7 +51,7 @@ data.MANIFEST = options("data.manifest", "file", {
 --- Options of eval. What is left out is the model's (data:suit), else as in DEFAULTS. Without shrink what the network sees
 --- is, bit for bit, what timm's and torchvision's transforms make of the photo with Pillow.
 data.EVAL = { "eval",
-  size = { "integer|string", nil, "edge in evaluation where it differs from training's; \"test\": size and crop that the weights were measured at",
+  size = { "integer|string", nil, "edge in evaluation, data.size when left out; \"test\": size and crop of timm's published accuracies",
     min = 1, max = 4096, one_of = { "test" } },
   crop_pct = { "number", nil, "part of the resized edge that is seen", min = 0.01, max = 1 },
   mode = { "string", nil, "what becomes of the rest", one_of = { "center", "squash", "border" } },
@@ -189,9 +189,10 @@ function Data:settings()
     if model[key] ~= nil then return model[key] end
     return DEFAULTS[key]
   end
-  local s = { size = size, train_size = size ~= self.size and self.size or nil, mean = pick(self.mean, "mean"), std = pick(self.std, "std"), fill = self.fill,
-    crop_pct = pick(self.eval.crop_pct, self.eval.size == "test" and "test_crop_pct" or "crop_pct"), mode = pick(self.eval.mode, "crop_mode"),
-    interpolation = pick(self.eval.interpolation, "interpolation"), shrink = self.eval.shrink }
+  local s = { size = size, train_size = size ~= self.size and self.size or nil, fill = self.fill, shrink = self.eval.shrink,
+    mean = pick(self.mean, "mean"), std = pick(self.std, "std"), mode = pick(self.eval.mode, "crop_mode"),
+    crop_pct = pick(self.eval.crop_pct, self.eval.size == "test" and "test_crop_pct" or "crop_pct"),
+    interpolation = pick(self.eval.interpolation, "interpolation") }
   if not s.fill then
     s.fill = {}
     for c = 1, 3 do s.fill[c] = math.max(0, math.min(255, math.floor(s.mean[c] * 255 + 0.5))) end
