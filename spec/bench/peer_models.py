@@ -46,11 +46,11 @@ def photos(text, c):
 
 
 def arguments(c):
-    o = {}
+    o = {"num_classes": c["classes"]}  # some of timm's default weights have no classifier
     for key, value in c["options"].items():
         if key == "classes":
-            o["num_classes"] = value
-        elif key == "features":
+            continue
+        if key == "features":
             o["features_only"], o["out_indices"] = True, [i - 1 for i in value]
         elif key != "head":
             o[key] = value
@@ -58,9 +58,13 @@ def arguments(c):
 
 
 def check_card():
+    card = given["card"]
     with torch.device("meta"):
-        net = timm.create_model(name).eval()
-    cfg, card = net.pretrained_cfg, given["card"]
+        default = timm.create_model(name).pretrained_cfg
+        net = timm.create_model("%s.%s" % (name, card["tag"]) if card.get("tag") else name, num_classes=1000).eval()
+    cfg = net.pretrained_cfg
+    if default["tag"] not in (cfg["tag"], "untrained") and "nc" not in default["license"]:
+        print("card default %s %s" % (cfg["tag"], default["tag"]))
     with FlopCounterMode(display=False) as flops:
         net(torch.zeros(1, *cfg["input_size"], device="meta"))
     tagged = cfg["tag"] != "untrained" and (cfg.get("hf_hub_id") or cfg.get("url"))
@@ -119,7 +123,7 @@ def compute(net, c, dtype):
         elif c["options"].get("head") is False:
             out["eval"] = net.forward_features(x2)
         else:
-            out["eval"] = net(x2)
+            out["eval"] = net(x if c["step"] else x2)
     return {key: value.double() for key, value in out.items()}
 
 

@@ -126,10 +126,11 @@ end
 function cards.line(name)
   local c = cards.of(name)
   local p = c.preprocess
-  local photo = ("%d px, crop %g%s, %s, mean %g"):format(p.size, p.crop_pct, p.crop_mode ~= "center" and " " .. p.crop_mode or "",
+  local test = p.test_size ~= p.size and (", test %d"):format(p.test_size) or ""
+  local photo = ("%d px%s, crop %g%s, %s, mean %g"):format(p.size, test, p.crop_pct, p.crop_mode ~= "center" and " " .. p.crop_mode or "",
     p.interpolation, p.mean[1])
   local weights = c.tag and ("%s (%s)"):format(c.tag, c.license) or "no weights"
-  return ("%-24s %7.1f M %7.2f GMAC  %-34s %-42s %s"):format(name, c.parameters / 1e6, c.gmacs, weights, photo, c.paper)
+  return ("%-24s %7.1f M %7.2f GMAC  %-34s %-49s %s"):format(name, c.parameters / 1e6, c.gmacs, weights, photo, c.paper)
 end
 
 return cards
