@@ -167,7 +167,7 @@ end
 -- The specs of numbers, which must hold on machines with less than this one has: our kernels and oneDNN's.
 local NUMBERS = { "spec/ops", "spec/nn", "spec/tensor", "spec/train", "spec/graph/fuse_spec.lua", "spec/graph/gradient_spec.lua",
   "spec/graph/random_spec.lua", "spec/graph/derived_spec.lua", "spec/models/efficientnet_spec.lua", "spec/models/resnet_spec.lua",
-  "spec/models/convnext_spec.lua", "spec/models/vit_spec.lua" }
+  "spec/models/timm_spec.lua" }
 local LESSER = { { "avx2", "FOODRT_ISA=avx2 ONEDNN_MAX_CPU_ISA=AVX2 " }, { "base", "FOODRT_ISA=base ONEDNN_MAX_CPU_ISA=SSE41 " } }
 
 local function run_specs(top, binary, given, paths, totals, env)
