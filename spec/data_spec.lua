@@ -52,6 +52,31 @@ describe("data.folder", function()
     assert.same({ 320, 96 }, { d.size, own.size })
   end)
 
+  it("eval.size: another edge in evaluation; \"test\": the size and crop that timm measures the weights at", function()
+    local model = frt.models.efficientnet_b4 {}
+    local d = data.folder({ dir .. "/good", size = 32, batch = 4, eval = { size = "test" } }):suit(model)
+    assert.same({ 384, 1, 32 }, { d:settings().size, d:settings().crop_pct, d:settings().train_size })
+    assert.equal("shortest edge to 384, middle 384 x 384 (bicubic), mean 0.485 0.456 0.406, std 0.229 0.224 0.225", d:preprocessing())
+    assert.equal("eval.size and size of the recipe, the rest of efficientnet_b4's weights", d:origin())
+    d.eval = { size = 48, crop_pct = 0.9 }
+    d:open()
+    assert.same({ 48, 0.9 }, { d:settings().size, d:settings().crop_pct })
+    for split, edge in pairs { train = 32, val = 48 } do
+      local loader = d:loader(split)
+      assert.same({ 4, 3, edge, edge }, loader:next().x.shape)
+      loader:stop()
+    end
+    local one = d:preprocess(d:loader("val"):next().paths[1])
+    assert.same({ 1, 3, 48, 48 }, one.shape)
+    local again = data.folder { "nowhere", size = 7 }
+    require("foodrt.run").see_as(again, d:settings())
+    assert.same({ 32, 48 }, { again.size, again:settings().size })
+    assert.equal("data.folder: 'eval.size' can only be \"test\" with a model of frt.models, whose weights have a test size",
+      message(function() return data.folder({ "x", eval = { size = "test" } }):settings() end))
+    assert.equal("eval: 'size' must be integer or one of test, got 'tset', did you mean 'test'?",
+      message(data.folder, { "x", eval = { size = "tset" } }))
+  end)
+
   it("rejects what it does not know, at the recipe's line", function()
     local ok, why = pcall(function() return data.folder { "x", sice = 96 } end)
     assert.is_false(ok)

@@ -3,7 +3,7 @@
 ---   local free, where = budget.available();  budget.check(recipe)   -- an error that names what fits
 local lib = require "foodrt.ffi"
 local dry, text = require "foodrt.dry", require "foodrt.text"
-local C, ffi = lib.C, lib.ffi
+local C, ffi, read = lib.C, lib.ffi, require("foodrt.file").read
 
 local budget = {}
 
@@ -15,14 +15,6 @@ local WORKER = 2 * 2 ^ 20    -- a loader thread besides its photo
 local PHOTO = 12e6           -- pixels of a photo, where none is there to be looked at
 
 -- --- what is there ---------------------------------------------------------------------------------------------
-local function read(path)
-  local file = io.open(path)
-  if not file then return nil end
-  local all = file:read "*a"
-  file:close()
-  return all
-end
-
 -- what a control group leaves: its limit less what is used and can't be dropped
 local function left_in(dir, limit_file, usage_file, cache_key)
   local limit, usage = tonumber(read(dir .. limit_file) or ""), tonumber(read(dir .. usage_file) or "")
@@ -80,9 +72,10 @@ local function look_at(data)
   return most > 0 and most or PHOTO, vips
 end
 
---- bytes of the loader's ring for a batch of n photos, of its threads, and of the libraries that decode.
+--- bytes of the loader's ring for a batch of n photos (training's or evaluation's, whichever are larger), of its threads, and
+--- of the libraries that decode.
 function budget.loader(r, n, workers)
-  local size = r.data.size
+  local size = math.max(r.data.size, r.data:settings().size)
   local threads = workers or r.data.workers or C.frt_threads()
   local pixels, vips = look_at(r.data)
   -- 2 bytes for each of 3 a pixel has: the part that a crop needs

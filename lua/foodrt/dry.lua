@@ -28,9 +28,10 @@ end
 
 local nothing = lib.ffi.new "float[4]"  -- what a batch that is never read points to
 
---- a batch of n photos that are never read, with label columns of these names (default: class).
-function dry.batch(r, n, columns)
-  local size = r.data.size
+--- a batch of n photos that are never read, with label columns of these names (default: class), of `size` x `size` (default:
+--- training's).
+function dry.batch(r, n, columns, size)
+  size = size or r.data.size
   local b = { n = n, index = 1, n_bad = 0, ids = {}, paths = {}, labels = {},
     x = T.wrap_data({ n, 3, size, size }, "f32", nothing, true) }
   for _, name in ipairs(columns or { "class" }) do
@@ -172,7 +173,7 @@ end
 
 --- the plan of the model's logits in evaluation, for `batch` photos.
 function dry.evaluation(r, batch)
-  return guarded(evaluating, r.model, r.data.size, batch)
+  return guarded(evaluating, r.model, r.data:settings().size, batch)
 end
 
 --- bytes of the model's parameters and buffers.

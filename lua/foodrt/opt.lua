@@ -58,8 +58,9 @@ local function check_one(name, key, rule, v)
     local known = {}
     for _, k in ipairs(rule.one_of) do known[k] = true end
     if not known[v] then
-      err.user("%s: '%s' must be one of %s, got '%s'%s", name, key, table.concat(rule.one_of, ", "), v,
-        err.hint(v, known))
+      local other = want:gsub("|?string", "")
+      err.user("%s: '%s' must be %sone of %s, got '%s'%s", name, key, other ~= "" and other .. " or " or "",
+        table.concat(rule.one_of, ", "), v, err.hint(v, known))
     end
   end
 end

@@ -33,12 +33,8 @@ recipe.DEFAULT_ROOT = "data"
 
 -- --- the environment --------------------------------------------------------------------------------------
 local function read_file(path)
-  local file, why = io.open(path, "rb")
-  if not file then error(("foodrt: %s"):format(why), 0) end
-  local text = file:read "*a"
-  file:close()
-  if not text then error(("foodrt: %s: cannot be read"):format(path), 0) end
-  return text
+  local text, why = require("foodrt.file").read(path)
+  return text or error("foodrt: " .. why, 0)
 end
 
 -- What `require "name"` of a recipe in `dir` means: { path, text }, from a checkpoint's files, else the disk.

@@ -8,8 +8,9 @@ local run = {}
 --- in   p  the checkpoint's preprocessing
 function run.see_as(data, p)
   if not p then return end
-  data.size, data.mean, data.std, data.fill = p.size, p.mean, p.std, p.fill
-  data.eval = { crop_pct = p.crop_pct, mode = p.mode, interpolation = p.interpolation, shrink = p.shrink or false }
+  data.size, data.mean, data.std, data.fill = p.train_size or p.size, p.mean, p.std, p.fill
+  data.eval = { size = p.train_size and p.size, crop_pct = p.crop_pct, mode = p.mode, interpolation = p.interpolation,
+    shrink = p.shrink or false }
 end
 
 --- the model with its values (in evaluation mode), the recipe as it ran, and the checkpoint's state.

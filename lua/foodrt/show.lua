@@ -167,7 +167,8 @@ local function data_lines(found, add)
     train[i] = tostring(a):gsub(", interpolation = bilinear", ""):gsub("interpolation = bilinear, ", "")
       :gsub("{ interpolation = bilinear }", "{}")
   end
-  add("", "training: " .. (#train > 0 and train[1] or "no augmentation"))
+  local own_size = r.data:settings().train_size
+  add("", ("training: %s%s"):format(own_size and ("%d x %d, "):format(own_size, own_size) or "", train[1] or "no augmentation"))
   for i = 2, #train do add("", "          " .. train[i]) end
   local loss = r.loss
   local named = type(loss) == "table" and rawget(loss, "describe") and tostring(loss) or "a function of the recipe"

@@ -69,16 +69,6 @@ static inline void frt__share_at(float *map, int64_t width, const frt_block *b, 
   }
 }
 
-static inline frt_window frt__adaptive_window(const frt_shape *map, int64_t oh, int64_t ow,
-                                              int64_t oy, int64_t ox)
-{
-  frt_window k;
-  frt__adaptive(map->dim[2], oh, oy, &k.y0, &k.y1);
-  frt__adaptive(map->dim[3], ow, ox, &k.x0, &k.x1);
-  k.count = (double)((k.y1 - k.y0) * (k.x1 - k.x0));
-  return k;
-}
-
 static inline bool frt__planes_can(const frt_step *s)
 {
   return s->in[0]->shape.dtype == FRT_F32;

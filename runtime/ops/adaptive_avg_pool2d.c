@@ -9,11 +9,7 @@
 /// errs  FRT_ESHAPE when x is not 4-D
 #include "ops/pool.h"
 
-enum { H, W };
-static const frt_attr attrs[] = {
-  {"h", 1, 1, 1, FRT_MAX_SIZE, "height of y"},
-  {"w", 1, 1, 1, FRT_MAX_SIZE, "width of y" },
-};
+static const frt_attr attrs[] = {FRT_ADAPTIVE_ATTRS("y")};
 
 static const frt_case cases[] = {
   {"to one pixel",   1, {{2, 3, 5, 7}}, NULL, 0, {1, 1}},
@@ -23,12 +19,8 @@ static const frt_case cases[] = {
 
 static frt_status infer(const frt_infer *c)
 {
-  const frt_shape *x = c->x[0];
-  FRT_TRY(frt__check_float("adaptive_avg_pool2d", "x", x));
-  FRT_CHECK(x->ndim == 4 && x->dim[2] > 0 && x->dim[3] > 0, FRT_ESHAPE,
-            "adaptive_avg_pool2d: x must be [N, C, H, W], got %s", frt__shape_text(x));
-  c->y[0] = frt__pool_shape(x, (int64_t)c->attr[H], (int64_t)c->attr[W]);
-  return FRT_OK;
+  return frt__infer_plane("adaptive_avg_pool2d", "x", c, c->attr[FRT_ADAPTIVE_H],
+                          c->attr[FRT_ADAPTIVE_W]);
 }
 
 static frt_status forward(const frt_call *c)
@@ -36,14 +28,12 @@ static frt_status forward(const frt_call *c)
   const frt_shape *xs = c->xs[0];
   const real *x = FRT_IN(real, 0);
   real *y = FRT_OUT(real, 0);
-  int64_t h = xs->dim[2], w = xs->dim[3], oh = (int64_t)c->attr[H], ow = (int64_t)c->attr[W];
+  int64_t h = xs->dim[2], w = xs->dim[3], oh = (int64_t)c->attr[FRT_ADAPTIVE_H],
+          ow = (int64_t)c->attr[FRT_ADAPTIVE_W];
   for (int64_t i = 0; i < xs->dim[0] * xs->dim[1]; i++) {
     for (int64_t oy = 0; oy < oh; oy++) {
       for (int64_t ox = 0; ox < ow; ox++) {
-        frt_window k;
-        frt__adaptive(h, oh, oy, &k.y0, &k.y1);
-        frt__adaptive(w, ow, ox, &k.x0, &k.x1);
-        k.count = (double)((k.y1 - k.y0) * (k.x1 - k.x0));
+        frt_window k = frt__adaptive_window(xs, oh, ow, oy, ox);
         *y++ = (real)frt__window_mean(x + i * h * w, w, k);
       }
     }

@@ -8,11 +8,7 @@
 /// errs  FRT_ESHAPE when dy is not 4-D
 #include "ops/pool.h"
 
-enum { H, W };
-static const frt_attr attrs[] = {
-  {"h", 1, 1, 1, FRT_MAX_SIZE, "height of x"},
-  {"w", 1, 1, 1, FRT_MAX_SIZE, "width of x" },
-};
+static const frt_attr attrs[] = {FRT_ADAPTIVE_ATTRS("x")};
 
 static const frt_case cases[] = {
   {"from one pixel",  1, {{2, 3, 1, 1}}, NULL, 0, {5, 7}},
@@ -22,29 +18,23 @@ static const frt_case cases[] = {
 
 static frt_status infer(const frt_infer *c)
 {
-  const frt_shape *dy = c->x[0];
-  FRT_TRY(frt__check_float("adaptive_avg_pool2d_grad", "dy", dy));
-  FRT_CHECK(dy->ndim == 4, FRT_ESHAPE,
-            "adaptive_avg_pool2d_grad: dy must be [N, C, oh, ow], got %s", frt__shape_text(dy));
-  c->y[0] = frt__pool_shape(dy, (int64_t)c->attr[H], (int64_t)c->attr[W]);
-  return FRT_OK;
+  return frt__infer_plane("adaptive_avg_pool2d_grad", "dy", c, c->attr[FRT_ADAPTIVE_H],
+                          c->attr[FRT_ADAPTIVE_W]);
 }
 
 static frt_status forward(const frt_call *c)
 {
   const frt_shape *ys = c->xs[0];
   const real *dy = FRT_IN(real, 0);
-  int64_t h = (int64_t)c->attr[H], w = (int64_t)c->attr[W], oh = ys->dim[2], ow = ys->dim[3];
+  int64_t h = (int64_t)c->attr[FRT_ADAPTIVE_H], w = (int64_t)c->attr[FRT_ADAPTIVE_W],
+          oh = ys->dim[2], ow = ys->dim[3];
   double *plane = NULL;
   FRT_TRY(frt__plane_new("adaptive_avg_pool2d_grad", h * w, &plane));
   for (int64_t i = 0; i < ys->dim[0] * ys->dim[1]; i++) {
     frt__plane_clear(plane, h * w);
     for (int64_t oy = 0; oy < oh; oy++) {
       for (int64_t ox = 0; ox < ow; ox++) {
-        frt_window k;
-        frt__adaptive(h, oh, oy, &k.y0, &k.y1);
-        frt__adaptive(w, ow, ox, &k.x0, &k.x1);
-        k.count = (double)((k.y1 - k.y0) * (k.x1 - k.x0));
+        frt_window k = frt__adaptive_window(c->ys[0], oh, ow, oy, ox);
         frt__window_share(plane, w, k, (double)*dy++);
       }
     }

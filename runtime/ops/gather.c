@@ -9,13 +9,9 @@
 /// attr  base  what the first index is called: 0 or 1
 /// grad  dx    dy added where it came from; none by idx
 /// errs  FRT_ESHAPE; FRT_EDATA when an index is out of range
-#include "ops/shape.h"
+#include "ops/index.h"
 
-enum { DIM, BASE };
-static const frt_attr attrs[] = {
-  {"dim",  1, 0, 0, FRT_MAX_DIM - 1, "the dimension"                 },
-  {"base", 1, 0, 0, 1,               "what the first index is called"},
-};
+static const frt_attr attrs[] = {FRT_INDEX_ATTRS};
 
 static const frt_case cases[] = {
   {"one per row",          2, {{5, 7}, {5, 1}},       "ni", 7, {1, 0}},
@@ -26,14 +22,13 @@ static const frt_case cases[] = {
 static frt_status infer(const frt_infer *c)
 {
   const frt_shape *x = c->x[0], *idx = c->x[1];
-  FRT_TRY(frt__check_dim("gather", c->attr[DIM], x));
-  FRT_TRY(frt__check_index("gather", idx));
+  FRT_TRY(frt__index_check("gather", x, idx, c->attr));
   frt_shape want = *x;
   bool fits = idx->ndim == x->ndim;
-  want.dim[(int32_t)c->attr[DIM]] = idx->dim[(int32_t)c->attr[DIM]];
+  want.dim[(int32_t)c->attr[FRT_INDEX_DIM]] = idx->dim[(int32_t)c->attr[FRT_INDEX_DIM]];
   FRT_CHECK(fits && frt__shape_equal(&want, idx), FRT_ESHAPE,
             "gather: idx must be like x %s in all dimensions but %d, got %s", frt__shape_text(x),
-            (int)c->attr[DIM] + 1, frt__shape_text(idx));
+            (int)c->attr[FRT_INDEX_DIM] + 1, frt__shape_text(idx));
   c->y[0] = *idx;
   c->y[0].dtype = x->dtype;
   return FRT_OK;
@@ -42,7 +37,7 @@ static frt_status infer(const frt_infer *c)
 static frt_status forward(const frt_call *c)
 {
   const int32_t *idx = FRT_IN(int32_t, 1);
-  int32_t dim = (int32_t)c->attr[DIM], base = (int32_t)c->attr[BASE];
+  int32_t dim = (int32_t)c->attr[FRT_INDEX_DIM], base = (int32_t)c->attr[FRT_INDEX_BASE];
   frt_lanes from = frt__lanes(c->xs[0], dim), to = frt__lanes(c->ys[0], dim);
   int64_t size = (int64_t)frt__dtype_size(c->xs[0]->dtype);
   FRT_TRY(frt__check_range("gather", idx, frt__numel(c->xs[1]), base, from.n));
@@ -59,9 +54,7 @@ static frt_status forward(const frt_call *c)
 
 static frt_status grad(const frt_grad_call *c)
 {
-  frt_ref in[2] = {c->x[1], c->dy[0]};
-  double attr[3] = {c->attr[DIM], c->attr[BASE], (double)c->xs[0]->dim[(int32_t)c->attr[DIM]]};
-  return frt__node(&frt_op_scatter_add, 2, in, attr, 1, &c->dx[0]);
+  return frt__index_grad_add(&frt_op_scatter_add, c);
 }
 
 FRT_OP(gather) = {

@@ -10,14 +10,9 @@
 /// attr  size  y's size in that dimension
 /// grad  dsrc  the slices of dy that idx names
 /// errs  FRT_ESHAPE; FRT_EDATA when an index is out of range
-#include "ops/shape.h"
+#include "ops/index.h"
 
-enum { DIM, BASE, SIZE };
-static const frt_attr attrs[] = {
-  {"dim",  1, 0, 0, FRT_MAX_DIM - 1, "the dimension"                       },
-  {"base", 1, 0, 0, 1,               "what the first index is called"      },
-  {"size", 1, 1, 1, FRT_MAX_SIZE,    "size of the result in that dimension"},
-};
+static const frt_attr attrs[] = {FRT_INDEX_SIZED_ATTRS};
 
 static const frt_case cases[] = {
   {"rows into a table", 2, {{7}, {7, 3}},       "in", 5, {0, 0, 5}},
@@ -27,15 +22,11 @@ static const frt_case cases[] = {
 static frt_status infer(const frt_infer *c)
 {
   const frt_shape *idx = c->x[0], *src = c->x[1];
-  FRT_TRY(frt__check_dim("index_add", c->attr[DIM], src));
-  FRT_TRY(frt__check_index("index_add", idx));
-  FRT_TRY(frt__check_float("index_add", "src", src));
-  int64_t n = src->dim[(int32_t)c->attr[DIM]];
+  FRT_TRY(frt__index_added("index_add", c));
+  int64_t n = src->dim[(int32_t)c->attr[FRT_INDEX_DIM]];
   FRT_CHECK(idx->ndim == 1 && idx->dim[0] == n, FRT_ESHAPE,
             "index_add: idx must be [%lld] (dimension %d of src %s), got %s", (long long)n,
-            (int)c->attr[DIM] + 1, frt__shape_text(src), frt__shape_text(idx));
-  c->y[0] = *src;
-  c->y[0].dim[(int32_t)c->attr[DIM]] = (int64_t)c->attr[SIZE];
+            (int)c->attr[FRT_INDEX_DIM] + 1, frt__shape_text(src), frt__shape_text(idx));
   return FRT_OK;
 }
 
@@ -44,7 +35,7 @@ static frt_status forward(const frt_call *c)
   const int32_t *idx = FRT_IN(int32_t, 0);
   const real *src = FRT_IN(real, 1);
   real *y = FRT_OUT(real, 0);
-  int32_t dim = (int32_t)c->attr[DIM], base = (int32_t)c->attr[BASE];
+  int32_t dim = (int32_t)c->attr[FRT_INDEX_DIM], base = (int32_t)c->attr[FRT_INDEX_BASE];
   frt_lanes from = frt__lanes(c->xs[1], dim), to = frt__lanes(c->ys[0], dim);
   FRT_TRY(frt__check_range("index_add", idx, from.n, base, to.n));
   memset(y, 0, frt__bytes(c->ys[0]));
@@ -62,8 +53,7 @@ static frt_status forward(const frt_call *c)
 
 static frt_status grad(const frt_grad_call *c)
 {
-  frt_ref in[2] = {c->dy[0], c->x[0]};
-  return frt__node(&frt_op_index_select, 2, in, c->attr, 1, &c->dx[1]);
+  return frt__index_grad_pick(&frt_op_index_select, c);
 }
 
 FRT_OP(index_add) = {

@@ -9,13 +9,9 @@
 /// attr  base  what the first index is called: 0 or 1
 /// grad  dx    dy's slices added where they came from; none by idx
 /// errs  FRT_ESHAPE; FRT_EDATA when an index is out of range
-#include "ops/shape.h"
+#include "ops/index.h"
 
-enum { DIM, BASE };
-static const frt_attr attrs[] = {
-  {"dim",  1, 0, 0, FRT_MAX_DIM - 1, "the dimension"                 },
-  {"base", 1, 0, 0, 1,               "what the first index is called"},
-};
+static const frt_attr attrs[] = {FRT_INDEX_ATTRS};
 
 static const frt_case cases[] = {
   {"rows of a table", 2, {{5, 3}, {7}},       "ni", 5, {0, 0}},
@@ -26,19 +22,18 @@ static const frt_case cases[] = {
 static frt_status infer(const frt_infer *c)
 {
   const frt_shape *x = c->x[0], *idx = c->x[1];
-  FRT_TRY(frt__check_dim("index_select", c->attr[DIM], x));
-  FRT_TRY(frt__check_index("index_select", idx));
+  FRT_TRY(frt__index_check("index_select", x, idx, c->attr));
   FRT_CHECK(idx->ndim == 1, FRT_ESHAPE, "index_select: idx must be [n], got %s",
             frt__shape_text(idx));
   c->y[0] = *x;
-  c->y[0].dim[(int32_t)c->attr[DIM]] = idx->dim[0];
+  c->y[0].dim[(int32_t)c->attr[FRT_INDEX_DIM]] = idx->dim[0];
   return FRT_OK;
 }
 
 static frt_status forward(const frt_call *c)
 {
   const int32_t *idx = FRT_IN(int32_t, 1);
-  int32_t dim = (int32_t)c->attr[DIM], base = (int32_t)c->attr[BASE];
+  int32_t dim = (int32_t)c->attr[FRT_INDEX_DIM], base = (int32_t)c->attr[FRT_INDEX_BASE];
   frt_lanes from = frt__lanes(c->xs[0], dim);
   int64_t n = c->xs[1]->dim[0];
   size_t run = (size_t)from.step * frt__dtype_size(c->xs[0]->dtype);
@@ -54,9 +49,7 @@ static frt_status forward(const frt_call *c)
 
 static frt_status grad(const frt_grad_call *c)
 {
-  frt_ref in[2] = {c->x[1], c->dy[0]};
-  double attr[3] = {c->attr[DIM], c->attr[BASE], (double)c->xs[0]->dim[(int32_t)c->attr[DIM]]};
-  return frt__node(&frt_op_index_add, 2, in, attr, 1, &c->dx[0]);
+  return frt__index_grad_add(&frt_op_index_add, c);
 }
 
 FRT_OP(index_select) = {

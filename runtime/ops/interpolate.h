@@ -46,10 +46,5 @@ static inline frt_taps frt__taps(int32_t mode, int64_t from, int64_t to, int64_t
 
 static inline frt_status frt__infer_resize(const char *op, const char *what, const frt_infer *c)
 {
-  const frt_shape *x = c->x[0];
-  FRT_TRY(frt__check_float(op, what, x));
-  FRT_CHECK(x->ndim == 4 && x->dim[2] > 0 && x->dim[3] > 0, FRT_ESHAPE,
-            "%s: %s must be [N, C, H, W], got %s", op, what, frt__shape_text(x));
-  c->y[0] = frt__pool_shape(x, (int64_t)c->attr[FRT_RESIZE_H], (int64_t)c->attr[FRT_RESIZE_W]);
-  return FRT_OK;
+  return frt__infer_plane(op, what, c, c->attr[FRT_RESIZE_H], c->attr[FRT_RESIZE_W]);
 }

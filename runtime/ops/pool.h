@@ -87,11 +87,41 @@ static inline frt_window frt__pool_window(const frt_pool *v, int64_t oy, int64_t
   return k;
 }
 
+// The adaptive pair.
+enum { FRT_ADAPTIVE_H, FRT_ADAPTIVE_W };
+// clang-format off
+#define FRT_ADAPTIVE_ATTRS(of)                                                                     \
+  {"h", 1, 1, 1, FRT_MAX_SIZE, "height of " of},                                                   \
+  {"w", 1, 1, 1, FRT_MAX_SIZE, "width of " of}
+// clang-format on
+
+// Maps x, and a result of h x w.
+static inline frt_status frt__infer_plane(const char *op, const char *what, const frt_infer *c,
+                                          double h, double w)
+{
+  const frt_shape *x = c->x[0];
+  FRT_TRY(frt__check_float(op, what, x));
+  FRT_CHECK(x->ndim == 4 && x->dim[2] > 0 && x->dim[3] > 0, FRT_ESHAPE,
+            "%s: %s must be [N, C, H, W], got %s", op, what, frt__shape_text(x));
+  c->y[0] = frt__pool_shape(x, (int64_t)h, (int64_t)w);
+  return FRT_OK;
+}
+
 // Window i of n that divide `size` pixels as evenly as can be, overlapping where it must.
 static inline void frt__adaptive(int64_t size, int64_t n, int64_t i, int64_t *from, int64_t *to)
 {
   *from = i * size / n;
   *to = ((i + 1) * size + n - 1) / n;
+}
+// That of pixel (oy, ox) of oh x ow over a map [.., h, w].
+static inline frt_window frt__adaptive_window(const frt_shape *map, int64_t oh, int64_t ow,
+                                              int64_t oy, int64_t ox)
+{
+  frt_window k;
+  frt__adaptive(map->dim[2], oh, oy, &k.y0, &k.y1);
+  frt__adaptive(map->dim[3], ow, ox, &k.x0, &k.x1);
+  k.count = (double)((k.y1 - k.y0) * (k.x1 - k.x0));
+  return k;
 }
 
 // The mean of a window, and its gradient added to a plane.

@@ -10,14 +10,9 @@
 /// attr  size  y's size in that dimension
 /// grad  dsrc  dy gathered by idx
 /// errs  FRT_ESHAPE; FRT_EDATA when an index is out of range
-#include "ops/shape.h"
+#include "ops/index.h"
 
-enum { DIM, BASE, SIZE };
-static const frt_attr attrs[] = {
-  {"dim",  1, 0, 0, FRT_MAX_DIM - 1, "the dimension"                       },
-  {"base", 1, 0, 0, 1,               "what the first index is called"      },
-  {"size", 1, 1, 1, FRT_MAX_SIZE,    "size of the result in that dimension"},
-};
+static const frt_attr attrs[] = {FRT_INDEX_SIZED_ATTRS};
 
 static const frt_case cases[] = {
   {"one per row",      2, {{5, 1}, {5, 1}},       "in", 7, {1, 0, 7}},
@@ -28,13 +23,9 @@ static const frt_case cases[] = {
 static frt_status infer(const frt_infer *c)
 {
   const frt_shape *idx = c->x[0], *src = c->x[1];
-  FRT_TRY(frt__check_dim("scatter_add", c->attr[DIM], src));
-  FRT_TRY(frt__check_index("scatter_add", idx));
-  FRT_TRY(frt__check_float("scatter_add", "src", src));
+  FRT_TRY(frt__index_added("scatter_add", c));
   FRT_CHECK(frt__shape_equal(idx, src), FRT_ESHAPE, "scatter_add: src must be %s like idx, got %s",
             frt__shape_text(idx), frt__shape_text(src));
-  c->y[0] = *src;
-  c->y[0].dim[(int32_t)c->attr[DIM]] = (int64_t)c->attr[SIZE];
   return FRT_OK;
 }
 
@@ -43,7 +34,7 @@ static frt_status forward(const frt_call *c)
   const int32_t *idx = FRT_IN(int32_t, 0);
   const real *src = FRT_IN(real, 1);
   real *y = FRT_OUT(real, 0);
-  int32_t dim = (int32_t)c->attr[DIM], base = (int32_t)c->attr[BASE];
+  int32_t dim = (int32_t)c->attr[FRT_INDEX_DIM], base = (int32_t)c->attr[FRT_INDEX_BASE];
   frt_lanes from = frt__lanes(c->xs[1], dim), to = frt__lanes(c->ys[0], dim);
   FRT_TRY(frt__check_range("scatter_add", idx, frt__numel(c->xs[0]), base, to.n));
   memset(y, 0, frt__bytes(c->ys[0]));
@@ -59,8 +50,7 @@ static frt_status forward(const frt_call *c)
 
 static frt_status grad(const frt_grad_call *c)
 {
-  frt_ref in[2] = {c->dy[0], c->x[0]};
-  return frt__node(&frt_op_gather, 2, in, c->attr, 1, &c->dx[1]);
+  return frt__index_grad_pick(&frt_op_gather, c);
 }
 
 FRT_OP(scatter_add) = {

@@ -4,12 +4,9 @@
 /// out   y    shape of x; each lane along `dim` sums to 1
 /// attr  dim  the dimension
 /// grad  dx   y * (dy - sum of dy * y along dim)
-#include "ops/reduce.h"
+#include "ops/softmax.h"
 
-enum { DIM };
-static const frt_attr attrs[] = {
-  {"dim", 1, 0, 0, FRT_MAX_DIM - 1, "the dimension"}
-};
+static const frt_attr attrs[] = {FRT_SOFTMAX_ATTRS};
 
 static const frt_case cases[] = {
   {"long rows",         1, {{3, 1031}},    NULL, 0, {1}},
@@ -18,32 +15,7 @@ static const frt_case cases[] = {
   {"attention",         1, {{2, 3, 5, 5}}, NULL, 0, {3}},
 };
 
-static frt_status infer(const frt_infer *c)
-{
-  FRT_TRY(frt__check_float("softmax", "x", c->x[0]));
-  FRT_TRY(frt__check_dim("softmax", c->attr[DIM], c->x[0]));
-  return frt__infer_same(c);
-}
-
-static frt_status forward(const frt_call *c)
-{
-  frt_lanes l = frt__lanes(c->xs[0], (int32_t)c->attr[DIM]);
-  for (int64_t i = 0; i < l.outer * l.step; i++) {
-    const real *x = FRT_IN(real, 0) + frt__lane_start(&l, i);
-    real *y = FRT_OUT(real, 0) + frt__lane_start(&l, i);
-    double top = -INFINITY, sum = 0;
-    for (int64_t k = 0; k < l.n; k++) {
-      top = fmax(top, (double)x[k * l.step]);
-    }
-    for (int64_t k = 0; k < l.n; k++) {
-      sum += exp((double)x[k * l.step] - top);
-    }
-    for (int64_t k = 0; k < l.n; k++) {
-      y[k * l.step] = (real)(exp((double)x[k * l.step] - top) / sum);
-    }
-  }
-  return FRT_OK;
-}
+FRT_SOFTMAX(softmax, exp(x) / sum)
 
 static frt_status grad(const frt_grad_call *c)
 {

@@ -7,12 +7,9 @@
 /// out   dx   shape of y
 /// attr  dim  the dimension
 /// grad  none
-#include "ops/reduce.h"
+#include "ops/softmax.h"
 
-enum { DIM };
-static const frt_attr attrs[] = {
-  {"dim", 1, 0, 0, FRT_MAX_DIM - 1, "the dimension"}
-};
+static const frt_attr attrs[] = {FRT_SOFTMAX_ATTRS};
 
 static const frt_case cases[] = {
   {"long rows",         2, {{3, 1031}, {3, 1031}},       NULL, 0, {1}},
@@ -26,13 +23,13 @@ static frt_status infer(const frt_infer *c)
   FRT_CHECK(frt__shape_equal(c->x[0], c->x[1]) && c->x[0]->dtype == c->x[1]->dtype, FRT_ESHAPE,
             "softmax_grad: dy must be %s, got %s", frt__shape_text(c->x[0]),
             frt__shape_text(c->x[1]));
-  FRT_TRY(frt__check_dim("softmax_grad", c->attr[DIM], c->x[0]));
+  FRT_TRY(frt__check_dim("softmax_grad", c->attr[FRT_SOFTMAX_DIM], c->x[0]));
   return frt__infer_same(c);
 }
 
 static frt_status forward(const frt_call *c)
 {
-  frt_lanes l = frt__lanes(c->xs[0], (int32_t)c->attr[DIM]);
+  frt_lanes l = frt__lanes(c->xs[0], (int32_t)c->attr[FRT_SOFTMAX_DIM]);
   for (int64_t i = 0; i < l.outer * l.step; i++) {
     const int64_t at = frt__lane_start(&l, i);
     const real *y = FRT_IN(real, 0) + at, *dy = FRT_IN(real, 1) + at;

@@ -38,13 +38,6 @@ describe("timm's keys", function()
       assert.equal(want[i], line)
     end
   end)
-  for name, want in pairs(keys) do
-    if name:find "efficientnet_" then
-      it(("of %s: %d, with their shapes, and %d parameters"):format(name, want.n, want.parameters), function()
-        assert.equal(want.parameters, golden.check_keys(name, want):count())
-      end)
-    end
-  end
 end)
 
 -- measured for fp32 against float64 in PyTorch itself: 1.4e-5 in training, 7e-5 in evaluation
@@ -107,8 +100,8 @@ describe("frt.models", function()
 
   it("lists names by glob", function()
     assert.same({ "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "efficientnet_lite3", "efficientnet_lite4" },
-      frt.models.list "efficientnet_l*")
-    assert.equal(26, #frt.models.list "*efficientnet_*")
+      frt.models.list "efficientnet_li*")
+    assert.equal(30, #frt.models.list "*efficientnet_*")
   end)
   it("suggests a name, an option", function()
     assert.equal("HERE no model 'eficientnet_b0', did you mean 'efficientnet_b0'? (frt.models.list() names them)",

@@ -61,6 +61,16 @@ describe("weights of other makers", function()
     assert.matches("resnet18: the weights in '" .. path .. "' are torchvision's ConvNeXt", why, 1, true)
   end)
 
+  it("TensorFlow's EfficientNet fits tf_efficientnet_* only: the message names that model, where there is one", function()
+    frt.save(dir .. "/tf.safetensors", { ["_conv_stem.weight"] = frt.zeros { 32, 3, 3, 3 } })
+    for name, hint in pairs { efficientnet_lite0 = ", use frt.models.tf_efficientnet_lite0", resnet18 = "" } do
+      local m = frt.models[name] { pretrained = dir .. "/tf.safetensors" }
+      local ok, why = pcall(m.build, m)
+      assert.is_false(ok)
+      assert.equal(hint, why:match "they fit tf_efficientnet_%* only(.*)$")
+    end
+  end)
+
   local function torchvision_vit(mlp)
     local parts = { norm1 = "ln_1", norm2 = "ln_2", ["attn.proj"] = "self_attention.out_proj", ["mlp.fc1"] = mlp[1], ["mlp.fc2"] = mlp[2] }
     return function(key)

@@ -131,8 +131,9 @@ end)
 describe("frt.models.list", function()
   it("prints a line per model: parameters, operations, weights, licence, photos, paper", function()
     local line = "resnext101_32x8d            88.8 M   16.41 GMAC  tv_in1k (BSD-3-Clause)             "
-      .. "224 px, crop 0.875, bilinear, mean 0.485   Xie et al. 2016, arXiv:1611.05431"
+      .. "224 px, crop 0.875, bilinear, mean 0.485          Xie et al. 2016, arXiv:1611.05431"
     assert.equal(line, tostring(frt.models.list "resnext101_32x8d"))
+    assert.matches("  224 px, test 288, crop 0.95, bicubic, mean 0.485  ", tostring(frt.models.list "resnet50"), 1, true)
   end)
   it("knows a card per model", function()
     for _, name in ipairs(frt.models.list()) do

@@ -1,24 +1,35 @@
--- timm: models, sizes and options beyond the families' own specs, against timm 1.0.31 in float64 (spec/fixtures/timm.lua).
+-- timm: keys of every model; models, sizes and options beyond the families' own specs, against timm 1.0.31 in float64
+-- (spec/fixtures).
 local frt = require "foodrt"
 local golden = dofile "spec/support/golden.lua"
 local numbers = dofile "spec/fixtures/timm.lua"
 local keys = dofile "spec/fixtures/timm_keys.lua"
 
 describe("timm's keys", function()
-  for name, want in pairs(keys) do
-    if name:find "^mobilenetv2" then
-      it(("of %s: %d, with their shapes, and %d parameters"):format(name, want.n, want.parameters), function()
-        assert.equal(want.parameters, golden.check_keys(name, want):count())
-      end)
-    end
+  for _, name in ipairs(frt.models.list()) do
+    local want = keys[name]
+    it(("of %s: %d, with their shapes, and %d parameters, as its card says"):format(name, want.n, want.parameters), function()
+      assert.equal(want.parameters, golden.check_keys(name, want):count())
+      assert.equal(want.parameters, frt.models.card(name).parameters)
+    end)
   end
-  it("are known for every model, with the parameters its card says", function()
-    for _, name in ipairs(frt.models.list()) do
-      assert.equal(keys[name].parameters, frt.models.card(name).parameters, name)
-    end
-    assert.equal(65, #frt.models.list())
+  it("are those of 69 models", function()
+    assert.equal(69, #frt.models.list())
   end)
 end)
+
+for name, fixture in pairs { convnext_tiny = "convnext", vit_tiny_patch16_224 = "vit" } do
+  describe(name .. " without batch norm", function()
+    local own = dofile("spec/fixtures/" .. fixture .. ".lua")
+    local g, step = own[name], own[name .. "/train"]
+    it(("has logits at %d: norm %.5f"):format(g.size, g.eval_l2), function()
+      golden.check_modes(name, g, 1e-4)
+    end)
+    it(("has gradients of one training step: loss %.4f, norm %.4f"):format(step.loss, step.grad_l2_total), function()
+      golden.check_step(name, step, 1e-3)
+    end)
+  end)
+end
 
 describe("logits", function()
   -- deep networks on 2x2 maps of three photos amplify rounding: PyTorch's own fp32 is off by up to 1.5e-3 in resnet152

@@ -10,7 +10,7 @@ local COUNTS = {
   lite0_quick = 4652008 - 1281000 + 1281 * 101, lite0_finetune = 4652008 - 1281000 + 1281 * 101,
   lite0_head = 4652008 - 1281000 + 1281 * 101,
   resnet50 = 25557032 - 2049000 + 2049 * 101, resnext50 = 25028904 - 2049000 + 2049 * 101,
-  mobilenetv2 = 3504872 - 1281000 + 1281 * 101, vit_small = 22050664 - 385000 + 385 * 101,
+  efficientnet_b0 = 5288548 - 1281000 + 1281 * 101, mobilenetv2 = 3504872 - 1281000 + 1281 * 101, vit_small = 22050664 - 385000 + 385 * 101,
   convnext_tiny = 28589128 - 769000 + 769 * 101,
   -- laterals of 56, 160 and 448 channels and the 3x3 fusion, with batch norms; B4 without its last convolution and classifier
   multiscale_b4 = 17548616 - (448 * 1792 + 2 * 1792) + 256 * (56 + 160 + 448) + 256 * 256 * 9 + 4 * 512 + 513 * 101,

@@ -51,6 +51,23 @@ describe("kept features", function()
     assert.is_false(there "kept/features")
   end)
 
+  it("of validation photos of another size: the same bits, and eval and resume go on with both sizes", function()
+    local more = { "-o", "data.eval.size=24" }
+    run("tiny.lua", "kept24", unpack(more))
+    local said = run("tiny.lua", "plain24", "-o", "phases.head.cache=false", unpack(more))
+    assert.same(measured "plain24", measured "kept24")
+    assert.not_same(measured "plain", measured "kept24")
+    assert.same(hashes("plain")[1], hashes("kept24")[1])  -- training sees what it saw
+    assert.truthy(said:find("evaluation sees: shortest edge to 27, middle 24 x 24", 1, true))
+    local p = require("foodrt.checkpoint").peek(dir .. "/kept24/last.safetensors").preprocessing
+    assert.same({ 24, 16 }, { p.size, p.train_size })
+    local status, out = tiny.run(dir, { "eval", "kept24" })
+    assert.same({ 0, tiny.last(said):match "test: [^(]*" }, { status, tiny.last(out):match "test: [^(]*" })
+    run("tiny.lua", "short24", "-o", "phases.all.epochs=0", unpack(more))
+    status = tiny.run(dir, { "tiny.lua", "--run", "short24", "--resume", "-o", "phases.all.epochs=1" })
+    assert.same({ 0, hashes("kept24")[1] }, { status, hashes("short24")[1] })
+  end)
+
   it("in 2 views: the same bits as augmenting each photo in 2 ways; other bits than new views each epoch", function()
     run("views.lua", "views")
     run("views.lua", "views_plain", "-o", "phases.head.cache=false")

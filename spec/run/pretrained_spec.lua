@@ -149,6 +149,8 @@ describe("pretrained in a recipe", function()
     server:log()
     local empty = { XDG_CACHE_HOME = dir .. "/empty" }
     assert.matches("from timm/" .. NAME .. " (apache-2.0), in the cache\n", explain("true", {}), 1, true)
+    assert.matches("middle 32 x 32 (bicubic), mean 0.500 0.500 0.500, std 0.500 0.500 0.500\n", explain("true", {}), 1, true)
+    assert.matches("mean 0.485 0.456 0.406, std", explain("true", {}, empty), 1, true)
     assert.matches("from timm/" .. NAME .. " (Apache-2.0), fetched when it runs\n", explain("true", {}, empty), 1, true)
     assert.matches("(Apache-2.0), fetched when it runs; else from random weights\n", explain('"auto"', {}, empty), 1, true)
     local out = json.decode(explain('"auto"', { "--json" }, { XDG_CACHE_HOME = dir .. "/empty", FOODRT_OFFLINE = "1" }))

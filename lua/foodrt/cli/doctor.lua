@@ -1,19 +1,11 @@
 --- foodrt doctor: what this machine offers and what foodrt found of it, one fact per line; --json for
 --- programs. Status 1 when something that training needs is missing.
-local host = require "foodrt.host"
+local host, read = require "foodrt.host", require("foodrt.file").read
 local doctor = {}
 
 doctor.usage = [[
 usage: foodrt doctor [--json]
   versions, processor, instruction set, threads, memory and libraries as foodrt sees them]]
-
-local function read(path)
-  local file = io.open(path)
-  if not file then return nil end
-  local text = file:read "*a"
-  file:close()
-  return text
-end
 
 local function gib(bytes)
   return ("%.1f GiB"):format(bytes / 2 ^ 30)

@@ -92,10 +92,8 @@ end
 -- A script is not run: it would do its work, not say what it is.
 local function load(o)
   local recipe = require "foodrt.recipe"
-  local file, why = io.open(o[1], "rb")
-  local text = file and file:read "*a"
-  if file then file:close() end
-  if not text then error("foodrt: explain: " .. (why or o[1] .. ": cannot be read"), 0) end
+  local text, why = require("foodrt.file").read(o[1])
+  if not text then error("foodrt: explain: " .. why, 0) end
   if not recipe.is_recipe(text, o[1]) then
     error(("foodrt: explain: %s is a script, not a recipe: it returns nothing"):format(o[1]), 0)
   end

@@ -1,7 +1,7 @@
 --- cli: the command line. Looks at the first argument: a recipe or script, a subcommand (the module
 --- foodrt.cli.NAME, a table { usage = text, run = function(args) -> exit status }), an option, or nothing.
 --- Exit status: 0 done, 1 the work failed, 2 wrong usage, 130 interrupted.
-local host = require "foodrt.host"
+local host, exists = require "foodrt.host", require("foodrt.file").exists
 local cli = {}
 
 local USAGE = [[
@@ -75,12 +75,6 @@ local function run_script(args, at)
   if not chunk then error(why, 0) end
   chunk(unpack(args, at + 1))
   return 0
-end
-
-local function exists(path)
-  local file = io.open(path)
-  if file then file:close() end
-  return file ~= nil
 end
 
 -- A missing file is named, with the one in its folder that was probably meant.

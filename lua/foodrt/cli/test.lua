@@ -1,6 +1,6 @@
 --- foodrt test: clang-format and luacheck over the tree, then the specs, run by busted inside foodrt. The
 --- last line is "N passed, N failed, N skipped"; a file with lint counts as one failed test.
-local host = require "foodrt.host"
+local host, exists = require "foodrt.host", require("foodrt.file").exists
 local test = {}
 
 test.usage = [[
@@ -14,12 +14,6 @@ usage: foodrt test [PATH ...] [--asan] [--no-lint] [--filter PATTERN]
 
 local function quote(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
-end
-
-local function exists(path)
-  local file = io.open(path)
-  if file then file:close() end
-  return file ~= nil
 end
 
 -- What a command wrote, stderr included.
@@ -172,7 +166,7 @@ end
 
 -- The specs of numbers, which must hold on machines with less than this one has: our kernels and oneDNN's.
 local NUMBERS = { "spec/ops", "spec/nn", "spec/graph/fuse_spec.lua", "spec/graph/gradient_spec.lua",
-  "spec/models/efficientnet_spec.lua", "spec/models/resnet_spec.lua", "spec/models/convnext_spec.lua", "spec/models/vit_spec.lua" }
+  "spec/models/efficientnet_spec.lua", "spec/models/resnet_spec.lua", "spec/models/timm_spec.lua" }
 local LESSER = { { "avx2", "FOODRT_ISA=avx2 ONEDNN_MAX_CPU_ISA=AVX2 " }, { "base", "FOODRT_ISA=base ONEDNN_MAX_CPU_ISA=SSE41 " } }
 
 local function run_specs(top, binary, given, paths, totals, env)

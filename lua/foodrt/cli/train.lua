@@ -83,11 +83,8 @@ function train.parse(args)
 end
 
 local function read(path)
-  local file, why = io.open(path, "rb")
-  if not file then error("foodrt: " .. why, 0) end
-  local text = file:read "*a"
-  file:close()
-  return text or error(("foodrt: %s: cannot be read"):format(path), 0)
+  local text, why = require("foodrt.file").read(path)
+  return text or error("foodrt: " .. why, 0)
 end
 
 local function run_script(args)

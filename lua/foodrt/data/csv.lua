@@ -25,6 +25,13 @@ function csv.fields(line)
   return row
 end
 
+--- where each entry of a list of names stands.
+function csv.index(list)
+  local out = {}
+  for i, name in ipairs(list) do out[name] = i end
+  return out
+end
+
 --- rows of a file without its empty lines; nil and why when it can't be read.
 function csv.read(path)
   local file, why = io.open(path)

@@ -11,7 +11,8 @@ local data = {}
 
 local Data = {}
 
--- size, where the recipe gives none, is that of the photos which the model's weights were trained on
+-- size, where the recipe gives none, is that of the photos which the model's weights were trained on; as in timm's training,
+-- evaluation sees the same size unless eval.size asks for another
 Data.__index = function(self, key)
   if key ~= "size" then return Data[key] end
   local model = rawget(self, "model_preprocess")
@@ -24,7 +25,7 @@ local function options(name, first, more)
     size = { "integer", nil, "edge of what the network sees; the model's when left out, else 224", min = 1, max = 4096 },
     batch = { "integer", 32, "photos in a batch", min = 1, max = 65536 },
     train = { "table", {}, "augments of training photos" },
-    eval = { "table", {}, "crop_pct, mode, interpolation, shrink of evaluation photos" },
+    eval = { "table", {}, "size, crop_pct, mode, interpolation, shrink of evaluation photos" },
     mean = { "table", nil, "subtracted from red, green, blue in 0 .. 1; the model's, or ImageNet's" },
     std = { "table", nil, "then divided by this; likewise" },
     fill = { "table", nil, "red, green, blue 0 .. 255 where the photo ends; the mean colour when left out" },
@@ -50,6 +51,8 @@ data.MANIFEST = options("data.manifest", "file", {
 --- Options of eval. What is left out is the model's (data:suit), else as in DEFAULTS. Without shrink what the network sees
 --- is, bit for bit, what timm's and torchvision's transforms make of the photo with Pillow.
 data.EVAL = { "eval",
+  size = { "integer|string", nil, "edge in evaluation, data.size when left out; \"test\": size and crop of timm's published accuracies",
+    min = 1, max = 4096, one_of = { "test" } },
   crop_pct = { "number", nil, "part of the resized edge that is seen", min = 0.01, max = 1 },
   mode = { "string", nil, "what becomes of the rest", one_of = { "center", "squash", "border" } },
   interpolation = { "string", nil, one_of = { "bilinear", "bicubic", "lanczos", "nearest" } },
@@ -67,6 +70,14 @@ local function three(name, key, v, least, most)
   end
 end
 
+local EVAL = { spec = data.EVAL }  -- by which an override finds its options
+
+local function checked_eval(given)
+  local plain = {}
+  for key, v in pairs(given) do plain[key] = v end
+  return setmetatable(opt.check(data.EVAL, plain), EVAL)
+end
+
 local function check(spec, given)
   local o, name = opt.check(spec, given), spec[1]
   for i, a in ipairs(o.train) do
@@ -77,7 +88,7 @@ local function check(spec, given)
   for key in pairs(o.train) do
     if type(key) ~= "number" then err.user("%s: 'train' must be a list of augments, got key '%s'", name, key) end
   end
-  o.eval = opt.check(data.EVAL, o.eval)
+  o.eval = checked_eval(o.eval)
   if o.mean then three(name, "mean", o.mean, -10, 10) end
   if o.std then three(name, "std", o.std, 1e-6, 10) end
   if o.fill then three(name, "fill", o.fill, 0, 255) end
@@ -159,17 +170,29 @@ function Data:suit(model)
   return self
 end
 
---- what evaluation does to a photo: { size, mean, std, crop_pct, mode, interpolation, fill, shrink }.
+-- edge of evaluation photos
+local function size_of(self)
+  local given, model = self.eval.size, self.model_preprocess
+  if given ~= "test" then return given or self.size end
+  if not model or not model.test_size then
+    err.at(self.line, "%s: 'eval.size' can only be \"test\" with a model of frt.models, whose weights have a test size", self.spec[1])
+  end
+  return model.test_size
+end
+
+--- what evaluation does to a photo: { size, mean, std, crop_pct, mode, interpolation, fill, shrink }, and train_size where
+--- training sees another size.
 function Data:settings()
-  local model = self.model_preprocess or {}
+  local model, size = self.model_preprocess or {}, size_of(self)
   local function pick(given, key)
     if given ~= nil then return given end
     if model[key] ~= nil then return model[key] end
     return DEFAULTS[key]
   end
-  local s = { size = self.size, mean = pick(self.mean, "mean"), std = pick(self.std, "std"), fill = self.fill,
-    crop_pct = pick(self.eval.crop_pct, "crop_pct"), mode = pick(self.eval.mode, "crop_mode"),
-    interpolation = pick(self.eval.interpolation, "interpolation"), shrink = self.eval.shrink }
+  local s = { size = size, train_size = size ~= self.size and self.size or nil, fill = self.fill, shrink = self.eval.shrink,
+    mean = pick(self.mean, "mean"), std = pick(self.std, "std"), mode = pick(self.eval.mode, "crop_mode"),
+    crop_pct = pick(self.eval.crop_pct, self.eval.size == "test" and "test_crop_pct" or "crop_pct"),
+    interpolation = pick(self.eval.interpolation, "interpolation") }
   if not s.fill then
     s.fill = {}
     for c = 1, 3 do s.fill[c] = math.max(0, math.min(255, math.floor(s.mean[c] * 255 + 0.5))) end
@@ -190,7 +213,7 @@ function Data:view(augmented)
   local list, n = augment.compile(augmented and self.train
     or { augment.resize { scale_of(s), edge = EDGE[s.mode], interpolation = s.interpolation }, augment.center_crop {} })
   local v = lib.ffi.new "frt_view"
-  v.size, v.n_augment, v.augment = s.size, n, list
+  v.size, v.n_augment, v.augment = augmented and self.size or s.size, n, list
   for c = 0, 2 do v.mean[c], v.std[c], v.fill[c] = s.mean[c + 1], s.std[c + 1], s.fill[c + 1] end
   if augmented then v.shrink = self.shrink and 1 or 0 else v.shrink = s.shrink and 1 or 0 end
   return { c = v, list = list }
@@ -215,18 +238,21 @@ function Data:origin()
   for _, key in ipairs { "crop_pct", "mode", "interpolation" } do
     if self.eval[key] ~= nil then given[#given + 1] = key end
   end
+  local n = #given
+  if self.eval.size then table.insert(given, 1, "eval.size") end
   if #given == 0 then return "all " .. whose end
-  if #given == 6 then return "all of the recipe" end
+  if n == 6 then return "all of the recipe" end
   return table.concat(given, ", ", 1, #given - 1) .. (#given > 1 and " and " or "") .. given[#given] .. " of the recipe, the rest " .. whose
 end
 
---- one photo as the network sees it in evaluation: tensor [1, 3, size, size].
+--- one photo as the network sees it in evaluation: tensor [1, 3, S, S], S = settings().size.
 function Data:preprocess(path)
   local lib, T = require "foodrt.ffi", require "foodrt.tensor"
   local view = self:view(false)
-  local bytes = lib.ffi.new("float[?]", self.size * self.size * 3)
+  local size = view.c.size
+  local bytes = lib.ffi.new("float[?]", size * size * 3)
   lib.check(lib.C.frt_view_load(view.c, path, 0, 0, 0, bytes))
-  local x = T.wrap_data({ 1, 3, self.size, self.size }, "f32", bytes, true)
+  local x = T.wrap_data({ 1, 3, size, size }, "f32", bytes, true)
   rawset(x, "bytes", bytes)
   return x
 end

@@ -63,7 +63,7 @@ end
 -- Tensors over a slot of n photos: made once per n, then moved from slot to slot.
 local function tensors(self, b)
   local T = require "foodrt.tensor"
-  local size, columns = self.data.size, self.data.columns
+  local size, columns = self.view.c.size, self.data.columns
   local v = self.vars[b.n]
   if not v then
     v = { x = T.wrap_data({ b.n, 3, size, size }, "f32", b.x, true), labels = {} }

@@ -1,18 +1,12 @@
 --- data.manifest: photos listed in a CSV file: path, split and label columns. Labels are numbered from 1 in the order
 --- of their bytes; an empty one is 0, "missing".
 local csv, err = require "foodrt.data.csv", require "foodrt.err"
-local manifest = {}
+local index, manifest = csv.index, {}
 
 local SPLITS = { train = true, val = true, test = true }
 
 local function fail(self, fmt, ...)
   err.at(self.line, "data: " .. fmt, ...)
-end
-
-local function index(list)
-  local out = {}
-  for i, name in ipairs(list) do out[name] = i end
-  return out
 end
 
 -- Where path, split and the labels stand in a row.

@@ -1,7 +1,7 @@
 --- data.scan: which classes and photos are in root/{train,val,test}/CLASS/*, and the mistakes that folders have.
 --- Lists of photos live in C; here are names of classes and counts.
 local csv, err = require "foodrt.data.csv", require "foodrt.err"
-local scan = {}
+local index, scan = csv.index, {}
 
 local SPLITS = { "train", "val", "test" }
 
@@ -23,12 +23,6 @@ function scan.folders(dir)
   lib.C.frt_folder_free(text[0])
   local out = {}
   for name in list:gmatch "([^\n]+)/\n" do out[#out + 1] = name end
-  return out
-end
-
-local function index(list)
-  local out = {}
-  for i, name in ipairs(list) do out[name] = i end
   return out
 end
 

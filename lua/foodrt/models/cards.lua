@@ -13,6 +13,8 @@ local CARDS = {
   efficientnet_b5 = { 30389784, 9.404, 448, 1, "sw_in12k_ft_in1k", crop_mode = "squash" },
   efficientnet_b6 = { 43040704, 19.068, 528, 0.942 },
   efficientnet_b7 = { 66347960, 37.746, 600, 0.949 },
+  efficientnet_b8 = { 87413142, 62.597, 672, 0.954 },
+  efficientnet_l2 = { 480309308, 475.704, 800, 0.961 },
   efficientnet_lite0 = { 4652008, 0.385, 224, 0.875, "ra_in1k" },
   efficientnet_lite1 = { 5416680, 0.6, 240, 0.882 },
   efficientnet_lite2 = { 6092072, 0.86, 260, 0.89 },
@@ -26,6 +28,8 @@ local CARDS = {
   tf_efficientnet_b5 = { 30389784, 10.266, 456, 0.934, "ns_jft_in1k" },
   tf_efficientnet_b6 = { 43040704, 19.068, 528, 0.942, "ns_jft_in1k" },
   tf_efficientnet_b7 = { 66347960, 37.746, 600, 0.949, "ns_jft_in1k" },
+  tf_efficientnet_b8 = { 87413142, 62.597, 672, 0.954, "ap_in1k", HALF },
+  tf_efficientnet_l2 = { 480309308, 170.893, 475, 0.936, "ns_jft_in1k_475" },
   tf_efficientnet_lite0 = { 4652008, 0.385, 224, 0.875, "in1k", HALF },
   tf_efficientnet_lite1 = { 5416680, 0.6, 240, 0.882, "in1k", HALF },
   tf_efficientnet_lite2 = { 6092072, 0.86, 260, 0.89, "in1k", HALF },
@@ -122,10 +126,11 @@ end
 function cards.line(name)
   local c = cards.of(name)
   local p = c.preprocess
-  local photo = ("%d px, crop %g%s, %s, mean %g"):format(p.size, p.crop_pct, p.crop_mode ~= "center" and " " .. p.crop_mode or "",
+  local test = p.test_size ~= p.size and (", test %d"):format(p.test_size) or ""
+  local photo = ("%d px%s, crop %g%s, %s, mean %g"):format(p.size, test, p.crop_pct, p.crop_mode ~= "center" and " " .. p.crop_mode or "",
     p.interpolation, p.mean[1])
   local weights = c.tag and ("%s (%s)"):format(c.tag, c.license) or "no weights"
-  return ("%-24s %7.1f M %7.2f GMAC  %-34s %-42s %s"):format(name, c.parameters / 1e6, c.gmacs, weights, photo, c.paper)
+  return ("%-24s %7.1f M %7.2f GMAC  %-34s %-49s %s"):format(name, c.parameters / 1e6, c.gmacs, weights, photo, c.paper)
 end
 
 return cards

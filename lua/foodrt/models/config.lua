@@ -41,8 +41,11 @@ end
 
 -- what of a table of preprocessing can be used; its keys are those of model.preprocess
 local function checked(c)
-  return { size = type(c.size) == "number" and edge { 3, c.size, c.size } or nil, crop_pct = share(c.crop_pct), mean = numbers(c.mean),
+  local function size(v) return type(v) == "number" and edge { 3, v, v } or nil end
+  local p = { size = size(c.train_size) or size(c.size), test_size = size(c.size), crop_pct = share(c.crop_pct), mean = numbers(c.mean),
     std = numbers(c.std), crop_mode = MODES[c.mode] and c.mode or nil, interpolation = KINDS[c.interpolation] and c.interpolation or nil }
+  p.test_crop_pct = p.crop_pct
+  return p
 end
 
 --- what the photos of a checkpoint that foodrt trained looked like: { preprocess }; nil when `path` is no such file.

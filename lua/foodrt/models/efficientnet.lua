@@ -1,4 +1,4 @@
---- efficientnet: EfficientNet B0 to B7 and Lite 0 to 4, native (symmetric padding) and tf_ (SAME padding).
+--- efficientnet: EfficientNet B0 to B8, L2 and Lite 0 to 4, native (symmetric padding) and tf_ (SAME padding).
 --- from Tan and Le 2019 (arXiv:1905.11946), table 1 and eq. 3
 local mbconv = require "foodrt.models.mbconv"
 
@@ -8,7 +8,7 @@ local STAGES = {  -- repeats, kernel, stride, expansion, channels
 }
 local SCALE = {  -- width, depth
   b0 = { 1.0, 1.0 }, b1 = { 1.0, 1.1 }, b2 = { 1.1, 1.2 }, b3 = { 1.2, 1.4 }, b4 = { 1.4, 1.8 }, b5 = { 1.6, 2.2 },
-  b6 = { 1.8, 2.6 }, b7 = { 2.0, 3.1 },
+  b6 = { 1.8, 2.6 }, b7 = { 2.0, 3.1 }, b8 = { 2.2, 3.6 }, l2 = { 4.3, 5.3 },
   lite0 = { 1.0, 1.0 }, lite1 = { 1.0, 1.1 }, lite2 = { 1.1, 1.2 }, lite3 = { 1.2, 1.4 }, lite4 = { 1.4, 1.8 },
 }
 

@@ -47,9 +47,9 @@ end
 
 -- EfficientNet-PyTorch and efficientnet-lite-pytorch: TensorFlow's weights, so SAME padding and eps 1e-3
 local function efficientnet_pytorch(dict, model)
-  if not model.depths or not model.name:find "^tf_efficientnet_" then
-    return nil, "are TensorFlow's (SAME padding, eps 1e-3): they fit tf_efficientnet_* only, use frt.models.tf_"
-      .. model.name:gsub("^tf_", "")
+  if not model.name:find "^tf_efficientnet_" then
+    return nil, "are TensorFlow's EfficientNet (SAME padding, eps 1e-3): they fit tf_efficientnet_* only"
+      .. (model.name:find "^efficientnet_" and ", use frt.models.tf_" .. model.name or "")
   end
   local function expanded(i) return dict[("_blocks.%d._expand_conv.weight"):format(i)] ~= nil end
   return (blocks(dict, model, "^_blocks%.(%d+)%.(.*)$", expanded,

@@ -1,21 +1,14 @@
 --- fill: initial values of parameters, drawn by (seed, parameter name): independent of construction order.
----   fill.values(t, { 64, 128 }, "fc.weight", { "uniform", -0.1, 0.1 }, 17)
+---   fill.values(t, "fc.weight", { "uniform", -0.1, 0.1 }, 17)
 local lib = require "foodrt.ffi"
 local err = require "foodrt.err"
 local C, ffi = lib.C, lib.ffi
 
 local fill = {}
 
-local function numel(shape)
-  local n = 1
-  for _, d in ipairs(shape) do n = n * d end
-  return n
-end
-
 -- the floats of a variable, or a buffer that write() copies in
-local function with_floats(t, shape, fn)
-  local n = numel(shape)
-  local p = t:data()
+local function with_floats(t, fn)
+  local n, p = t:numel(), t:data()
   if p ~= nil then
     fn(ffi.cast("float *", p), n)
     return
@@ -26,9 +19,9 @@ local function with_floats(t, shape, fn)
 end
 
 --- every element is `value`.
-function fill.constant(t, shape, value)
+function fill.constant(t, value)
   if value == 0 then return end  -- a variable starts as zeros
-  with_floats(t, shape, function(p, n)
+  with_floats(t, function(p, n)
     for i = 0, n - 1 do p[i] = value end
   end)
 end
@@ -42,9 +35,9 @@ local draw = {
 }
 
 --- `init`: a number, or { "uniform", lo, hi }, { "normal", mean, std }, { "trunc_normal", mean, std [, lo, hi] }.
-function fill.values(t, shape, name, init, seed)
+function fill.values(t, name, init, seed)
   if type(init) == "number" then
-    fill.constant(t, shape, init)
+    fill.constant(t, init)
     return
   end
   local fn = type(init) == "table" and draw[init[1]]
@@ -52,7 +45,7 @@ function fill.values(t, shape, name, init, seed)
     err.user("%s: 'init' must be a number or { kind, … }, got %s%s", name, tostring(type(init) == "table" and init[1] or init),
       err.hint(type(init) == "table" and init[1] or "", draw))
   end
-  with_floats(t, shape, function(p, n) fn(p, n, seed, name, init[2], init[3], init[4], init[5]) end)
+  with_floats(t, function(p, n) fn(p, n, seed, name, init[2], init[3], init[4], init[5]) end)
 end
 
 --- elements per output (fan_in) and outputs times kernel (fan_out) of a weight [out, in, kh, kw].

@@ -360,7 +360,7 @@ function Module:param(key, shape, init)
   local name = join(self:path(), key)
   local t = T.var { shape = shape, dtype = "f32", name = name, kind = "state" }
   if not building or building.values ~= false then
-    fill.values(t, shape, name, init, building and building.seed or rng.seed)
+    fill.values(t, name, init, building and building.seed or rng.seed)
   end
   t:requires_grad_(not (self._frozen_params and self._frozen_params[key]))
   rawset(self, key, t)
@@ -370,7 +370,7 @@ end
 --- the buffer `key`: state that is saved but not trained.
 function Module:buffer(key, shape, value)
   local t = T.var { shape = shape, dtype = "f32", name = join(self:path(), key), kind = "state" }
-  fill.constant(t, shape, value)
+  fill.constant(t, value)
   rawset(self, key, t)
   return t
 end

@@ -11,12 +11,6 @@ local function join(path, name)
   return path == "" and name or path .. "." .. name
 end
 
-local function numel(shape)
-  local n = 1
-  for _, d in ipairs(shape) do n = n * d end
-  return n
-end
-
 local function show(shape)
   return "[" .. table.concat(shape, ", ") .. "]"
 end
@@ -119,7 +113,7 @@ function Module:count(globs)
     covered = glob.covered("count", glob.list("count", globs), names)
   end
   for _, e in ipairs(list) do
-    if not covered or covered[e[1]] then n = n + numel(e[2].shape) end
+    if not covered or covered[e[1]] then n = n + e[2]:numel() end
   end
   return n
 end
@@ -128,7 +122,7 @@ end
 function Module:count_trainable()
   local n = 0
   for _, e in ipairs(entries(self, { "_params" })) do
-    if e[2].requires_grad then n = n + numel(e[2].shape) end
+    if e[2].requires_grad then n = n + e[2]:numel() end
   end
   return n
 end
@@ -254,13 +248,13 @@ local function same(a, b)
   return true
 end
 
-local function copy(dst, src, shape)
-  local bytes = numel(shape) * 4
+local function copy(dst, src)
+  local n = dst:numel()
   if src.dtype ~= "f32" then src = src:to "f32" end
-  local buffer = ffi.new("float[?]", numel(shape))
+  local buffer = ffi.new("float[?]", n)
   if C.frt_is_var(src.ref) == 0 then T.api.realize(src) end
-  lib.check(C.frt_read(src.ref, buffer, bytes))
-  dst:write(buffer, bytes)
+  lib.check(C.frt_read(src.ref, buffer, n * 4))
+  dst:write(buffer, n * 4)
 end
 
 local function listed(what, names)
@@ -288,7 +282,7 @@ function Module:load_state_dict(dict, o)
     elseif not counts then
       local want, got = t.shape, src.shape
       if same(want, got) then
-        plan[#plan + 1] = { t, src, want }
+        plan[#plan + 1] = { t, src }
       else
         mismatched[#mismatched + 1] = ("%s is %s, expected %s"):format(name, show(got), show(want))
       end
@@ -307,7 +301,7 @@ function Module:load_state_dict(dict, o)
     local from = given.from ~= "" and given.from .. " does not fit the model: " or "load_state_dict: "
     err.user("%s%s", from, table.concat(parts, "; "))
   end
-  for _, p in ipairs(plan) do copy(p[1], p[2], p[3]) end
+  for _, p in ipairs(plan) do copy(p[1], p[2]) end
   return { missing = missing, unexpected = unexpected }
 end
 

@@ -206,13 +206,6 @@ local function find_run(o)
   return folder.newest(r.name)
 end
 
-local function read_text(path)
-  local file = io.open(path, "rb")
-  local text = file and file:read "*a"
-  if file then file:close() end
-  return text
-end
-
 local function resume(o)
   local dir, why = find_run(o)
   if not dir then error("foodrt: " .. why, 0) end
@@ -225,7 +218,7 @@ local function resume(o)
   if not c then error("foodrt: --resume: " .. why, 0) end
   local meta = c.meta
   check_threads(o, meta)
-  if read_text(o.path) ~= meta.recipe_text then
+  if require("foodrt.file").read(o.path) ~= meta.recipe_text then
     o.progress:say("%s has changed since this run began: it goes on with its own copy, %s/recipe.lua", o.path, dir)
   end
   local r = merge(o, meta)

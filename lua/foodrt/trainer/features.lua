@@ -111,7 +111,8 @@ local function new_split(owner, name, views)
   local t = owner.trainer
   local n = t.data:count(name)
   local rows = name == "train" and t.length.batch or math.min(t.data.batch, n)
-  return setmetatable({ owner = owner, trainer = t, name = name, n = n, rows = rows, n_views = views, view = 0, batches = {},
+  local size = name == "train" and t.data.size or t.data:settings().size
+  return setmetatable({ owner = owner, trainer = t, name = name, n = n, rows = rows, size = size, n_views = views, view = 0, batches = {},
     path = ("%s/%s.%s"):format(t.folder, t.config.name:gsub("[^%w_%-]", "_"), name) }, Split)
 end
 
@@ -120,7 +121,7 @@ local function blank(self, rows)
   if not self.batches[rows] then
     local columns = {}
     for i, c in ipairs(self.trainer.data.columns) do columns[i] = c.name end
-    self.batches[rows] = require("foodrt.dry").batch(self.trainer.recipe, rows, columns)
+    self.batches[rows] = require("foodrt.dry").batch(self.trainer.recipe, rows, columns, self.size)
   end
   return self.batches[rows]
 end
@@ -273,7 +274,7 @@ end
 -- Photos of a batch must not see each other: the first half computed again beside others, in other places.
 local function check_apart(self, x)
   local rows, half, cut = self.rows, math.floor(self.rows / 2), self.cut
-  local floats = self.trainer.data.size ^ 2 * 3
+  local floats = self.size ^ 2 * 3
   if half < 1 then return end
   local other, before = ffi.new("float[?]", rows * floats), {}
   for k = 1, cut.n do before[k] = ffi.string(self.buffers[k], half * cut.bytes[k]) end
