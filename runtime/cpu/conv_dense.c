@@ -4,10 +4,11 @@
 
 // Fewer channels leave a product too short for what surrounds it, or panels half empty. By the
 // input a convolution itself where the stride is 1; 1x1 there is oneDNN's, whose sgemm takes the
-// plain weights as they lie and is up to 10 % faster on few channels.
+// plain weights as they lie and is up to 10 % faster on few channels. Few outputs are worth it
+// where bias, activation and gate go along.
 bool frt__conv_dense_can(const frt_dn_conv *c)
 {
-  enum { FEW = 32, ROWS = 16 };
+  enum { FEW = 32 };
   if (c->groups != 1) {
     return false;
   }
@@ -15,7 +16,7 @@ bool frt__conv_dense_can(const frt_dn_conv *c)
     return c->stride[0] == 1 && c->stride[1] == 1 && c->kh * c->kw > 1 && c->c >= FEW &&
            c->o >= FEW;
   }
-  return c->kind == FRT_DN_CONV && c->c >= FEW && (c->o >= FEW || c->n * c->oh * c->ow <= ROWS);
+  return c->kind == FRT_DN_CONV && c->c >= FEW && (c->o >= FEW || c->bias);
 }
 
 // At evaluation (batch norm has become a bias) the packed weights last; in training they are packed
