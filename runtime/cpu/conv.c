@@ -221,13 +221,11 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
     return FRT_OK;
   case FRT__WINOGRAD:
     frt__conv_winograd_plan(v);
-    s->packed = v->packed_bytes;
     s->scratch = frt__conv_winograd_scratch(v);
     s->packed = v->packed_bytes;
     return FRT_OK;
   case FRT__DENSE:
     frt__conv_dense_plan(v);
-    s->packed = v->packed_bytes;
     s->scratch = frt__conv_dense_scratch(v);
     s->packed = v->packed_bytes;
     return FRT_OK;

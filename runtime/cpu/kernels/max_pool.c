@@ -64,7 +64,7 @@ FRT_INLINE vi get_taps(const uint8_t *from, int64_t lanes)
   if (lanes == FRT_VL) {
     memcpy(&b, from, sizeof b);
   } else {
-    memcpy(&b, from, (size_t)lanes);
+    memcpy(&b, from, (size_t)FRT_MIN(lanes, FRT_VL));
   }
   return __builtin_convertvector(b, vi);
 }
@@ -74,7 +74,7 @@ FRT_INLINE void put_taps(uint8_t *to, vi taps, int64_t lanes)
   if (lanes == FRT_VL) {
     memcpy(to, &b, sizeof b);
   } else {
-    memcpy(to, &b, (size_t)lanes);
+    memcpy(to, &b, (size_t)FRT_MIN(lanes, FRT_VL));
   }
 }
 
