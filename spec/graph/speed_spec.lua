@@ -64,7 +64,7 @@ describe("the engine", function()
     within(0.5, plans.best(15, function() plan((x * 3) + 1) end), "plan")
     local roots = ffi.new("frt_ref[?]", #keep + 1)
     for i, t in ipairs(keep) do roots[i - 1] = t.ref end
-    within(20, plans.best(5, function() lib.check(tonumber(C.frt_sweep(#keep, roots))) end), "sweep")
+    within(20, plans.best(20, function() lib.check(tonumber(C.frt_sweep(#keep, roots))) end), "sweep")
     assert.is_true(C.frt_nodes() >= 100000)
     within(40, plans.best(3, function() plan(keep[1] + keep[#keep]) end), "walk over all")
     R.limits(nil, nodes)
