@@ -60,21 +60,29 @@ void FRT_K(max_pool)(const frt_max_pool *g, const void *x, void *y)
 typedef uint8_t v_bytes __attribute__((vector_size(FRT_VL)));
 FRT_INLINE vi get_taps(const uint8_t *from, int64_t lanes)
 {
-  v_bytes b = {0};
-  if (lanes == FRT_VL) {
+  uint8_t some[FRT_VL] = {0};
+  v_bytes b;
+  if (lanes >= FRT_VL) {
     memcpy(&b, from, sizeof b);
   } else {
-    memcpy(&b, from, (size_t)FRT_MIN(lanes, FRT_VL));
+    for (int64_t l = 0; l < lanes; l++) {
+      some[l] = from[l];
+    }
+    memcpy(&b, some, sizeof b);
   }
   return __builtin_convertvector(b, vi);
 }
 FRT_INLINE void put_taps(uint8_t *to, vi taps, int64_t lanes)
 {
   v_bytes b = __builtin_convertvector(taps, v_bytes);
-  if (lanes == FRT_VL) {
+  uint8_t some[FRT_VL];
+  memcpy(some, &b, sizeof b);
+  if (lanes >= FRT_VL) {
     memcpy(to, &b, sizeof b);
   } else {
-    memcpy(to, &b, (size_t)FRT_MIN(lanes, FRT_VL));
+    for (int64_t l = 0; l < lanes; l++) {
+      to[l] = some[l];
+    }
   }
 }
 
