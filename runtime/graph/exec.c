@@ -183,18 +183,31 @@ static uint64_t setup_key(const frt_plan_t *p, const frt_binding *b)
 
 // --- running
 // --------------------------------------------------------------------------------------------
+// Number i of a map, which may be stored as bf16.
+static float number_at(const frt_value *v, const void *at, int64_t i)
+{
+  float x;
+  if (!v->half) {
+    return ((const float *)at)[i];
+  }
+  const uint32_t bits = (uint32_t)((const uint16_t *)at)[i] << 16;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
 static frt_status check_finite(const frt_plan_t *p, const frt_pstep *s)
 {
   for (int32_t k = 0; k < s->s.n_out; k++) {
-    const frt_shape *shape = s->out[k] >= 0 ? &p->value[s->out[k]].v.shape : NULL;
-    const float *y = shape && shape->dtype == FRT_F32 ? p->at[s->out[k]] : NULL;
-    for (int64_t i = 0, n = y ? frt__numel(shape) : 0; i < n; i++) {
-      if (!isfinite(y[i])) {
+    const frt_value *v = s->out[k] >= 0 ? &p->value[s->out[k]].v : NULL;
+    const int64_t n = v && v->shape.dtype == FRT_F32 ? frt__numel(&v->shape) : 0;
+    for (int64_t i = 0; i < n; i++) {
+      const float x = number_at(v, p->at[s->out[k]], i);
+      if (!isfinite(x)) {
         frt_origin o = frt__origin_now(s->origin);
         frt__blame(o);
         return frt_error_set(
           FRT_EDATA, "%s: output %d %s holds %g%s%s", s->s.program ? s->s.note : s->s.op->name,
-          k + 1, frt__shape_text(shape), (double)y[i], o.scope ? " in " : "", frt__text(o.scope));
+          k + 1, frt__shape_text(&v->shape), (double)x, o.scope ? " in " : "", frt__text(o.scope));
       }
     }
   }

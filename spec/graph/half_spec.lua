@@ -141,6 +141,24 @@ describe("precision = bf16", function()
     end
   end)
 
+  when("checks what is finite in maps of either width", function()
+    precision.set "bf16"
+    C.frt_check_finite(1)
+    local x, w = variable { 4, 32, 16, 16 }, variable { 40, 32, 3, 3 }
+    local function last() return x:conv2d(w, CONV):relu():conv2d(variable { 40, 40, 1, 1 }):mean() end
+    local ok, why = pcall(frt.realize, last())  -- numbers of 16 bits, read as 32, would be anything
+    local huge = T.var { shape = { 40, 32, 3, 3 }, data = (function()
+      local t = {}
+      for i = 1, 40 * 32 * 9 do t[i] = 3e38 end
+      return t
+    end)() }
+    local failed, what = pcall(frt.realize, x:conv2d(huge, CONV):relu():conv2d(variable { 40, 40, 1, 1 }):mean())
+    C.frt_check_finite(0)
+    assert(ok, why)
+    assert.is_false(failed)
+    assert.is_truthy(tostring(what):find "conv2d: output 1 %[4, 40, 16, 16%] holds %-?[in]", what)
+  end)
+
   when("takes about half the memory", function()
     local function arena(wish)
       precision.set(wish)
