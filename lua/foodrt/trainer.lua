@@ -62,7 +62,7 @@ function Trainer:open()
   if self.opened then return self end
   local r = self.recipe
   if r.threads then T.api.set_threads(r.threads) end
-  require("foodrt.precision").set(r.precision)
+  require("foodrt.precision").announce(r.precision)
   r.data:suit(r.model)
   r.data:open()
   self.classes = r.data.classes

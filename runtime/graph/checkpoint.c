@@ -57,13 +57,6 @@ static int64_t wanted_at(const stages *c, int32_t v)
   return rank;
 }
 
-static void redirect(frt_pnode *n, int32_t from, int32_t to)
-{
-  for (int32_t k = 0; k < n->n_in; k++) {
-    n->in[k] = n->in[k] == from ? to : n->in[k];
-  }
-}
-
 static frt_status compute_again(stages *c, int32_t at, int64_t rank)
 {
   frt_plan_t *p = c->p;
@@ -86,11 +79,11 @@ static frt_status compute_again(stages *c, int32_t at, int64_t rank)
     for (int32_t i = c->r.first[v]; i < c->r.first[v + 1]; i++) {
       frt_pnode *reader = &p->node[c->r.list[i]];
       if (reader->origin.stage == FRT_BACKWARD) {
-        redirect(reader, v, m->out[k]);
+        frt__redirect(reader, v, m->out[k]);
       }
     }
     for (int32_t i = c->n; i < p->n_node; i++) {
-      redirect(&p->node[i], v, m->out[k]);
+      frt__redirect(&p->node[i], v, m->out[k]);
     }
   }
   return FRT_OK;

@@ -323,12 +323,6 @@ static frt_status take_all(frt_plan_t *p, bool gates)
 // --- the residual in the application's pass
 // ---------------------------------------------------------
 // act(bn(x) + r), where nobody else reads bn(x), nor, with an activation, the sum.
-static int32_t only_reader(const frt_plan_t *p, const frt_readers *r, int32_t v)
-{
-  const frt_pvalue *x = &p->value[v];
-  return x->uses == 1 && !x->pinned ? r->list[r->first[v]] : -1;
-}
-
 static frt_status add_residuals(frt_plan_t *p)
 {
   frt_readers r;
@@ -338,7 +332,7 @@ static frt_status add_residuals(frt_plan_t *p)
     frt_pnode *a = &p->node[i];
     int32_t y = a->out[0], at = -1;
     if (!a->dead && a->op == &frt_fused_bn_apply && a->n_in == 5 && a->attr[0] == FRT_ACT_NONE) {
-      at = only_reader(p, &r, y);
+      at = frt__only_reader(p, &r, y);
       for (int32_t k = at < 0 ? r.first[y] : INT32_MAX; k < r.first[y + 1]; k++) {
         if (p->node[r.list[k]].op == &frt_op_add) {
           frt__missed_for_readers(p, &r, y, i, "residual in its pass", r.list[k]);
@@ -357,7 +351,7 @@ static frt_status add_residuals(frt_plan_t *p)
       frt__missed(p, i, "residual in its pass", "what is added has another shape", at);
       continue;
     }
-    int32_t next = only_reader(p, &r, sum->out[0]);
+    int32_t next = frt__only_reader(p, &r, sum->out[0]);
     const frt_act_op *taken_in = next >= 0 ? act_of(p->node[next].op) : NULL;
     double act = taken_in ? taken_in->act : FRT_ACT_NONE;
     frt_pnode *last = taken_in ? &p->node[next] : sum;

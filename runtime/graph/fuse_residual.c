@@ -1,16 +1,11 @@
 // fuse_residual.c -- act(conv(x) + r) as one step, where nobody else reads the convolution or, with
 // an activation, the sum: what a block of a network ends with at evaluation.
-#include "plan.h"
-
 #include <stdio.h>
 
-// The only reader of v, or -1.
-static int32_t only_reader(const frt_plan_t *p, const frt_readers *r, int32_t v)
-{
-  return p->value[v].uses == 1 && !p->value[v].pinned ? r->list[r->first[v]] : -1;
-}
+#include "plan.h"
 
-static bool is_conv(const frt_pnode *n)
+// One whose sum may come before an activation of its own.
+static bool takes_sum(const frt_pnode *n)
 {
   return (n->op == &frt_op_conv2d || n->op == &frt_fused_conv2d) && n->n_out == 1 &&
          n->attr[9] == FRT_ACT_NONE;
@@ -26,7 +21,7 @@ static frt_status take(frt_plan_t *p, const frt_readers *r, int32_t at, int32_t 
       !frt__shape_equal(shape, &p->value[made].v.shape)) {
     return FRT_OK;
   }
-  const int32_t next = only_reader(p, r, made);
+  const int32_t next = frt__only_reader(p, r, made);
   const frt_act_op *act = next >= 0 ? frt__act_of(p->node[next].op) : NULL;
   int32_t twin;
   bool can;
@@ -58,10 +53,10 @@ frt_status frt__pass_fuse_residual(frt_plan_t *p)
   frt_status status = FRT_OK;
   const int32_t n = p->n_node;
   for (int32_t i = 0; i < n && status == FRT_OK; i++) {
-    if (p->node[i].dead || !is_conv(&p->node[i])) {
+    if (p->node[i].dead || !takes_sum(&p->node[i])) {
       continue;
     }
-    const int32_t sum = only_reader(p, &r, p->node[i].out[0]);
+    const int32_t sum = frt__only_reader(p, &r, p->node[i].out[0]);
     if (sum >= 0 && !p->node[sum].dead && p->node[sum].op == &frt_op_add) {
       status = take(p, &r, i, sum);
     }

@@ -37,7 +37,7 @@ bool frt__half_node(const frt_plan_t *p, const frt_pnode *n, const frt_kernel *k
   return any;
 }
 
-// Whether output `position` of a half node is to be stored as bf16: where anybody can read that.
+// Whether anybody reads `value` as bf16.
 static bool read_so(const frt_plan_t *p, const frt_readers *r, int32_t value)
 {
   for (int32_t i = r->first[value]; i < r->first[value + 1]; i++) {
@@ -58,14 +58,15 @@ static bool read_so(const frt_plan_t *p, const frt_readers *r, int32_t value)
   return false;
 }
 
-// What a product of two maps without photos makes is a gradient of weights.
-static bool weights(const frt_plan_t *p, const frt_pnode *n, int32_t value)
+// A matrix that a product makes of two maps, and not of a map and weights, is a gradient of
+// weights.
+static bool is_weights(const frt_plan_t *p, const frt_pnode *n, int32_t value)
 {
-  bool by_weights = p->value[value].v.shape.ndim > 2;
+  bool map = p->value[value].v.shape.ndim > 2;
   for (int32_t i = 0; i < n->n_in; i++) {
-    by_weights = by_weights || (n->in[i] >= 0 && p->value[n->in[i]].v.is_var);
+    map = map || (n->in[i] >= 0 && p->value[n->in[i]].v.is_var);
   }
-  return !by_weights;
+  return !map;
 }
 
 bool frt__half_out(const frt_plan_t *p, const frt_readers *r, const frt_pnode *n,
@@ -75,10 +76,10 @@ bool frt__half_out(const frt_plan_t *p, const frt_readers *r, const frt_pnode *n
   if (value < 0 || !has(k->half_out, position) || !frt__half_map(&p->value[value].v)) {
     return false;
   }
-  if (!k->product && !k->any_layout) {
-    return true;
+  if (k->product) {
+    return read_so(p, r, value) && !is_weights(p, n, value);
   }
-  return read_so(p, r, value) && !(k->product && weights(p, n, value));
+  return n->op != &frt_fused_chain || read_so(p, r, value); // chains write either
 }
 
 frt_status frt_set_precision(const char *name)

@@ -153,6 +153,10 @@ typedef struct frt_readers {
 } frt_readers;
 frt_status frt__readers_new(frt_plan_t *p, frt_readers *r); // counts uses as well
 void frt__readers_free(frt_readers *r);
+// The one reader of v, where v is no output either; -1.
+int32_t frt__only_reader(const frt_plan_t *p, const frt_readers *r, int32_t v);
+// Makes a node read `to` wherever it reads `from`.
+void frt__redirect(frt_pnode *n, int32_t from, int32_t to);
 // A reader of `v` besides `reader`; -1 none.
 int32_t frt__other_reader(const frt_plan_t *p, const frt_readers *r, int32_t v, int32_t reader);
 // Notes that `node` missed being fused; by: the node that stood in the way, -1 none. Never fails.

@@ -40,3 +40,15 @@ void frt__readers_free(frt_readers *r)
   frt__free(r->list);
   *r = (frt_readers){0};
 }
+
+int32_t frt__only_reader(const frt_plan_t *p, const frt_readers *r, int32_t v)
+{
+  return p->value[v].uses == 1 && !p->value[v].pinned ? r->list[r->first[v]] : -1;
+}
+
+void frt__redirect(frt_pnode *n, int32_t from, int32_t to)
+{
+  for (int32_t k = 0; k < n->n_in; k++) {
+    n->in[k] = n->in[k] == from ? to : n->in[k];
+  }
+}

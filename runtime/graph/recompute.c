@@ -160,13 +160,6 @@ static void choose(recompute *c)
   }
 }
 
-static void redirect(frt_pnode *n, int32_t from, int32_t to)
-{
-  for (int32_t k = 0; k < n->n_in; k++) {
-    n->in[k] = n->in[k] == from ? to : n->in[k];
-  }
-}
-
 // Computes `v` again before its first late reader, copies among them.
 static frt_status copy(recompute *c, int32_t v)
 {
@@ -188,11 +181,11 @@ static frt_status copy(recompute *c, int32_t v)
   }
   for (int32_t k = c->r.first[v]; k < c->r.first[v + 1]; k++) {
     if (c->r.list[k] > c->peak) {
-      redirect(&p->node[c->r.list[k]], v, again);
+      frt__redirect(&p->node[c->r.list[k]], v, again);
     }
   }
   for (int32_t i = c->n; i < p->n_node; i++) {
-    redirect(&p->node[i], v, again);
+    frt__redirect(&p->node[i], v, again);
   }
   return FRT_OK;
 }
