@@ -7,7 +7,7 @@
 // Numbers below which a map is not worth it, and rows below which a matrix is none.
 enum { LARGE = 16384, ROWS = 256 };
 
-bool frt__half_map(const frt_value *v)
+static bool is_map(const frt_value *v)
 {
   const frt_shape *s = &v->shape;
   return s->dtype == FRT_F32 && frt__numel(s) >= LARGE &&
@@ -23,7 +23,7 @@ static bool has(uint32_t mask, int32_t position)
 // A variable of two dimensions is a matrix of weights: products bring it into their own form.
 bool frt__half_in(const frt_kernel *k, int32_t position, const frt_value *v)
 {
-  return has(k->half_in, position) && frt__half_map(v) && !(v->is_var && v->shape.ndim == 2);
+  return has(k->half_in, position) && is_map(v) && !(v->is_var && v->shape.ndim == 2);
 }
 
 // A product wants its maps as bf16; every other kernel takes them so where one of its inputs is.
@@ -73,7 +73,7 @@ bool frt__half_out(const frt_plan_t *p, const frt_readers *r, const frt_pnode *n
                    const frt_kernel *k, int32_t position)
 {
   const int32_t value = n->out[position];
-  if (value < 0 || !has(k->half_out, position) || !frt__half_map(&p->value[value].v)) {
+  if (value < 0 || !has(k->half_out, position) || !is_map(&p->value[value].v)) {
     return false;
   }
   if (k->product) {

@@ -186,9 +186,7 @@ frt_status frt__step_new(frt_plan_t *p, const frt_op *op, const frt_kernel *kern
 const frt_kernel *frt__kernel_named(const char *name); // of the CPU backend; NULL
 // Whether there is a kernel of the node's op and it can run it.
 frt_status frt__node_can(const frt_plan_t *p, const frt_pnode *n, bool *can);
-// bf16 (half.c): a map that is worth it; a node whose maps are to be stored so; one of its inputs,
-// one of its outputs.
-bool frt__half_map(const frt_value *v);
+// bf16 (half.c): a node whose maps are to be stored so; one of its inputs, one of its outputs.
 bool frt__half_node(const frt_plan_t *p, const frt_pnode *n, const frt_kernel *k);
 bool frt__half_in(const frt_kernel *k, int32_t position, const frt_value *v);
 bool frt__half_out(const frt_plan_t *p, const frt_readers *r, const frt_pnode *n,

@@ -9,8 +9,8 @@
 #include "cpu/kernels/pack.h"
 #include "cpu/kernels/vmath.h"
 
-// Rows of a block, bytes of what it reads; rows per batch of statistics.
-enum { BLOCK = 8 * TILE_ROWS, BLOCK_BYTES = 384 << 10, COUNTED = 64 };
+// Rows of a block, bytes of what it reads.
+enum { BLOCK = 8 * TILE_ROWS, BLOCK_BYTES = 384 << 10 };
 
 // Scratch: a row of zeros, then per thread pointers to the taps of a block's rows, its loaded rows,
 // its results of one panel.
@@ -137,11 +137,7 @@ FRT_INLINE void finish(const int act, const float *made, int64_t rows, int64_t c
         s += load_lanes(residual + r * o + v, lanes);
       }
       s = v_any_act(act, s);
-      if (lanes >= FRT_VL) {
-        v_store(y + v, s);
-      } else {
-        v_store_n(y + v, s, lanes);
-      }
+      v_put_some(false, y, v, s, lanes);
     }
   }
 }
@@ -154,23 +150,6 @@ FRT_INLINE void expect(int64_t rows, int64_t cols, int64_t o, const float *resid
       __builtin_prefetch(y + r * o + v, 1, 3);
       if (residual) {
         __builtin_prefetch(residual + r * o + v, 0, 3);
-      }
-    }
-  }
-}
-
-static void add_counts(const float *y, int64_t rows, int64_t first, int64_t cols, int64_t o,
-                       double *part)
-{
-  for (int64_t r = 0; r < rows; r += COUNTED) {
-    const int64_t n = FRT_MIN(COUNTED, rows - r);
-    for (int64_t j = first; j < first + cols; j += FRT_VL) {
-      const int64_t lanes = FRT_MIN(FRT_VL, first + cols - j);
-      const moments_sum none = {0};
-      const moments_sum sum = moments_rows_of(none, true, y + r * o + j, o, n, lanes);
-      const double all = moments_merge(&sum, n, lanes, part[j], part + o + j, part + 2 * o + j);
-      for (int64_t l = 0; l < lanes; l++) {
-        part[j + l] = all;
       }
     }
   }
@@ -223,7 +202,7 @@ static void block(const frt_dense *g, const dense *d, const dense_job *j, int64_
                      residual, y)
     }
     if (j->part && i == n - 1) {
-      add_counts(j->y + row * g->o, rows, c, cols, g->o, j->part);
+      moments_columns(j->y + row * g->o, rows, g->o, c, cols, j->part);
     }
   }
 }

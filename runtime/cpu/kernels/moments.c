@@ -3,25 +3,13 @@
 #include "cpu/kernels/moments.h"
 #include "cpu/kernels/bn.h"
 
-enum { ROWS = 64 };
-
 size_t FRT_K(moments_bytes)(int64_t c)
 {
   return frt__round64((size_t)c * 3 * sizeof(double));
 }
 void FRT_K(moments_rows)(const float *x, int64_t rows, int64_t c, double *part)
 {
-  for (int64_t r = 0; r < rows; r += ROWS) {
-    int64_t n = FRT_MIN(ROWS, rows - r);
-    double all = 0;
-    for (int64_t j = 0; j < c; j += FRT_VL) {
-      moments_sum none = {0}, sum = moments_rows_of(none, true, x + r * c + j, c, n, c - j);
-      all = moments_merge(&sum, n, FRT_MIN(FRT_VL, c - j), part[0], part + c + j, part + 2 * c + j);
-    }
-    for (int64_t j = 0; j < c; j++) {
-      part[j] = all;
-    }
-  }
+  moments_columns(x, rows, c, 0, c, part);
 }
 void FRT_K(moments_finish)(const frt_bn *g, int32_t parts, const void *part, size_t bytes,
                            const float *running_mean, const float *running_var, float *mean,

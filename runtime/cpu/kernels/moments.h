@@ -65,3 +65,22 @@ FRT_INLINE moments_sum moments_rows_of(moments_sum a, bool begin, const float *x
   a.q += b.q;
   return a;
 }
+// Adds rows of columns [first, first + cols) of a map of c channels at x to a part of its
+// statistics.
+FRT_INLINE void moments_columns(const float *x, int64_t rows, int64_t c, int64_t first,
+                                int64_t cols, double *part)
+{
+  enum { ROWS = 64 };
+  for (int64_t r = 0; r < rows; r += ROWS) {
+    const int64_t n = FRT_MIN(ROWS, rows - r);
+    for (int64_t j = first; j < first + cols; j += FRT_VL) {
+      const int64_t lanes = FRT_MIN(FRT_VL, first + cols - j);
+      const moments_sum none = {0};
+      const moments_sum sum = moments_rows_of(none, true, x + r * c + j, c, n, lanes);
+      const double all = moments_merge(&sum, n, lanes, part[j], part + c + j, part + 2 * c + j);
+      for (int64_t l = 0; l < lanes; l++) {
+        part[j + l] = all;
+      }
+    }
+  }
+}

@@ -2,6 +2,34 @@
 // vectors.
 #include "cpu/kernels/tile.h"
 
+FRT_INLINE void clear(const int rows, const int vecs, vf s[][TILE_VECS])
+{
+#pragma GCC unroll 14
+  for (int i = 0; i < rows; i++) {
+#pragma GCC unroll 2
+    for (int j = 0; j < vecs; j++) {
+      s[i][j] = v_zero();
+    }
+  }
+}
+
+FRT_INLINE void read(const int vecs, const float *b, vf *w)
+{
+#pragma GCC unroll 2
+  for (int j = 0; j < vecs; j++) {
+    w[j] = v_load(b + j * FRT_VL);
+  }
+}
+
+// s += x w, of one row.
+FRT_INLINE void multiply(const int vecs, float x, const vf *w, vf *s)
+{
+#pragma GCC unroll 2
+  for (int j = 0; j < vecs; j++) {
+    s[j] = v_fma(v_set(x), w[j], s[j]);
+  }
+}
+
 FRT_INLINE void store(const int rows, const int vecs, vf s[][TILE_VECS], bool add, float *c,
                       int64_t ldc)
 {
@@ -24,29 +52,16 @@ FRT_INLINE void product(const int rows, const int vecs, int64_t runs, int64_t de
                         float *c, int64_t ldc)
 {
   vf s[TILE_ROWS][TILE_VECS];
-#pragma GCC unroll 14
-  for (int i = 0; i < rows; i++) {
-#pragma GCC unroll 2
-    for (int j = 0; j < vecs; j++) {
-      s[i][j] = v_zero();
-    }
-  }
+  clear(rows, vecs, s);
   for (int64_t t = 0; t < runs; t++, a += TILE_ROWS) {
 #pragma GCC unroll 1
     for (int64_t k = 0; k < depth; k++, b += vecs * FRT_VL, ahead += 16) {
       __builtin_prefetch(ahead, 0, 2);
       vf w[TILE_VECS];
-#pragma GCC unroll 2
-      for (int j = 0; j < vecs; j++) {
-        w[j] = v_load(b + j * FRT_VL);
-      }
+      read(vecs, b, w);
 #pragma GCC unroll 14
       for (int i = 0; i < rows; i++) {
-        vf x = v_set(a[i][k]);
-#pragma GCC unroll 2
-        for (int j = 0; j < vecs; j++) {
-          s[i][j] = v_fma(x, w[j], s[i][j]);
-        }
+        multiply(vecs, a[i][k], w, s[i]);
       }
     }
   }
@@ -57,27 +72,14 @@ FRT_INLINE void turned(const int rows, const int vecs, int64_t depth, const floa
                        const float *b, int64_t ldb, bool add, float *c, int64_t ldc)
 {
   vf s[TILE_ROWS][TILE_VECS];
-#pragma GCC unroll 14
-  for (int i = 0; i < rows; i++) {
-#pragma GCC unroll 2
-    for (int j = 0; j < vecs; j++) {
-      s[i][j] = v_zero();
-    }
-  }
+  clear(rows, vecs, s);
 #pragma GCC unroll 1
   for (int64_t k = 0; k < depth; k++, a += lda, b += ldb) {
     vf w[TILE_VECS];
-#pragma GCC unroll 2
-    for (int j = 0; j < vecs; j++) {
-      w[j] = v_load(b + j * FRT_VL);
-    }
+    read(vecs, b, w);
 #pragma GCC unroll 14
     for (int i = 0; i < rows; i++) {
-      vf x = v_set(a[i]);
-#pragma GCC unroll 2
-      for (int j = 0; j < vecs; j++) {
-        s[i][j] = v_fma(x, w[j], s[i][j]);
-      }
+      multiply(vecs, a[i], w, s[i]);
     }
   }
   store(rows, vecs, s, add, c, ldc);

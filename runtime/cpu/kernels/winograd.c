@@ -275,11 +275,7 @@ FRT_INLINE void make_tile(const int act, const float *m, int64_t step, vf bias,
         v += load_lanes(residual + at, to->lanes);
       }
       v = v_act(act, v);
-      if (to->lanes >= FRT_VL) {
-        v_store(y + at, v);
-      } else {
-        v_store_n(y + at, v, to->lanes);
-      }
+      v_put_some(false, y, at, v, to->lanes);
       if (sum) {
         moments_take(sum, v);
       }
