@@ -289,6 +289,36 @@ static void run_depthwise(const conv *v, void *const *in, void *const *out, char
   }
 }
 
+static size_t room_for(size_t bytes)
+{
+  return (bytes + 63) / 64 * 64; // what follows is aligned
+}
+
+size_t frt__conv_pass_scratch(const frt__conv *v, size_t own, size_t packed)
+{
+  return room_for(frt__conv_counts(v)) + own + (frt__conv_keeps(v) ? 0 : packed);
+}
+
+void frt__conv_begin(const frt__conv *v, const void *packed, void *const *in, char *scratch,
+                     size_t own, frt__conv_pack_fn *pack, frt__conv_pass *pass)
+{
+  const size_t counts = room_for(frt__conv_counts(v));
+  *pass = (frt__conv_pass){.packed = packed,
+                           .bias = v->c.bias ? in[2] : NULL,
+                           .residual = v->residual ? in[FRT_CONV_RESIDUAL] : NULL,
+                           .moments = v->counts ? (double *)scratch : NULL,
+                           .scratch = scratch + counts};
+  pass->load = frt__conv_load(v, in, &pass->room);
+  if (pass->moments) {
+    memset(pass->moments, 0, counts);
+  }
+  if (!packed) {
+    float *to = (float *)(scratch + counts + own);
+    pack(v, in[1], to);
+    pass->packed = to;
+  }
+}
+
 // The packed copy of the weights, made again only when they may have changed.
 static frt_status packed_weights(const frt_step *s, const void *w, const void **out)
 {

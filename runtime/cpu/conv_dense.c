@@ -19,13 +19,6 @@ bool frt__conv_dense_can(const frt_dn_conv *c)
   return c->kind == FRT_DN_CONV && c->c >= FEW && (c->o >= FEW || c->bias);
 }
 
-// At evaluation (batch norm has become a bias) the packed weights last; in training they are packed
-// in scratch.
-static bool kept(const frt__conv *v)
-{
-  return v->c.kind == FRT_DN_CONV && v->c.bias;
-}
-
 void frt__conv_dense_plan(frt__conv *v)
 {
   const frt_dn_conv *c = &v->c;
@@ -52,15 +45,13 @@ void frt__conv_dense_plan(frt__conv *v)
     .counts = v->counts,
   };
   v->parts = v->counts ? frt__kernels()->dense_team(&v->dense) : 0;
-  v->packed_bytes = kept(v) ? frt__kernels()->dense_packed(&v->dense) : 0;
+  v->packed_bytes = frt__conv_keeps(v) ? frt__kernels()->dense_packed(&v->dense) : 0;
 }
 
-// Statistics, the kernel's own, packed weights.
 size_t frt__conv_dense_scratch(const frt__conv *v)
 {
   const frt_kernels *k = frt__kernels();
-  return frt__conv_room(frt__conv_counts(v)) + k->dense_scratch(&v->dense) +
-         (kept(v) ? 0 : k->dense_packed(&v->dense));
+  return frt__conv_pass_scratch(v, k->dense_scratch(&v->dense), k->dense_packed(&v->dense));
 }
 
 void frt__conv_dense_pack(const frt__conv *v, const float *w, float *packed)
@@ -72,20 +63,8 @@ void frt__conv_dense(const frt__conv *v, const void *packed, void *const *in, vo
                      char *scratch)
 {
   const frt_kernels *k = frt__kernels();
-  const size_t counts = frt__conv_room(frt__conv_counts(v));
-  frt_load room;
-  const frt_load *load = frt__conv_load(v, in, &room);
-  double *moments = v->counts ? (double *)scratch : NULL;
-  char *own = scratch + counts;
-  if (moments) {
-    memset(moments, 0, counts);
-  }
-  if (!packed) {
-    float *to = (float *)(own + k->dense_scratch(&v->dense));
-    frt__conv_dense_pack(v, in[1], to);
-    packed = to;
-  }
-  k->dense(&v->dense, load, in[0], packed, v->c.bias ? in[2] : NULL,
-           v->residual ? in[FRT_CONV_RESIDUAL] : NULL, out[0], moments, own);
-  frt__conv_finish_counts(v, moments, in, out);
+  frt__conv_pass p;
+  frt__conv_begin(v, packed, in, scratch, k->dense_scratch(&v->dense), frt__conv_dense_pack, &p);
+  k->dense(&v->dense, p.load, in[0], p.packed, p.bias, p.residual, out[0], p.moments, p.scratch);
+  frt__conv_finish_counts(v, p.moments, in, out);
 }

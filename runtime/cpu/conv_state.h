@@ -77,11 +77,26 @@ static inline bool frt__conv_one_pixel(const frt_dn_conv *c)
          !c->pad[0] && !c->pad[1] && !c->pad[2] && !c->pad[3];
 }
 
-// Scratch a part of a step takes, so that what follows is aligned.
-static inline size_t frt__conv_room(size_t bytes)
+// What own products and Winograd share. At evaluation (batch norm has become a bias) packed weights
+// last; in training they are others in every step: packed in scratch, not kept.
+static inline bool frt__conv_keeps(const frt__conv *v)
 {
-  return (bytes + 63) / 64 * 64;
+  return v->c.kind == FRT_DN_CONV && v->c.bias;
 }
+// A pass: what its kernel is given.
+typedef struct frt__conv_pass {
+  const frt_load *load;
+  const float *packed, *bias, *residual;
+  double *moments; // zeroed; NULL: no statistics
+  void *scratch;
+  frt_load room;
+} frt__conv_pass;
+typedef void frt__conv_pack_fn(const frt__conv *v, const float *w, float *packed);
+// Scratch of statistics, of the kernel itself (`own`), and of weights packed in it.
+size_t frt__conv_pass_scratch(const frt__conv *v, size_t own, size_t packed);
+// packed: the kept ones, NULL: packed now.
+void frt__conv_begin(const frt__conv *v, const void *packed, void *const *in, char *scratch,
+                     size_t own, frt__conv_pack_fn *pack, frt__conv_pass *pass);
 
 size_t frt__conv_gemm_scratch(const frt__conv *v);
 frt_status frt__conv_gemm(const frt__conv *v, void *const *in, void *const *out, void *scratch);

@@ -26,12 +26,6 @@ bool frt__conv_winograd_can(const frt_dn_conv *c)
          c->c >= 16 && c->o >= 16 && c->act <= FRT_ACT_RELU6 && pays(c);
 }
 
-// In training the weights are others in every step: packed in scratch, not kept.
-static bool kept(const frt__conv *v)
-{
-  return v->c.kind == FRT_DN_CONV && v->c.bias;
-}
-
 void frt__conv_winograd_plan(frt__conv *v)
 {
   const frt_dn_conv *c = &v->c;
@@ -49,18 +43,17 @@ void frt__conv_winograd_plan(frt__conv *v)
     .act = (int32_t)c->act,
   };
   v->parts = v->counts ? frt__kernels()->winograd_team(&v->wino) : 0;
-  v->packed_bytes = kept(v) ? frt__kernels()->winograd_packed(v->wino.c, v->wino.o) : 0;
+  v->packed_bytes = frt__conv_keeps(v) ? frt__kernels()->winograd_packed(v->wino.c, v->wino.o) : 0;
 }
 
-// Statistics, the kernel's own, packed weights.
 size_t frt__conv_winograd_scratch(const frt__conv *v)
 {
   const frt_kernels *k = frt__kernels();
   if (v->c.kind == FRT_DN_GRAD_WEIGHT) {
     return k->winograd_weight_scratch(&v->wino);
   }
-  return frt__conv_room(frt__conv_counts(v)) + k->winograd_scratch(&v->wino) +
-         (kept(v) ? 0 : k->winograd_packed(v->wino.c, v->wino.o));
+  return frt__conv_pass_scratch(v, k->winograd_scratch(&v->wino),
+                                k->winograd_packed(v->wino.c, v->wino.o));
 }
 
 void frt__conv_winograd_pack(const frt__conv *v, const float *w, float *packed)
@@ -72,24 +65,14 @@ void frt__conv_winograd(const frt__conv *v, const void *packed, void *const *in,
                         char *scratch)
 {
   const frt_kernels *k = frt__kernels();
-  const size_t counts = frt__conv_room(frt__conv_counts(v));
-  frt_load room;
-  const frt_load *load = frt__conv_load(v, in, &room);
+  frt__conv_pass p;
   if (v->c.kind == FRT_DN_GRAD_WEIGHT) {
+    const frt_load *load = frt__conv_load(v, in, &p.room);
     k->winograd_weight(&v->wino, load, in[0], in[1], out[0], scratch);
     return;
   }
-  double *moments = v->counts ? (double *)scratch : NULL;
-  char *own = scratch + counts;
-  if (moments) {
-    memset(moments, 0, counts);
-  }
-  if (!packed) {
-    float *to = (float *)(own + k->winograd_scratch(&v->wino));
-    frt__conv_winograd_pack(v, in[1], to);
-    packed = to;
-  }
-  k->winograd(&v->wino, load, in[0], packed, v->c.bias ? in[2] : NULL,
-              v->residual ? in[FRT_CONV_RESIDUAL] : NULL, out[0], moments, own);
-  frt__conv_finish_counts(v, moments, in, out);
+  frt__conv_begin(v, packed, in, scratch, k->winograd_scratch(&v->wino), frt__conv_winograd_pack,
+                  &p);
+  k->winograd(&v->wino, p.load, in[0], p.packed, p.bias, p.residual, out[0], p.moments, p.scratch);
+  frt__conv_finish_counts(v, p.moments, in, out);
 }
