@@ -1,8 +1,12 @@
 -- startup.lua: from the start of the process to `print(1)`, to an explained recipe, and to the first step of EfficientNet-B4,
 -- beside Python's imports.
---   FOODRT_PEERS=DIR foodrt spec/bench/startup.lua [--rounds 5]
+--   FOODRT_PEERS=DIR foodrt spec/bench/startup.lua [--rounds 5] [--data data/sample]
+-- data: photos to train on; those that recipes draw on their first run will do.
 local compare = dofile((arg[0]:match "^(.*/)" or "./") .. "compare.lua")
-local o = compare.options("startup", { rounds = "5" })
+local o = compare.options("startup", { rounds = "5", data = "data/sample" })
+if not require("foodrt.io").kind(o.data .. "/train") then
+  error(("startup: no photos in %s/train: run a recipe once, or give --data DIR"):format(o.data), 0)
+end
 local peers = compare.peers "startup"
 local C = require("foodrt.ffi").C
 
@@ -23,10 +27,10 @@ end
 
 local recipe = os.tmpname()
 local file = assert(io.open(recipe, "w"))
-file:write [[
+file:write(("local photos = %q\n"):format(o.data), [[
 local frt = require "foodrt"
 local r = dofile "recipes/effnet_b4_focal.lua"
-r.data = frt.data.folder { "data/sample", size = 224, batch = 8, train = r.data.train }
+r.data = frt.data.folder { photos, size = 224, batch = 8, train = r.data.train }
 r.on = { phase_start = function()
   io.stdout:write(("at %.6f\n"):format(require("foodrt.ffi").C.frt_now()))
   io.stdout:flush()
@@ -34,7 +38,7 @@ r.on = { phase_start = function()
 end }
 r.sample = nil
 return r
-]]
+]])
 file:close()
 os.rename(recipe, recipe .. ".lua")
 

@@ -49,12 +49,6 @@ local function check(s)
   agree("conv2d_grad_weight", { dims(n, c, h, w), dims(n, k, oh, ow) }, attributes(s, kernel, kernel))
 end
 
-local function variable(shape, seed, size)
-  local u, data = O.random(seed), {}
-  for i = 1, O.numel(shape) do data[i] = (2 * u() - 1) * (size or 1) end
-  return require("foodrt.tensor").var { shape = shape, data = data }
-end
-
 describe("own dense convolutions", function()
   after_each(function()
     C.frt_backend "cpu"
@@ -80,7 +74,7 @@ describe("own dense convolutions", function()
     it("are computed by " .. way .. " where its cases say so", function()
       for _, s in ipairs(shapes) do
         local _, n, c, h, w, k, kernel, stride, pad, dilation = unpack(s)
-        local y = variable({ n, c, h, w }, 1):conv2d(variable({ k, c, kernel, kernel }, 2), variable({ k }, 3),
+        local y = V.variable({ n, c, h, w }, 1):conv2d(V.variable({ k, c, kernel, kernel }, 2), V.variable({ k }, 3),
           { stride = stride, padding = pad, dilation = dilation })
         assert.are.equal("own " .. way, plans.kernel("conv2d", y), s[1])
       end
@@ -111,8 +105,8 @@ describe("own dense convolutions", function()
 
   describe("at a block's end", function()
     local T = require "foodrt.tensor"
-    local x, r = variable({ 2, 32, 21, 18 }, 1), variable({ 2, 40, 21, 18 }, 2)
-    local three, one, shift = variable({ 40, 32, 3, 3 }, 3, 0.1), variable({ 40, 32, 1, 1 }, 4, 0.1), variable({ 40 }, 5)
+    local x, r = V.variable({ 2, 32, 21, 18 }, 1), V.variable({ 2, 40, 21, 18 }, 2)
+    local three, one, shift = V.variable({ 40, 32, 3, 3 }, 3, 0, 0.1), V.variable({ 40, 32, 1, 1 }, 4, 0, 0.1), V.variable({ 40 }, 5)
     local function wide() return x:conv2d(three, shift, { padding = 1 }) end
     local function narrow() return x:conv2d(one, shift) end
 
@@ -159,8 +153,8 @@ describe("own dense convolutions", function()
   end)
 
   it("give the same bits every time with the same threads", function()
-    local x, w = variable({ 2, 24, 30, 26 }, 1), variable({ 40, 24, 3, 3 }, 2):requires_grad_()
-    local v = variable({ 48, 40, 1, 1 }, 3):requires_grad_()
+    local x, w = V.variable({ 2, 24, 30, 26 }, 1), V.variable({ 40, 24, 3, 3 }, 2):requires_grad_()
+    local v = V.variable({ 48, 40, 1, 1 }, 3):requires_grad_()
     for threads = 1, 3 do
       C.frt_set_threads(threads)
       local first

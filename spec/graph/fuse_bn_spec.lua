@@ -3,28 +3,21 @@
 local frt = require "foodrt"
 local T = require "foodrt.tensor"
 local C = require("foodrt.ffi").C
-local O = require "spec.support.op_case"
 local V = require "spec.support.values"
 local isas = require "spec.support.isas"
 local plans = require "spec.support.plans"
-
-local function variable(shape, seed, mean)
-  local u, data = O.random(seed), {}
-  for i = 1, O.numel(shape) do data[i] = 2 * u() - 1 + (mean or 0) end
-  return T.var { shape = shape, data = data }
-end
 
 -- Everything a block of c_in -> wide -> c_out channels has; `o` says what it is like.
 local function block(o)
   local seed = 0
   local function var(shape, mean)
     seed = seed + 1
-    local v = variable(shape, seed, mean)
+    local v = V.variable(shape, seed, mean)
     if mean then return v end
     return v:requires_grad_()
   end
   local p, wide, k = {}, o.wide, o.kernel or 3
-  p.x = variable({ o.n or 2, o.c_in, o.size, o.size }, 100)
+  p.x = V.variable({ o.n or 2, o.c_in, o.size, o.size }, 100)
   p.expand, p.deep, p.project = var { wide, o.c_in, 1, 1 }, var { wide, o.dense and wide or 1, k, k }, var { o.c_out, wide, 1, 1 }
   p.squeeze = var { wide, wide, 1, 1 }
   p.gamma, p.beta, p.mean, p.var = {}, {}, {}, {}
@@ -167,9 +160,9 @@ end)
 describe("values computed again", function()
   it("free a third of the peak or are kept; the numbers stay", function()
     local function net(n)
-      local w, y = {}, variable({ 256, 96 }, 1)
+      local w, y = {}, V.variable({ 256, 96 }, 1)
       for i = 1, n do
-        w[i] = variable({ 96, 96 }, i + 1):requires_grad_()
+        w[i] = V.variable({ 96, 96 }, i + 1):requires_grad_()
         y = (y:matmul(w[i]) * 0.1):gelu()
       end
       local out = frt.grad((y * y):mean(), w)

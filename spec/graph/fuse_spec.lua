@@ -2,15 +2,8 @@
 local frt = require "foodrt"
 local T = require "foodrt.tensor"
 local C = require("foodrt.ffi").C
-local O = require "spec.support.op_case"
 local V = require "spec.support.values"
 local plans = require "spec.support.plans"
-
-local function variable(shape, seed)
-  local u, data = O.random(seed), {}
-  for i = 1, O.numel(shape) do data[i] = 2 * u() - 1 end
-  return T.var { shape = shape, data = data }
-end
 
 -- fn() gives a list of tensors: the same on both backends, and the CPU's plan verified.
 local function check(fn)
@@ -35,7 +28,7 @@ describe("elementwise chains", function()
   end)
 
   it("are one step of up to 24 operations", function()
-    local x = variable({ 7, 9 }, 1)
+    local x = V.variable({ 7, 9 }, 1)
     local function f(n)
       local y = x
       for i = 1, n do y = i % 2 == 0 and y:sin() or y:tanh() end
@@ -50,7 +43,7 @@ describe("elementwise chains", function()
 
   it("of 60 distinct operands, and with every value an output", function()
     local list = {}
-    for i = 1, 60 do list[i] = variable({ 5, 6 }, i) end
+    for i = 1, 60 do list[i] = V.variable({ 5, 6 }, i) end
     check(function()
       local y = list[1]
       for i = 2, 60 do y = y + list[i] end
@@ -67,7 +60,7 @@ describe("elementwise chains", function()
   end)
 
   it("diamonds, and readers between the links", function()
-    local x, w = variable({ 4, 6 }, 2), variable({ 6, 6 }, 3)
+    local x, w = V.variable({ 4, 6 }, 2), V.variable({ 6, 6 }, 3)
     check(function()
       local a = x:exp()
       local b, c = a:sin(), a:cos()
@@ -84,7 +77,7 @@ describe("elementwise chains", function()
   end)
 
   it("two chains that meet behind a step which one of them feeds", function()
-    local x, y = variable({ 6, 6 }, 4), variable({ 6, 6 }, 5)
+    local x, y = V.variable({ 6, 6 }, 4), V.variable({ 6, 6 }, 5)
     check(function()
       local a, b = x:exp(), y:sin()
       local m = a:matmul(b)
@@ -94,7 +87,7 @@ describe("elementwise chains", function()
   end)
 
   it("results over operands: the operand is read again later in the chain, in another shape, twice", function()
-    local x = variable({ 40, 60 }, 6)
+    local x = V.variable({ 40, 60 }, 6)
     check(function()
       local a = x:cumsum(1)            -- dies in the chain
       local b = a * 2
@@ -114,10 +107,10 @@ describe("elementwise chains", function()
   end)
 
   it("operands in both layouts, broadcast over any dimension", function()
-    local x, w = variable({ 2, 3, 5, 4 }, 7), variable({ 6, 3, 3, 3 }, 8)
-    local plain = variable({ 2, 6, 5, 4 }, 9)
+    local x, w = V.variable({ 2, 3, 5, 4 }, 7), V.variable({ 6, 3, 3, 3 }, 8)
+    local plain = V.variable({ 2, 6, 5, 4 }, 9)
     for i, shape in ipairs { { 6, 1, 1 }, { 2, 1, 5, 4 }, { 4 }, { 5, 1 }, { 1, 6, 5, 1 }, { 2, 6, 1, 1 }, { 1 }, { 2, 1, 1, 1 } } do
-      local v = variable(shape, 10 + i)
+      local v = V.variable(shape, 10 + i)
       check(function()
         local y = x:conv2d(w, { padding = 1 })
         local z = (y * v + plain):tanh()
@@ -127,7 +120,7 @@ describe("elementwise chains", function()
   end)
 
   it("numbers as operands, and a chain of numbers alone", function()
-    local x = variable({ 3, 3 }, 20)
+    local x = V.variable({ 3, 3 }, 20)
     check(function()
       local a = frt.full({ 3, 3 }, 2):exp()
       return { x * 2 + 1 - x / 4, a, a * x }
@@ -136,10 +129,10 @@ describe("elementwise chains", function()
 end)
 
 describe("convolution, batch norm and activation", function()
-  local x, w = variable({ 2, 3, 6, 6 }, 30), variable({ 5, 3, 3, 3 }, 31)
-  local g, b = variable({ 5 }, 32), variable({ 5 }, 33)
+  local x, w = V.variable({ 2, 3, 6, 6 }, 30), V.variable({ 5, 3, 3, 3 }, 31)
+  local g, b = V.variable({ 5 }, 32), V.variable({ 5 }, 33)
   local function net(act, also)
-    local mean, var = variable({ 5 }, 34), frt.ones { 5 }
+    local mean, var = V.variable({ 5 }, 34), frt.ones { 5 }
     frt.realize(var)
     var = T.var { shape = { 5 }, data = { 1, 1, 1, 1, 1 } }
     for _, p in ipairs { w, g, b } do p:requires_grad_() end
@@ -197,7 +190,7 @@ describe("convolution, batch norm and activation", function()
   end)
 
   it("the product that only a sum over the map reads is not stored", function()
-    local y, z = variable({ 2, 6, 5, 4 }, 40), variable({ 2, 6, 5, 4 }, 41)
+    local y, z = V.variable({ 2, 6, 5, 4 }, 40), V.variable({ 2, 6, 5, 4 }, 41)
     assert.are.equal(1, plans.count("fused_mul_sum", (y * z):sum { 3, 4 }))
     check(function()
       local p = y * z
@@ -206,7 +199,7 @@ describe("convolution, batch norm and activation", function()
   end)
 
   it("pieces of a map that are padded and summed in the backward pass are put side by side", function()
-    local y = variable({ 2, 6, 5, 4 }, 40):requires_grad_()
+    local y = V.variable({ 2, 6, 5, 4 }, 40):requires_grad_()
     local function pieces(from, ...)
       local sum = 0
       for i, n in ipairs { ... } do

@@ -2,7 +2,7 @@
 local frt = require "foodrt"
 local T = require "foodrt.tensor"
 local lib = require "foodrt.ffi"
-local C, O, plans = lib.C, require "spec.support.op_case", require "spec.support.plans"
+local C, V, plans = lib.C, require "spec.support.values", require "spec.support.plans"
 local precision = require "foodrt.precision"
 
 local here = precision.set "bf16" == "bf16"
@@ -12,9 +12,7 @@ local when = here and it or function(name) pending(name .. " (this CPU has no av
 local seed = 0
 local function variable(shape, mean, scale)
   seed = seed + 1
-  local u, data = O.random(seed), {}
-  for i = 1, O.numel(shape) do data[i] = (2 * u() - 1) * (scale or 1) + (mean or 0) end
-  return T.var { shape = shape, data = data }
+  return V.variable(shape, seed, mean, scale)
 end
 
 local function flat(t, out)

@@ -1,5 +1,14 @@
---- values: comparing nested tables of numbers, and what an error says without the folder of its file.
+--- values: variables of random numbers, comparing nested tables of numbers, and what an error says without the folder of its
+--- file.
+local O, T = require "spec.support.op_case", require "foodrt.tensor"
 local V = {}
+
+--- a variable of numbers in mean - scale .. mean + scale (0, 1), the same for each seed.
+function V.variable(shape, seed, mean, scale)
+  local u, data = O.random(seed), {}
+  for i = 1, O.numel(shape) do data[i] = (2 * u() - 1) * (scale or 1) + (mean or 0) end
+  return T.var { shape = shape, data = data }
+end
 
 local function compare(got, want, tolerance, path)
   if type(want) == "table" then
