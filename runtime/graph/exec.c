@@ -281,13 +281,21 @@ static void take_back(const frt_link *outs, int32_t n)
   }
 }
 
-// A plan serves many recordings; explain speaks of the latest.
+static void renew(frt_origin *o)
+{
+  const int32_t walk = o->walk;
+  *o = frt__origin_now(*o);
+  o->walk = walk;
+}
+// A plan serves many recordings; explain speaks of the latest, whose nodes may be gone by then.
 static void relabel(frt_plan_t *p)
 {
   for (int32_t i = 0; i < p->n_step; i++) {
-    int32_t walk = p->step[i].origin.walk;
-    p->step[i].origin = frt__origin_now(p->step[i].origin);
-    p->step[i].origin.walk = walk;
+    renew(&p->step[i].origin);
+  }
+  for (int32_t i = 0; i < p->n_missed; i++) {
+    renew(&p->missed[i].origin);
+    renew(&p->missed[i].by_origin);
   }
 }
 

@@ -50,14 +50,13 @@ frt_status frt_plan_missed(int32_t i, frt_missed_info *out)
   const frt_plan_t *p = frt__addressed;
   FRT_CHECK(p && i >= 0 && i < p->n_missed, FRT_EARG, "plan: nothing missed has number %d", i + 1);
   const frt_missed *m = &p->missed[i];
-  const frt_origin at = frt__origin_now(m->origin), by = frt__origin_now(m->by_origin);
   *out = (frt_missed_info){.op = plain(m->op),
                            .what = m->what,
                            .why = m->why,
-                           .line = frt__origin_line(at),
-                           .scope = frt__text(at.scope),
+                           .line = frt__origin_line(m->origin),
+                           .scope = frt__text(m->origin.scope),
                            .by = plain(m->by),
-                           .by_line = m->by ? frt__origin_line(by) : "",
-                           .by_scope = m->by ? frt__text(by.scope) : ""};
+                           .by_line = m->by ? frt__origin_line(m->by_origin) : "",
+                           .by_scope = m->by ? frt__text(m->by_origin.scope) : ""};
   return FRT_OK;
 }

@@ -100,6 +100,21 @@ describe("what was not fused", function()
     assert.are.equal("explain: unknown option 'fusd', did you mean 'fused'?", V.why(frt.explain, y, { fusd = true }))
   end)
 
+  it("keeps its lines in a profile, when the nodes of what ran are gone", function()
+    local real = print
+    _G.print = function() end
+    local p = frt.profile(function()
+      local y = x:conv2d(weights(8, 16, 1, 1))
+      frt.realize(y:relu() + y)
+      T.forget()
+      T.collect()
+    end)
+    _G.print = real
+    assert.equal("conv2d", p.missed[1].op)
+    assert.matches("missed_spec.lua:%d+$", p.missed[1].line)
+    assert.matches("missed_spec.lua:%d+$", p.missed[1].by_line)
+  end)
+
   it("is printed for each phase by foodrt explain --fused, with the recipe's line, and listed by --json", function()
     local dir = process.temp_dir()
     process.write(dir .. "/r.lua", [[
