@@ -56,7 +56,7 @@ static frt__conv_way choose(const frt_dn_conv *c)
                      c->stride[1] <= FRT_DW_MAX_STRIDE;
     return own ? FRT__DEPTHWISE : FRT__ONEDNN;
   }
-  if (frt__conv_winograd_can(c)) {
+  if (frt__conv_winograd_can(c, false)) {
     return FRT__WINOGRAD;
   }
   if (frt__conv_dense_can(c)) {
@@ -100,7 +100,7 @@ static bool fused(const frt_step *s)
 static frt__conv_way choose_for(const frt_step *s, const frt_dn_conv *c)
 {
   if (is_half(s) && c->groups == 1) {
-    return FRT__HALF;
+    return frt__conv_winograd_can(c, true) ? FRT__WINOGRAD : FRT__HALF;
   }
   const frt__conv_way way = choose(c);
   return fused(s) && frt__conv_one_pixel(c) && way != FRT__DENSE ? FRT__GEMM : way;
@@ -132,7 +132,7 @@ bool frt__conv_can_fuse(const frt_step *s, frt_dn_kind kind)
   }
   // Own products and Winograd take the sum with a map of y's shape before the activation.
   if (kind == FRT_DN_CONV && s->in[FRT_CONV_RESIDUAL] &&
-      ((way != FRT__DENSE && way != FRT__WINOGRAD) || s->n_out > 1)) {
+      ((way != FRT__DENSE && way != FRT__WINOGRAD) || is_half(s) || s->n_out > 1)) {
     return false;
   }
   // Only rows as they lie can be computed as they are read.
@@ -178,7 +178,7 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
   static const char *const label[] = {
     NULL,           "onednn gemm", "onednn gemm windows", "own depthwise", "own bf16",
     "own winograd", "own dense"};
-  s->label = label[v->way];
+  s->label = v->way == FRT__WINOGRAD && is_half(s) ? "own winograd bf16" : label[v->way];
   const frt_dn_conv *c = &v->c;
   switch (v->way) {
   case FRT__GEMM:
@@ -220,7 +220,7 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
     s->packed = v->half.packed_bytes;
     return FRT_OK;
   case FRT__WINOGRAD:
-    frt__conv_winograd_plan(v);
+    frt__conv_winograd_plan(v, s);
     s->scratch = frt__conv_winograd_scratch(v);
     s->packed = v->packed_bytes;
     return FRT_OK;
@@ -313,7 +313,7 @@ void frt__conv_begin(const frt__conv *v, const void *packed, void *const *in, ch
     memset(pass->moments, 0, counts);
   }
   if (!packed) {
-    float *to = (float *)(scratch + counts + own);
+    void *to = scratch + counts + own;
     pack(v, in[1], to);
     pass->packed = to;
   }

@@ -54,7 +54,7 @@ size_t frt__conv_dense_scratch(const frt__conv *v)
   return frt__conv_pass_scratch(v, k->dense_scratch(&v->dense), k->dense_packed(&v->dense));
 }
 
-void frt__conv_dense_pack(const frt__conv *v, const float *w, float *packed)
+void frt__conv_dense_pack(const frt__conv *v, const float *w, void *packed)
 {
   frt__kernels()->dense_pack(&v->dense, v->c.kind == FRT_DN_GRAD_INPUT, w, packed);
 }

@@ -86,12 +86,13 @@ static inline bool frt__conv_keeps(const frt__conv *v)
 // A pass: what its kernel is given.
 typedef struct frt__conv_pass {
   const frt_load *load;
-  const float *packed, *bias, *residual;
+  const void *packed;
+  const float *bias, *residual;
   double *moments; // zeroed; NULL: no statistics
   void *scratch;
   frt_load room;
 } frt__conv_pass;
-typedef void frt__conv_pack_fn(const frt__conv *v, const float *w, float *packed);
+typedef void frt__conv_pack_fn(const frt__conv *v, const float *w, void *packed);
 // Scratch of statistics, of the kernel itself (`own`), and of weights packed in it.
 size_t frt__conv_pass_scratch(const frt__conv *v, size_t own, size_t packed);
 // packed: the kept ones, NULL: packed now.
@@ -103,16 +104,17 @@ frt_status frt__conv_gemm(const frt__conv *v, void *const *in, void *const *out,
 frt_status frt__conv_half_plan(frt_step *s);
 frt_status frt__conv_half(const frt_step *s, void *const *in, void *const *out, void *scratch);
 
-bool frt__conv_winograd_can(const frt_dn_conv *c);
-void frt__conv_winograd_plan(frt__conv *v); // sets packed_bytes where the packed weights are kept
+bool frt__conv_winograd_can(const frt_dn_conv *c, bool half);
+void frt__conv_winograd_plan(
+  frt__conv *v, const frt_step *s); // sets packed_bytes where the packed weights are kept
 size_t frt__conv_winograd_scratch(const frt__conv *v);
-void frt__conv_winograd_pack(const frt__conv *v, const float *w, float *packed);
+void frt__conv_winograd_pack(const frt__conv *v, const float *w, void *packed);
 void frt__conv_winograd(const frt__conv *v, const void *packed, void *const *in, void *const *out,
                         char *scratch);
 
 bool frt__conv_dense_can(const frt_dn_conv *c);
 void frt__conv_dense_plan(frt__conv *v); // sets packed_bytes where the packed weights are kept
 size_t frt__conv_dense_scratch(const frt__conv *v);
-void frt__conv_dense_pack(const frt__conv *v, const float *w, float *packed);
+void frt__conv_dense_pack(const frt__conv *v, const float *w, void *packed);
 void frt__conv_dense(const frt__conv *v, const void *packed, void *const *in, void *const *out,
                      char *scratch);

@@ -2,34 +2,10 @@
 -- double on the same numbers rounded to bf16. Sums are f32: a result stored as f32 agrees to 1e-5 of the largest.
 local O = require "spec.support.op_case"
 local T = require "foodrt.tensor"
-local ffi = require "ffi"
+local half = require "spec.support.half"
 require "foodrt"
-local C = require("foodrt.ffi").C
-local ops = O.ops()
 
-local here = tonumber(C.frt_set_precision "bf16") == 0
-C.frt_set_precision "fp32"
-local it = here and it or function(name) pending(name .. " (this CPU has no bf16)") end -- luacheck: ignore
-
--- the nearest bf16, ties to even
-local bits = ffi.new "union { float f; uint32_t u; }"
-local function rounded(x)
-  bits.f = x
-  bits.u = bit.band(bits.u + 0x7fff + bit.band(bit.rshift(bits.u, 16), 1), 0xffff0000)
-  return bits.f
-end
-
--- runs fn with maps stored as bf16 on so many threads
-local function half(threads, fn, ...)
-  local before = C.frt_threads()
-  C.frt_set_threads(threads)
-  C.frt_set_precision "bf16"
-  local ok, result = pcall(fn, ...)
-  C.frt_set_precision "fp32"
-  C.frt_set_threads(before)
-  if not ok then error(result, 0) end
-  return result
-end
+local it = half.it(it, pending) -- luacheck: ignore
 
 local function close(want, got, bound, what)
   local largest, off = 1e-30, 0
@@ -42,20 +18,8 @@ local function close(want, got, bound, what)
   end
 end
 
--- one op on the reference and as bf16 on 1, 2 and 3 threads
 local function agree(name, dims, attr)
-  local case = { inputs = {} }
-  for k, d in ipairs(dims) do case.inputs[k] = { dims = d, fill = "n" } end
-  local narrow, wide = O.fill(case, O.F32), {}
-  for k, x in ipairs(narrow) do
-    for i, v in ipairs(x.data) do x.data[i] = rounded(v) end
-    wide[k] = { dims = x.dims, dtype = O.F64, data = x.data }
-  end
-  local want = O.run(ops[name], wide, attr, "reference")[1].data
-  for threads = 1, 3 do
-    local got = half(threads, O.run, ops[name], narrow, attr, "cpu")[1].data
-    close(want, got, 1e-5, ("%s on %d threads"):format(name, threads))
-  end
+  half.each(name, dims, attr, function(want, got, what) close(want, got, 1e-5, what) end)
 end
 
 -- name, N, C, H, W, K, kernel, stride, padding (top, left, bottom, right), dilation
@@ -66,7 +30,7 @@ local SHAPES = {
   { "1x1, deep", 1, 400, 7, 7, 112, 1, 1, { 0, 0, 0, 0 }, 1 },
   { "1x1, stride 2", 2, 32, 18, 17, 48, 1, 2, { 0, 0, 0, 0 }, 1 },
   { "1x1, stride 2, odd channels, padding", 9, 17, 13, 12, 33, 1, 2, { 1, 0, 0, 1 }, 1 },
-  { "3x3", 2, 32, 17, 20, 32, 3, 1, { 1, 1, 1, 1 }, 1 },
+  { "3x3", 2, 14, 17, 20, 32, 3, 1, { 1, 1, 1, 1 }, 1 },
   { "3x3, odd channels", 3, 17, 19, 21, 5, 3, 1, { 1, 1, 1, 1 }, 1 },
   { "3x3, stride 2, padding of one side", 5, 16, 16, 14, 24, 3, 2, { 0, 0, 1, 1 }, 1 },
   { "3x3, stride 2", 9, 24, 7, 11, 40, 3, 2, { 1, 1, 1, 1 }, 1 },
@@ -134,7 +98,7 @@ end)
 describe("a product stored as bf16", function()
   local function variable(shape, seed)
     local x = O.fill({ inputs = { { dims = shape, fill = "n" } } }, O.F32, seed)[1].data
-    for i, v in ipairs(x) do x[i] = rounded(v) end
+    for i, v in ipairs(x) do x[i] = half.rounded(v) end
     return T.var { shape = shape, data = x }
   end
   local function flat(t, out)
@@ -151,7 +115,7 @@ describe("a product stored as bf16", function()
       return { list, plan }
     end
     local want = run()[1]
-    local got, plan = unpack(half(2, run))
+    local got, plan = unpack(half.run(2, run))
     assert(plan:find "bf16", plan)
     local off = 0
     local largest = 0
@@ -163,7 +127,7 @@ describe("a product stored as bf16", function()
   end
 
   it("is a convolution's", function()
-    local x, w, b = variable({ 3, 17, 21, 19 }, 1), variable({ 24, 17, 3, 3 }, 2), variable({ 24 }, 3)
+    local x, w, b = variable({ 3, 15, 21, 19 }, 1), variable({ 24, 15, 3, 3 }, 2), variable({ 24 }, 3)
     compare(function() return x:conv2d(w, b, { stride = 1, padding = 1 }):relu() end)
   end)
   it("is a linear layer's", function()

@@ -16,7 +16,7 @@ FRT_INLINE __m256i halves(const bool half, const void *x, int64_t at, int64_t n)
 }
 FRT_INLINE __m512i interleaved(__m256i a, __m256i b)
 {
-  return _mm512_or_si512(_mm512_cvtepu16_epi32(a), _mm512_slli_epi32(_mm512_cvtepu16_epi32(b), 16));
+  return v_zip(_mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1));
 }
 
 // --- rows of n numbers --------------------------------------------------------------------------

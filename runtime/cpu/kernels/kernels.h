@@ -35,7 +35,9 @@ enum { FRT_DW_FORWARD = 0, FRT_DW_GRAD_INPUT = 1, FRT_DW_GRAD_WEIGHT = 2 };
 typedef struct frt_winograd {
   int64_t n, c, h, w, o, oh, ow;
   int32_t top, left;
-  int32_t act; // frt_act: NONE, SILU, RELU, RELU6
+  int32_t act;         // frt_act: NONE, SILU, RELU, RELU6
+  bool half;           // products of bf16
+  bool half_x, half_y; // how x, and y or dy, are stored; only where half
 } frt_winograd;
 
 // A dense convolution from c to o channels as products with packed weights; h, w are of the map
@@ -82,16 +84,16 @@ void FRT_K(depthwise_grad_input)(const frt_depthwise *g, const void *dy, const f
                                  void *dx, void *scratch);
 void FRT_K(depthwise_grad_weight)(const frt_depthwise *g, const frt_load *load, const void *x,
                                   const void *dy, float *dweight, void *scratch);
-size_t FRT_K(winograd_packed)(int64_t c, int64_t o);
-void FRT_K(winograd_pack)(int64_t c, int64_t o, bool turned, const float *w, float *packed);
+size_t FRT_K(winograd_packed)(const frt_winograd *g);
+void FRT_K(winograd_pack)(const frt_winograd *g, bool turned, const float *w, void *packed);
 size_t FRT_K(winograd_scratch)(const frt_winograd *g);
 int32_t FRT_K(winograd_team)(const frt_winograd *g);
-void FRT_K(winograd)(const frt_winograd *g, const frt_load *load, const float *x,
-                     const float *packed, const float *bias, const float *residual, float *y,
-                     double *moments, void *scratch);
+void FRT_K(winograd)(const frt_winograd *g, const frt_load *load, const void *x, const void *packed,
+                     const float *bias, const float *residual, void *y, double *moments,
+                     void *scratch);
 size_t FRT_K(winograd_weight_scratch)(const frt_winograd *g);
-void FRT_K(winograd_weight)(const frt_winograd *g, const frt_load *load, const float *x,
-                            const float *dy, float *dw, void *scratch);
+void FRT_K(winograd_weight)(const frt_winograd *g, const frt_load *load, const void *x,
+                            const void *dy, float *dw, void *scratch);
 size_t FRT_K(dense_packed)(const frt_dense *g);
 void FRT_K(dense_pack)(const frt_dense *g, bool turned, const float *w, float *packed);
 size_t FRT_K(dense_scratch)(const frt_dense *g);
@@ -163,18 +165,18 @@ typedef struct frt_kernels {
 
   // Dense 3x3 of stride 1 by Winograd. Plain weights [o,c,3,3] are packed first (winograd_packed
   // bytes); turned: of weights [c,o,3,3] for the gradient by the input. load may be NULL
-  // (ungated), bias and residual (shape of y, added before the activation) too; moments: NULL, or
-  // zeroed parts of y's statistics, winograd_team of them.
-  size_t (*winograd_packed)(int64_t c, int64_t o);
-  void (*winograd_pack)(int64_t c, int64_t o, bool turned, const float *w, float *packed);
+  // (ungated), bias and residual (f32, shape of y, added before the activation; not where half)
+  // too; moments: NULL, or zeroed parts of y's statistics, winograd_team of them.
+  size_t (*winograd_packed)(const frt_winograd *g);
+  void (*winograd_pack)(const frt_winograd *g, bool turned, const float *w, void *packed);
   size_t (*winograd_scratch)(const frt_winograd *g);
   int32_t (*winograd_team)(const frt_winograd *g);
-  void (*winograd)(const frt_winograd *g, const frt_load *load, const float *x, const float *packed,
-                   const float *bias, const float *residual, float *y, double *moments,
+  void (*winograd)(const frt_winograd *g, const frt_load *load, const void *x, const void *packed,
+                   const float *bias, const float *residual, void *y, double *moments,
                    void *scratch);
   size_t (*winograd_weight_scratch)(const frt_winograd *g);
-  void (*winograd_weight)(const frt_winograd *g, const frt_load *load, const float *x,
-                          const float *dy, float *dw, void *scratch);
+  void (*winograd_weight)(const frt_winograd *g, const frt_load *load, const void *x,
+                          const void *dy, float *dw, void *scratch);
 
   // Dense convolutions as products. Plain weights [o,c,kh,kw] are packed first (dense_packed
   // bytes); turned: of weights [c,o,kh,kw] in reverse, for the gradient by the input of stride 1.

@@ -87,6 +87,19 @@ FRT_INLINE float v_item(const bool half, const void *p, int64_t at)
   memcpy(&x, &bits, sizeof x);
   return x;
 }
+#if FRT_HALF
+// The halves of a vector of bf16, number by number side by side; two vectors of floats likewise.
+FRT_INLINE __m512i v_zip(__m512i x)
+{
+  const __m512i low = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  return _mm512_permutexvar_epi16(
+    _mm512_or_si512(low, _mm512_slli_epi32(_mm512_add_epi32(low, _mm512_set1_epi32(16)), 16)), x);
+}
+FRT_INLINE __m512i v_pairs(vf a, vf b)
+{
+  return v_zip((__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a));
+}
+#endif
 // f(HALF, ...) with how maps are stored as a constant.
 #if FRT_HALF
 #define FRT_BY_HALF(half, f, ...)                                                                  \

@@ -4,12 +4,12 @@
 
 // Bytes of a chunk in the domain; rows (outputs) and panels of an item, whose products stay in the
 // second cache.
-enum { CHUNK = 10 << 20, ITEM_ROWS = 64, ITEM_PANELS = 2 };
+enum { CHUNK = 10 << 20, HALF_CHUNK = 4 << 20, ITEM_ROWS = 64, ITEM_PANELS = 2 };
 
 // Scratch: x and dy of a chunk in the domain, then per thread an item's products.
 typedef struct wino_weight {
   wino_map map;
-  int64_t chunk, x_depth, dy_depth, x_step, dy_step;
+  int64_t chunk, x_depth, dy_depth, x_step, dy_step;  // steps in numbers
   int64_t row_items, col_items, rows, panels, m_step; // items, and an item's rows and panels
   int32_t threads;
   size_t x_bytes, dy_bytes, m_bytes;
@@ -17,24 +17,26 @@ typedef struct wino_weight {
 
 static wino_weight weight_init(const frt_winograd *g)
 {
-  wino_weight w = {.map = wino_tiles(g->n, g->oh, g->ow)};
+  wino_weight w = {.map = wino_tiles(g)};
+  const int64_t item = g->half ? 2 : 4, points = wino_points(g->half), pad = g->half ? 32 : 16;
   w.x_depth = tile_padded(g->c);
   w.dy_depth = tile_padded(g->o);
   w.threads = frt__team(g->n * g->oh * g->ow * g->o);
-  const int64_t each = WINO_POINTS * (int64_t)sizeof(float) * (w.x_depth + w.dy_depth);
-  const int64_t chunks = (w.map.count * each + CHUNK - 1) / CHUNK;
-  w.chunk = (w.map.count + chunks - 1) / chunks;
-  w.x_step = w.chunk * w.x_depth + 16; // points in sets of their own
-  w.dy_step = w.chunk * w.dy_depth + 16;
+  const int64_t most = g->half ? HALF_CHUNK : CHUNK;
+  const int64_t each = points * item * (w.x_depth + w.dy_depth);
+  const int64_t chunks = (w.map.count * each + most - 1) / most;
+  w.chunk = frt__half_up((w.map.count + chunks - 1) / chunks, g->half ? 2 : 1);
+  w.x_step = w.chunk * w.x_depth + pad; // points in sets of their own
+  w.dy_step = w.chunk * w.dy_depth + pad;
   w.row_items = (g->o + ITEM_ROWS - 1) / ITEM_ROWS;
-  w.rows = (g->o + w.row_items - 1) / w.row_items;
-  const int64_t panels = tile_panels(g->c);
+  w.rows = frt__half_up((g->o + w.row_items - 1) / w.row_items, g->half ? FRT_HALF_ROWS : 1);
+  const int64_t panels = wino_panels(g->half, g->c);
   w.panels = panels * w.row_items >= 2 * ITEM_PANELS * w.threads ? ITEM_PANELS : 1;
   w.col_items = (panels + w.panels - 1) / w.panels;
-  w.m_step = w.rows * w.panels * TILE_COLS + 16;
-  w.x_bytes = frt__round64((size_t)(WINO_POINTS * w.x_step) * sizeof(float));
-  w.dy_bytes = frt__round64((size_t)(WINO_POINTS * w.dy_step) * sizeof(float));
-  w.m_bytes = frt__round64((size_t)(WINO_POINTS * w.m_step) * sizeof(float));
+  w.m_step = w.rows * w.panels * (g->half ? 48 : TILE_COLS) + 16;
+  w.x_bytes = frt__round64((size_t)(points * w.x_step * item));
+  w.dy_bytes = frt__round64((size_t)(points * w.dy_step * item));
+  w.m_bytes = frt__round64((size_t)(points * w.m_step) * sizeof(float));
   return w;
 }
 
@@ -44,79 +46,84 @@ size_t FRT_K(winograd_weight_scratch)(const frt_winograd *g)
   return w.x_bytes + w.dy_bytes + (size_t)w.threads * w.m_bytes;
 }
 
-// Tiles [first, first + tiles) of dy in the domain: v[point][tile][o].
-static void read_dy(const frt_winograd *g, const wino_weight *w, const float *dy, int64_t first,
-                    int64_t tiles, float *v)
-{
-  for (int64_t t = 0; t < tiles; t++, v += w->dy_depth) {
-    const int64_t at = first + t, n = at / (w->map.rows * w->map.cols);
-    const int64_t r = at / w->map.cols % w->map.rows * WINO_OUT, q = at % w->map.cols * WINO_OUT;
-    const float *from = dy + ((n * g->oh + r) * g->ow + q) * g->o;
-    for (int64_t j = 0; j < g->o; j += FRT_VL) {
-      vf rows[WINO_OUT][WINO];
-#pragma GCC unroll 6
-      for (int i = 0; i < WINO_OUT; i++) {
-        vf d[WINO_OUT];
-#pragma GCC unroll 6
-        for (int k = 0; k < WINO_OUT; k++) {
-          const bool in = r + i < g->oh && q + k < g->ow;
-          d[k] = in ? load_lanes(from + (i * g->ow + k) * g->o + j, g->o - j) : v_zero();
-        }
-        wino_read_dy(d, rows[i]);
-      }
-#pragma GCC unroll 6
-      for (int k = 0; k < WINO; k++) {
-        const vf d[WINO_OUT] = {rows[0][k], rows[1][k], rows[2][k], rows[3][k]};
-        vf to[WINO];
-        wino_read_dy(d, to);
-#pragma GCC unroll 6
-        for (int i = 0; i < WINO; i++) {
-          v_store(v + (i * WINO + k) * w->dy_step + j, to[i]);
-        }
-      }
-    }
-  }
-}
+// Rows [o, o + rows) and columns [c, c + cols) of dw, whose numbers in the domain lie in rows of
+// `width`.
+typedef struct wino_item {
+  int64_t o, rows, c, cols, width;
+} wino_item;
 
 // m[point][row][column] of an item: sums over the chunk's tiles.
-static void multiply(const wino_weight *w, const float *x, const float *dy, int64_t tiles,
-                     int64_t rows, int64_t cols, float *m)
+static void multiply(const wino_weight *w, const wino_item *i, const float *x, const float *dy,
+                     int64_t tiles, float *m)
 {
-  const int64_t n = tile_count(rows), width = w->panels * TILE_COLS;
-  for (int64_t p = 0; p < WINO_POINTS; p++, x += w->x_step, dy += w->dy_step, m += w->m_step) {
-    for (int64_t j = 0; j < tile_panels(cols); j++) {
-      for (int64_t i = 0; i < n; i++) {
-        const int64_t from = rows * i / n, count = rows * (i + 1) / n - from;
+  const int64_t n = tile_count(i->rows);
+  x += i->c;
+  dy += i->o;
+  for (int64_t p = 0; p < wino_points(false); p++) {
+    for (int64_t j = 0; j < tile_panels(i->cols); j++) {
+      for (int64_t r = 0; r < n; r++) {
+        const int64_t from = i->rows * r / n, count = i->rows * (r + 1) / n - from;
         FRT_K(tile_turned)
-        [tile_vecs(cols, j) - 1][count - 1](tiles, dy + from, w->dy_depth, x + j * TILE_COLS,
-                                            w->x_depth, false, m + from * width + j * TILE_COLS,
-                                            width);
+        [tile_vecs(i->cols, j) - 1][count - 1](tiles, dy + from, w->dy_depth, x + j * TILE_COLS,
+                                               w->x_depth, false,
+                                               m + from * i->width + j * TILE_COLS, i->width);
       }
     }
+    x += w->x_step;
+    dy += w->dy_step;
+    m += w->m_step;
+  }
+}
+static void multiply_half(const wino_weight *w, const wino_item *i, const uint16_t *x,
+                          const uint16_t *dy, int64_t tiles, float *m)
+{
+  const int64_t k = frt__half_even(tiles), x_bytes = i->width * k * 2, dy_bytes = i->rows * k * 2;
+  x += i->c * k;
+  dy += i->o * k;
+  for (int64_t p = 0; p < wino_points(true); p++) {
+    const bool last = p + 1 == wino_points(true);
+    FRT_K(half_product)
+    (&(frt_half_product){
+      .rows = i->rows,
+      .n = i->width,
+      .k = k,
+      .segments = 1,
+      .a_pairs = dy,
+      .b = x,
+      .c = m,
+      .ldc = i->width,
+      .read = {(const char *)(x + w->x_step), (const char *)(dy + w->dy_step)},
+      .read_bytes = {last ? 0 : x_bytes,            last ? 0 : dy_bytes            },
+    });
+    x += w->x_step;
+    dy += w->dy_step;
+    m += w->m_step;
   }
 }
 
 // One output's filters of a vector of channels: back from the domain, stored to or added to dw.
-FRT_INLINE void filters_back(const float *m, int64_t step, int64_t lanes, bool add, float *dw)
+FRT_INLINE void filters_back(const bool half, const float *m, int64_t step, int64_t lanes, bool add,
+                             float *dw)
 {
-  vf half[3][WINO];
+  const int side = wino_side(half);
+  vf rows[3][WINO];
 #pragma GCC unroll 6
-  for (int j = 0; j < WINO; j++) {
+  for (int j = 0; j < side; j++) {
     vf u[WINO], g[3];
 #pragma GCC unroll 6
-    for (int i = 0; i < WINO; i++) {
-      u[i] = v_load(m + (i * WINO + j) * step);
+    for (int i = 0; i < side; i++) {
+      u[i] = v_load(m + (i * side + j) * step);
     }
-    wino_filter_grad(u, g);
-    half[0][j] = g[0];
-    half[1][j] = g[1];
-    half[2][j] = g[2];
+    wino_filter_grad(half, u, g);
+    rows[0][j] = g[0];
+    rows[1][j] = g[1];
+    rows[2][j] = g[2];
   }
   float taps[9][FRT_VL];
 #pragma GCC unroll 3
   for (int i = 0; i < 3; i++) {
     vf g[3];
-    wino_filter_grad(half[i], g);
+    wino_filter_grad(half, rows[i], g);
     v_store(taps[3 * i], g[0]);
     v_store(taps[3 * i + 1], g[1]);
     v_store(taps[3 * i + 2], g[2]);
@@ -128,39 +135,65 @@ FRT_INLINE void filters_back(const float *m, int64_t step, int64_t lanes, bool a
   }
 }
 
-static void item(const frt_winograd *g, const wino_weight *w, int64_t at, const float *x,
-                 const float *dy, int64_t tiles, bool add, float *dw, float *m)
+static void item(const frt_winograd *g, const wino_weight *w, int64_t at, const void *x,
+                 const void *dy, int64_t tiles, bool add, float *dw, float *m)
 {
-  const int64_t o = at % w->row_items * w->rows, rows = FRT_MIN(w->rows, g->o - o);
-  const int64_t wide = w->panels * TILE_COLS, c = at / w->row_items * wide;
-  const int64_t cols = FRT_MIN(wide, g->c - c);
-  if (rows <= 0) {
+  const int64_t panel = at / w->row_items * w->panels;
+  wino_item i = {.o = at % w->row_items * w->rows, .c = wino_column(g->half, g->c, panel)};
+  i.rows = FRT_MIN(w->rows, g->o - i.o);
+  i.cols = wino_column(g->half, g->c, FRT_MIN(panel + w->panels, wino_panels(g->half, g->c))) - i.c;
+  i.width = tile_padded(i.cols);
+  if (i.rows <= 0) {
     return;
   }
-  multiply(w, x + c, dy + o, tiles, rows, cols, m);
-  for (int64_t i = 0; i < rows; i++) {
-    for (int64_t j = 0; j < cols; j += FRT_VL) {
-      filters_back(m + i * wide + j, w->m_step, FRT_MIN(FRT_VL, cols - j), add,
-                   dw + ((o + i) * g->c + c + j) * 9);
+  if (g->half) {
+    multiply_half(w, &i, x, dy, tiles, m);
+  } else {
+    multiply(w, &i, x, dy, tiles, m);
+  }
+  for (int64_t r = 0; r < i.rows; r++) {
+    for (int64_t j = 0; j < i.cols; j += FRT_VL) {
+      const float *from = m + r * i.width + j;
+      float *to = dw + ((i.o + r) * g->c + i.c + j) * 9;
+      const int64_t lanes = FRT_MIN(FRT_VL, i.cols - j);
+      if (g->half) {
+        filters_back(true, from, w->m_step, lanes, add, to);
+      } else {
+        filters_back(false, from, w->m_step, lanes, add, to);
+      }
     }
   }
 }
 
-void FRT_K(winograd_weight)(const frt_winograd *g, const frt_load *load, const float *x,
-                            const float *dy, float *dw, void *scratch)
+// A thread's share of a chunk's tiles in the domain.
+static void read_share(const frt_winograd *g, const frt_load *load, const wino_weight *w,
+                       int64_t first, int64_t tiles, int32_t t, const void *x, const void *dy,
+                       void *vx, void *vdy)
+{
+  int64_t from, to;
+  frt__share(tiles, 2, t, w->threads, &from, &to);
+  if (!g->half) {
+    FRT_K(winograd_read)
+    (g, load, x, first + from, to - from, (float *)vx + from * w->x_depth, w->x_step);
+    FRT_K(winograd_read_dy)
+    (g, dy, first + from, to - from, (float *)vdy + from * w->dy_depth, w->dy_step);
+    return;
+  }
+  const int64_t k = frt__half_even(tiles);
+  FRT_K(winograd_read_pairs)(g, load, x, first, from, to, k, vx, w->x_step);
+  FRT_K(winograd_read_dy_pairs)(g, dy, first, from, to, k, vdy, w->dy_step);
+}
+
+void FRT_K(winograd_weight)(const frt_winograd *g, const frt_load *load, const void *x,
+                            const void *dy, float *dw, void *scratch)
 {
   const wino_weight w = weight_init(g);
-  float *vx = scratch, *vdy = (float *)((char *)scratch + w.x_bytes);
-  char *m = (char *)vdy + w.dy_bytes;
+  char *vx = scratch, *vdy = vx + w.x_bytes, *m = vdy + w.dy_bytes;
   for (int64_t first = 0; first < w.map.count; first += w.chunk) {
     const int64_t tiles = FRT_MIN(w.chunk, w.map.count - first);
 #pragma omp parallel for num_threads(w.threads) schedule(static)
     for (int32_t t = 0; t < w.threads; t++) {
-      int64_t from, to;
-      frt__share(tiles, 1, t, w.threads, &from, &to);
-      FRT_K(winograd_read)
-      (g, load, x, first + from, to - from, vx + from * w.x_depth, w.x_step);
-      read_dy(g, &w, dy, first + from, to - from, vdy + from * w.dy_depth);
+      read_share(g, load, &w, first, tiles, t, x, dy, vx, vdy);
     }
 #pragma omp parallel for num_threads(w.threads) schedule(static)
     for (int32_t t = 0; t < w.threads; t++) {
