@@ -28,11 +28,23 @@ FRT_INLINE void pack_rows(const bool half, const frt_half_pack *p, int64_t j, in
     const bool two = k + 1 < p->k;
     const void *a = p->row ? p->row[k] : v_at(half, p->x, k * p->ld);
     const void *b = !two ? a : p->row ? p->row[k + 1] : v_at(half, p->x, (k + 1) * p->ld);
-    for (int64_t i = 0; i < columns; i += 16, y += 32) {
+    int64_t i = 0;
+    for (; half && two && i + 32 <= n; i += 32, y += 64) {
+      const __m512i u = _mm512_loadu_si512((const uint16_t *)a + p->first + j + i);
+      const __m512i v = _mm512_loadu_si512((const uint16_t *)b + p->first + j + i);
+      _mm512_storeu_si512(y, v_zip_two(false, u, v));
+      _mm512_storeu_si512(y + 32, v_zip_two(true, u, v));
+    }
+    for (; i < columns; i += 16, y += 32) {
       const __m256i upper = halves(half, b, p->first + j + i, two ? n - i : 0);
       _mm512_storeu_si512(y, interleaved(halves(half, a, p->first + j + i, n - i), upper));
     }
   }
+}
+FRT_INLINE void put_left(__m512i z, uint16_t *to, int64_t panel)
+{
+  _mm256_storeu_si256((void *)to, _mm512_castsi512_si256(z));
+  _mm256_storeu_si256((void *)(to + panel), _mm512_extracti64x4_epi64(z, 1));
 }
 // Into panels of 8 columns, [k / 2][8][2] each; columns go by in whole lines of the cache.
 FRT_INLINE void pack_left(const bool half, const frt_half_pack *p, uint16_t *y)
@@ -45,12 +57,17 @@ FRT_INLINE void pack_left(const bool half, const frt_half_pack *p, uint16_t *y)
       const void *a = p->row ? p->row[k] : v_at(half, p->x, k * p->ld);
       const void *b = !two ? a : p->row ? p->row[k + 1] : v_at(half, p->x, (k + 1) * p->ld);
       uint16_t *to = y + k * 8;
+      if (half && two && end - from == 32) {
+        const __m512i u = _mm512_loadu_si512((const uint16_t *)a + p->first + from);
+        const __m512i v = _mm512_loadu_si512((const uint16_t *)b + p->first + from);
+        put_left(v_zip_two(false, u, v), to, panel);
+        put_left(v_zip_two(true, u, v), to + 2 * panel, panel);
+        continue;
+      }
       for (int64_t j = from; j < end; j += 16, to += 2 * panel) {
         const int64_t n = p->n - j;
         const __m256i upper = halves(half, b, p->first + j, two ? n : 0);
-        const __m512i z = interleaved(halves(half, a, p->first + j, n), upper);
-        _mm256_storeu_si256((void *)to, _mm512_castsi512_si256(z));
-        _mm256_storeu_si256((void *)(to + panel), _mm512_extracti64x4_epi64(z, 1));
+        put_left(interleaved(halves(half, a, p->first + j, n), upper), to, panel);
       }
     }
   }

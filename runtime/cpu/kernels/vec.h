@@ -99,6 +99,15 @@ FRT_INLINE __m512i v_pairs(vf a, vf b)
 {
   return v_zip((__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a));
 }
+// Numbers [0, 16) (upper: [16, 32)) of two vectors of bf16, side by side.
+FRT_INLINE __m512i v_zip_two(const bool upper, __m512i a, __m512i b)
+{
+  const __m512i low = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  const __m512i from = _mm512_add_epi32(low, _mm512_set1_epi32(upper ? 16 : 0));
+  return _mm512_permutex2var_epi16(
+    a, _mm512_or_si512(from, _mm512_slli_epi32(_mm512_add_epi32(from, _mm512_set1_epi32(32)), 16)),
+    b);
+}
 #endif
 // f(HALF, ...) with how maps are stored as a constant.
 #if FRT_HALF
