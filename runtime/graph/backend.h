@@ -74,7 +74,7 @@ extern const int32_t frt_kernel_table_len;
 // Fused ops the planner makes: not recordable, known by these records (graph/fused.c).
 extern const frt_op frt_fused_chain, frt_fused_bn_act_grad, frt_fused_layout, frt_fused_copy,
   frt_fused_half, frt_fused_mul_sum, frt_fused_bn_stats, frt_fused_bn_apply, frt_fused_conv2d,
-  frt_fused_conv2d_grad_weight, frt_fused_load_sum;
+  frt_fused_conv2d_grad_weight, frt_fused_load_sum, frt_fused_gate_sums, frt_fused_bn_gate_grad;
 
 // Convolutions whose x is act(batch norm(x)) * gate, computed as it is read. All but x, w and dy
 // may be absent. Attributes: those of conv2d (of conv2d_grad_weight), then from FRT_FUSED_CONV_ATTR
@@ -98,6 +98,11 @@ enum {
 //   fused_load_sum            x, y, gamma, beta, mean, rstd -> sum
 // Attributes: the two of sum, the activation, and whether it is the mean.
 enum { FRT_FUSED_SUM_ATTR = 2, FRT_FUSED_SUM_ATTRS = 4 };
+// Of y = act(batch norm(x)) times a gate [N, C, 1, 1], dz the product's gradient, where dy is
+// dz * gate + add, add [N, C, 1, 1]; attribute: the activation.
+//   fused_gate_sums     x, dz, gamma, beta, mean, rstd -> the gate's gradient, sums [4, N, C]: of
+//                       dz act', dz act' (x - mean), act', act' (x - mean)
+//   fused_bn_gate_grad  x, dz, gamma, beta, mean, rstd, gate, add, sums -> dx, dgamma, dbeta
 
 // Post-processing a conv or matrix-product kernel can take into its own pass.
 typedef enum frt_act {

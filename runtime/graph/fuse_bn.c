@@ -275,8 +275,7 @@ static frt_status take_into_readers(frt_plan_t *p, const frt_readers *r, int32_t
   return FRT_OK;
 }
 
-// y = a * gate, gate [N, C, 1, 1].
-static bool gate_of(const frt_plan_t *p, const frt_pnode *n, taken *t)
+bool frt__gate_of(const frt_plan_t *p, const frt_pnode *n, int32_t *map, int32_t *gate)
 {
   const frt_shape *y = &p->value[n->out[0]].v.shape;
   for (int32_t k = 0; n->op == &frt_op_mul && y->ndim == 4 && k < 2; k++) {
@@ -284,11 +283,18 @@ static bool gate_of(const frt_plan_t *p, const frt_pnode *n, taken *t)
     if (g->ndim == 4 && g->dim[0] == y->dim[0] && g->dim[1] == y->dim[1] && g->dim[2] == 1 &&
         g->dim[3] == 1 && y->dim[2] * y->dim[3] > 1 &&
         frt__shape_equal(&p->value[n->in[1 - k]].v.shape, y)) {
-      *t = (taken){.from = n->in[1 - k], .gate = n->in[k], .note = "gate"};
+      *map = n->in[1 - k];
+      *gate = n->in[k];
       return true;
     }
   }
   return false;
+}
+
+static bool gate_of(const frt_plan_t *p, const frt_pnode *n, taken *t)
+{
+  *t = (taken){.note = "gate"};
+  return frt__gate_of(p, n, &t->from, &t->gate);
 }
 
 static bool application_of(const frt_pnode *n, taken *t)

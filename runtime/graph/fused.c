@@ -8,6 +8,8 @@ const frt_op frt_fused_layout = {.name = "fused_layout"};
 const frt_op frt_fused_half = {.name = "fused_half"};
 const frt_op frt_fused_copy = {.name = "fused_copy"};
 const frt_op frt_fused_load_sum = {.name = "fused_load_sum"};
+const frt_op frt_fused_gate_sums = {.name = "fused_gate_sums"};
+const frt_op frt_fused_bn_gate_grad = {.name = "fused_bn_gate_grad"};
 const frt_op frt_fused_mul_sum = {.name = "fused_mul_sum"};
 const frt_op frt_fused_bn_stats = {.name = "fused_bn_stats"};
 const frt_op frt_fused_bn_apply = {.name = "fused_bn_apply"};

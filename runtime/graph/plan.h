@@ -122,12 +122,15 @@ frt__pass_simplify(frt_plan_t *p);        // twins, views, dead nodes, batch nor
 frt_status frt__pass_join(frt_plan_t *p); // within simplify: padded pieces side by side
 frt_status frt__pass_fuse(frt_plan_t *p); // conv + bias + act, batch norm + act, elementwise chains
 frt_status frt__pass_fuse_bn(frt_plan_t *p);       // within fuse: batch norm into convolutions
+frt_status frt__pass_fuse_gate(frt_plan_t *p);     // within fuse: gates' gradients
 frt_status frt__pass_fuse_residual(frt_plan_t *p); // within fuse: sums into convolutions
-frt_status frt__pass_checkpoint(frt_plan_t *p);    // within fuse: stages asked for, computed again
-frt_status frt__pass_recompute(frt_plan_t *p);     // within fuse: computed again, not kept
-frt_status frt__pass_place(frt_plan_t *p);         // kernels, layouts, steps
-frt_status frt__pass_commit(frt_plan_t *p); // where assigned values are written (within place)
-frt_status frt__pass_arena(frt_plan_t *p);  // liveness, offsets
+// Whether n is map * gate, gate [N, C, 1, 1].
+bool frt__gate_of(const frt_plan_t *p, const frt_pnode *n, int32_t *map, int32_t *gate);
+frt_status frt__pass_checkpoint(frt_plan_t *p); // within fuse: stages asked for, computed again
+frt_status frt__pass_recompute(frt_plan_t *p);  // within fuse: computed again, not kept
+frt_status frt__pass_place(frt_plan_t *p);      // kernels, layouts, steps
+frt_status frt__pass_commit(frt_plan_t *p);     // where assigned values are written (within place)
+frt_status frt__pass_arena(frt_plan_t *p);      // liveness, offsets
 
 // A value's bytes (or a step's scratch) with the steps between which they are needed.
 typedef struct frt_piece {

@@ -77,6 +77,7 @@ local CASES = {
   ["a bottleneck"] = { c_in = 32, wide = 16, c_out = 32, size = 6, act = "relu", dense = true, residual = "relu" },
   ["a bottleneck in tiles, stride 2"] = { c_in = 8, wide = 18, c_out = 12, size = 30, act = "relu", dense = true, stride = 2 },
   ["an activation the kernels don't know"] = { c_in = 5, wide = 20, c_out = 7, size = 9, act = "tanh", gate = true },
+  ["a gate on several photos in tiles, relu"] = { c_in = 6, wide = 24, c_out = 7, size = 20, n = 3, act = "relu", gate = true },
   ["one pixel"] = { c_in = 16, wide = 32, c_out = 16, size = 1, n = 6, act = "silu", gate = true, residual = true },
 }
 
@@ -106,7 +107,9 @@ describe("batch norm between convolutions", function()
     local out = run(block(o), o)
     assert.are.equal(3, plans.count("fused_conv2d", unpack(out)))
     assert.are.equal(2, plans.count("fused_conv2d_grad_weight", unpack(out)))
-    assert.are.equal(2, plans.count("fused_load_sum", unpack(out)))
+    assert.are.equal(1, plans.count("fused_load_sum", unpack(out)))   -- the mean
+    assert.are.equal(1, plans.count("fused_gate_sums", unpack(out)))  -- its gate's gradient
+    assert.are.equal(1, plans.count("fused_bn_gate_grad", unpack(out)))
     assert.are.equal(1, plans.count("fused_bn_apply", unpack(out)))  -- with the residual
     assert.are.equal(0, plans.count("fused_bn_stats", unpack(out)))
     assert.are.equal(0, plans.count("fused_mul_sum", unpack(out)))

@@ -84,6 +84,17 @@ FRT_INLINE vf v_act_grad(const int act, vf x)
     return v_set(1.0f);
   }
 }
+// Both, of one exponential.
+FRT_INLINE vf v_act_both(const int act, vf x, vf *grad)
+{
+  if (act == FRT_ACT_SILU) {
+    const vf s = v_sigmoid_fast(x), y = x * s;
+    *grad = v_fma(y, 1.0f - s, s);
+    return y;
+  }
+  *grad = v_act_grad(act, x);
+  return v_act(act, x);
+}
 // f(ACT, ...) with the activation of batch norms as a constant: the compiler makes each its own
 // loop.
 #define FRT_BY_ACT(kind, f, ...)                                                                   \

@@ -12,6 +12,14 @@ FRT_INLINE vf at_input(const int act, vf x, vf dy, vf a, const float *b)
   }
   return dy * v_act_grad(act, v_fma(x, a, v_load(b)));
 }
+// Rows that come soon.
+FRT_INLINE void ask(const bool half, const void *x, const void *dy, int64_t at, int64_t cf)
+{
+  v_ask(half, x, at + 4 * cf);
+  v_ask(half, x, at + 5 * cf);
+  v_ask(half, dy, at + 4 * cf);
+  v_ask(half, dy, at + 5 * cf);
+}
 // Adds over folded rows: s += g, q += g * (x - mean).
 FRT_INLINE void add_rows(const int act, const bool half, const void *x, const void *dy, int64_t n,
                          int64_t cf, const float *mean, const float *a, const float *b, float *s,
@@ -21,6 +29,7 @@ FRT_INLINE void add_rows(const int act, const bool half, const void *x, const vo
   for (; r + 1 < n; r += 2) {
     const int64_t i0 = r * cf, i1 = i0 + cf;
     for (int64_t j = 0; j < cf; j += FRT_VL) {
+      ask(half, x, dy, i0 + j, cf);
       vf m = v_load(mean + j), va = v_load(a + j);
       vf v0 = v_get(half, x, i0 + j) - m, v1 = v_get(half, x, i1 + j) - m;
       vf g0 = at_input(act, v0, v_get(half, dy, i0 + j), va, b + j);
@@ -49,6 +58,7 @@ FRT_INLINE void write_rows(const int act, const bool half, const void *x, const 
   for (; r + 1 < n; r += 2) {
     const int64_t i0 = r * cf, i1 = i0 + cf;
     for (int64_t j = 0; j < cf; j += FRT_VL) {
+      ask(half, x, dy, i0 + j, cf);
       vf m = v_load(mean + j), va = v_load(a + j), vk = v_load(k + j), vd = v_load(d + j);
       vf v0 = v_get(half, x, i0 + j) - m, v1 = v_get(half, x, i1 + j) - m;
       vf g0 = at_input(act, v0, v_get(half, dy, i0 + j), va, b + j);

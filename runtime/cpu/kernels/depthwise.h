@@ -63,7 +63,6 @@ FRT_INLINE void dw_cut(dw_items *it, dw_ring *r, int64_t n, int64_t c, int64_t r
   it->count = it->n * it->groups * it->chunks;
 }
 enum { DW_AS_IT_LIES = -1, DW_AHEAD = 8 }; // in place of an activation; columns asked for early
-// Computing keeps the core too busy to find the next columns' misses by itself: they are asked for.
 FRT_INLINE void dw_ring_copy(const int act, const bool half, const frt_load *l, const dw_ring *r,
                              float *to, const void *from, int64_t c, int64_t c0, int32_t blocks)
 {
@@ -72,8 +71,8 @@ FRT_INLINE void dw_ring_copy(const int act, const bool half, const frt_load *l, 
     for (int64_t b = 0; b < blocks; b++) {
       int64_t lanes = channels - b * FRT_VL;
       vf v = v_some(half, from, b * FRT_VL, lanes);
+      v_ask(half, from, DW_AHEAD * c + b * FRT_VL);
       if (act != DW_AS_IT_LIES) {
-        __builtin_prefetch(v_at(half, from, DW_AHEAD * c + b * FRT_VL));
         v = load_value(act, v, load_norm_at(l, c0 + b * FRT_VL, lanes));
       }
       v_store(to + b * r->block, v);

@@ -29,6 +29,7 @@ FRT_INLINE void taps(const int kh, const int kw, const int step, const dw_pass *
     }
     for (int64_t w = 0; w < p->wo; w++) {
       vf z = v_load(dy + w * p->dy_step);
+      v_ask(false, dy, (w + DW_AHEAD) * p->dy_step);
 #pragma GCC unroll 5
       for (int i = 0; i < kh; i++) {
 #pragma GCC unroll 7

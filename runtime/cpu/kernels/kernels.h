@@ -59,6 +59,12 @@ typedef struct frt_bn {
   bool half;
   float eps, momentum;
 } frt_bn;
+// Its gradient behind a gate per photo and channel: n photos of `rows` rows.
+typedef struct frt_bn_gate {
+  int64_t n, rows, c;
+  int32_t act;
+  bool half;
+} frt_bn_gate;
 
 // A map that is computed as it is read: act((x - mean) * rstd * w + b), as bn_apply would have
 // stored it, times gate. mean NULL: x as it lies; gate NULL: none.
@@ -108,6 +114,14 @@ void FRT_K(moments_rows)(const float *x, int64_t rows, int64_t c, double *part);
 void FRT_K(moments_finish)(const frt_bn *g, int32_t parts, const void *part, size_t bytes,
                            const float *running_mean, const float *running_var, float *mean,
                            float *rstd, float *new_mean, float *new_var);
+size_t FRT_K(bn_gate_scratch)(const frt_bn_gate *g);
+void FRT_K(bn_gate_sums)(const frt_bn_gate *g, const void *x, const void *dz, const float *w,
+                         const float *b, const float *mean, const float *rstd, float *dgate,
+                         float *sums, void *scratch);
+void FRT_K(bn_gate_grad)(const frt_bn_gate *g, const void *x, const void *dz, const float *w,
+                         const float *b, const float *mean, const float *rstd, const float *gate,
+                         const float *add, const float *sums, void *dx, float *dw, float *db,
+                         void *scratch);
 size_t FRT_K(bn_scratch)(const frt_bn *g);
 void FRT_K(bn_stats)(const frt_bn *g, const void *x, const float *running_mean,
                      const float *running_var, float *mean, float *rstd, float *new_mean,
@@ -215,6 +229,17 @@ typedef struct frt_kernels {
   void (*bn_grad)(const frt_bn *g, const void *x, const void *dy, const float *w, const float *b,
                   const float *mean, const float *rstd, void *dx, float *dw, float *db,
                   void *scratch);
+
+  // The same behind a gate (bn_gate.c): dgate [n, c]; sums [4, n, c] as graph/backend.h says; of
+  // bn_gate_grad scratch is 3 c floats.
+  size_t (*bn_gate_scratch)(const frt_bn_gate *g);
+  void (*bn_gate_sums)(const frt_bn_gate *g, const void *x, const void *dz, const float *w,
+                       const float *b, const float *mean, const float *rstd, float *dgate,
+                       float *sums, void *scratch);
+  void (*bn_gate_grad)(const frt_bn_gate *g, const void *x, const void *dz, const float *w,
+                       const float *b, const float *mean, const float *rstd, const float *gate,
+                       const float *add, const float *sums, void *dx, float *dw, float *db,
+                       void *scratch);
 
   // out[o][c] = scale * sum over r < rows of x[o][r][c], or of x * y where y is given; both are
   // [n_outer, rows, c], stored as bf16 where `half`. load (ungated) may be NULL.

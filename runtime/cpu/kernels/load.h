@@ -37,6 +37,7 @@ FRT_INLINE void load_sum(const int act, const bool half, const bool product, con
       vf s = load_lanes(sum + j, lanes);
       for (int64_t i = 0; i < n; i++) {
         int64_t at = (r + i) * c + j;
+        v_ask(half, x, at + 4 * c);
         vf v = load_value(act, v_some(half, x, at, lanes), k);
         if (product) {
           v *= v_some(half, y, at, lanes);

@@ -131,6 +131,12 @@ FRT_INLINE void *v_at_out(const bool half, void *p, int64_t at)
 {
   return (char *)p + at * (half ? 2 : 4);
 }
+// Asks for item `at` of a map, which will be read soon: passes over maps that do not fit a cache
+// run up to twice as fast than on what the processor asks for by itself. It may lie past the end.
+FRT_INLINE void v_ask(const bool half, const void *p, int64_t at)
+{
+  __builtin_prefetch(v_at(half, p, at), 0, 3);
+}
 
 // --- work for threads ---------------------------------------------------------------------------
 // The t-th of n equal shares of [0, total), in whole multiples of `unit`.
