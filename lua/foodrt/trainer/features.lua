@@ -185,9 +185,9 @@ local function spec_of(self, cut)
   return s
 end
 
--- Room that checkpoints may want before the phase ends: two, with two moments each.
+-- Room that checkpoints may want before the phase ends: two, with two moments and perhaps an average each.
 local function room_for_checkpoints(t)
-  return 2 * 3 * 4 * t.model:count()
+  return 2 * (t.averages and 4 or 3) * 4 * t.model:count()
 end
 
 -- Why there is no room for the file; nil when there is.
@@ -396,7 +396,11 @@ function features.start(t)
   else
     self:say("cache = true: no training photo is seen twice in the same view, so nothing of them is kept")
   end
-  if t.data:has "val" and epochs > 1 then self.val = new_split(self, "val", 1) end
+  if t.averages and t.averages:of_frozen(t.model) then
+    self:say("cache = true: averages of what is frozen still move (ema), so nothing of validation photos is kept")
+  elseif t.data:has "val" and epochs > 1 then
+    self.val = new_split(self, "val", 1)
+  end
   return self
 end
 
