@@ -135,6 +135,7 @@ local function training(r, phase, o)
   local out = { name = phase.name, phase = phase, batch = batch, accumulate = accumulate, trainable = n,
     groups = phase.optim:groups(), rates = {}, moments = n * 4 * #phase.optim.rule.state,
     averages = averages and averages:bytes() or 0, sums = accumulate > 1 and n * 4 or 0 }
+  out.ema = averages and averages.settings
   for i, e in ipairs(phase.optim.entries) do out.rates[i] = { name = e.name, lr = e.lr } end
   local b = dry.batch(r, batch, o.columns)
   if accumulate > 1 then
@@ -154,7 +155,7 @@ local function guarded(fn, ...)
 end
 
 --- the training step of one phase: { name, phase, batch, accumulate, trainable, groups, rates = { { name, lr } },
---- moments, averages and sums (bytes), step (a plan, see tensor/plan.lua), update (a plan; with accumulate only),
+--- moments, averages and sums (bytes), ema (settings or nil), step (a plan, see tensor/plan.lua), update (a plan; with accumulate only),
 --- kept = { cut, fill (a plan), views, used } or nil }.
 --- in   o  batch, accumulate: instead of the recipe's; columns: names of the label columns
 function dry.phase(r, phase, o)

@@ -85,7 +85,7 @@ local function set_checked(o, object, spec, keys)
   local key = keys[#keys]
   local rule = spec[key]
   if rule == nil then
-    fail(o, "unknown option '%s'%s%s", key, inside(keys, #keys - 1), err.hint(key, names_in(object)))
+    fail(o, "unknown option '%s'%s%s", key, inside(keys, #keys - 1), err.hint(key, names_in(object), spec))
   end
   local value = typed(rule, o[2])
   local given = {}

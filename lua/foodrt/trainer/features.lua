@@ -396,11 +396,7 @@ function features.start(t)
   else
     self:say("cache = true: no training photo is seen twice in the same view, so nothing of them is kept")
   end
-  if t.averages and t.averages:of_frozen(t.model) then
-    self:say("cache = true: averages of what is frozen still move (ema), so nothing of validation photos is kept")
-  elseif t.data:has "val" and epochs > 1 then
-    self.val = new_split(self, "val", 1)
-  end
+  if t.data:has "val" and epochs > 1 then self.val = new_split(self, "val", 1) end
   return self
 end
 
@@ -428,6 +424,11 @@ end
 
 --- the same for validation, whose photos are kept as they come.
 function Kept:validation()
+  local t = self.trainer
+  if self.val and t.averages and t.averages:of_frozen(t.model) then
+    self:say "cache = true: averages of what is frozen still move (ema), so nothing of validation photos is kept"
+    self.val = nil
+  end
   if self.val and not self.val:ready() then self.val = nil end
   return self.val and self.val:options() or {}
 end
