@@ -27,7 +27,7 @@ ema.SPEC = { "ema",
 function ema.settings(v)
   if not v then return nil end
   local o = opt.check(ema.SPEC, v == true and {} or type(v) == "number" and { decay = v } or v)
-  if not (o.decay < 1) then err.user("ema: 'decay' must be below 1, got %g", o.decay) end
+  if o.decay >= 1 then err.user("ema: 'decay' must be below 1, got %g", o.decay) end
   for _, key in ipairs { "gamma", "power" } do
     if not (o[key] > 0 and o[key] < math.huge) then err.user("ema: '%s' must be above 0, got %g", key, o[key]) end
   end

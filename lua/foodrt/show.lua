@@ -235,8 +235,8 @@ function show.step_flops(s)
   return s.step.flops * s.accumulate + (s.update and s.update.flops or 0)
 end
 
-local MEMORY = { { "arena", "intermediates" }, { "weights", "weights" }, { "moments", "optimizer" }, { "averages", "averages" }, { "sums", "gradients" },
-  { "derived", "packed" }, { "ring", "loader" }, { "checkpoint", "checkpoint" }, { "outputs", "outputs" }, { "process", "process" } }
+local MEMORY = { { "arena", "intermediates" }, { "weights", "weights" }, { "moments", "optimizer" }, { "averages", "averages" },
+  { "sums", "gradients" }, { "derived", "packed" }, { "ring", "loader" }, { "checkpoint", "checkpoint" }, { "outputs", "outputs" }, { "process", "process" } }
 
 local function memory_lines(found, add)
   local rows = { { "" } }

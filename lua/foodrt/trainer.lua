@@ -111,8 +111,8 @@ local function make_step(self, p, length)
   local params = {}
   for i, e in ipairs(self.optimizer.entries) do params[i] = e.tensor end
   return step.new { model = self.model, loss = p.loss or self.recipe.loss, custom = self.recipe.step, run = self,
-    params = params, optimizer = self.optimizer, averages = self.averages, clip_norm = p.clip_norm or self.recipe.clip_norm, batch = length.batch,
-    classes = #self.classes }
+    params = params, optimizer = self.optimizer, averages = self.averages,
+    clip_norm = p.clip_norm or self.recipe.clip_norm, batch = length.batch, classes = #self.classes }
 end
 
 -- Freezes, attaches, carries moments over. The position is set by the caller.

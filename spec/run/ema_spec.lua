@@ -184,7 +184,8 @@ describe("a run with ema", function()
         "-o", "phases.head.epochs=3", "-o", "phases.all.epochs=1" })
       assert.equal(0, status)
       assert.is_nil(out:find("begun anew", 1, true))
-      hashes[i] = { tiny.hash(dir .. "/cache_" .. cache .. "/last.safetensors"), tiny.hash(dir .. "/cache_" .. cache .. "/best.safetensors") }
+      local path = dir .. "/cache_" .. cache
+      hashes[i] = { tiny.hash(path .. "/last.safetensors"), tiny.hash(path .. "/best.safetensors") }
     end
     assert.same(hashes[1], hashes[2])
   end)

@@ -1,4 +1,5 @@
-// update.c -- optimizer steps and moving averages over all tensors in one parallel pass, and the norm of all gradients.
+// update.c -- optimizer steps and moving averages over all tensors in one parallel pass, and the
+// norm of all gradients.
 #include "cpu/kernels/update.h"
 
 #include "cpu/kernels/vmath.h"
