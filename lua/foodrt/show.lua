@@ -236,7 +236,8 @@ function show.step_flops(s)
 end
 
 local MEMORY = { { "arena", "intermediates" }, { "weights", "weights" }, { "moments", "optimizer" }, { "averages", "averages" },
-  { "sums", "gradients" }, { "derived", "packed" }, { "ring", "loader" }, { "checkpoint", "checkpoint" }, { "outputs", "outputs" }, { "process", "process" } }
+  { "sums", "gradients" }, { "derived", "packed" }, { "ring", "loader" },
+  { "checkpoint", "checkpoint" }, { "outputs", "outputs" }, { "process", "process" } }
 
 local function memory_lines(found, add)
   local rows = { { "" } }
