@@ -152,6 +152,9 @@ FRT_API int32_t frt_is_var(frt_ref t);
 FRT_API frt_status frt_assign(frt_ref var, frt_ref value);
 // Plain row-major bytes of the variable's dtype. Writing moves the version.
 FRT_API frt_status frt_var_write(frt_ref var, const void *src, size_t bytes);
+// Two variables of one shape trade their bytes, and with them the versions: nothing is copied, and
+// what was derived from those bytes stays valid when they are traded back.
+FRT_API frt_status frt_var_swap(frt_ref a, frt_ref b);
 FRT_API void *frt_var_data(frt_ref var); // plain row-major; NULL when stale or channels-last
 
 // --- values -----------------------------------------------------------------------------------

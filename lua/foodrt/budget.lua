@@ -122,7 +122,7 @@ function budget.parts(r, step, evaluations, workers, held)
   local fill = step.kept and step.kept.used and step.kept.fill
   local parts = {
     arena = math.max(p.arena, u and u.arena or 0, evaluations.arena, fill and fill.arena or 0),
-    weights = parameters + buffers, moments = step.moments, sums = step.sums,
+    weights = parameters + buffers, moments = step.moments, averages = step.averages, sums = step.sums,
     derived = (held or 0) + p.derived + (u and u.derived or 0) + evaluations.derived + (fill and fill.derived or 0),
     ring = ring + threads, checkpoint = 2 * (parameters + buffers),  -- read back and being put in place
     outputs = p.outputs + evaluations.outputs, process = PROCESS + libraries,

@@ -1,8 +1,8 @@
 --- checkpoint: everything a run needs to go on, in one safetensors file: parameters and buffers under their
---- names, the optimizer's moments under "optim.", sums of a half-finished update under "accum.", and in the
---- metadata what is not a tensor.
+--- names, the optimizer's moments under "optim.", averages of weights under "ema.", sums of a half-finished update
+--- under "accum.", and in the metadata what is not a tensor.
 ---   checkpoint.save("runs/b4/last.safetensors", { model = model, optimizer = opt, state = { epoch = 3, … } })
----   local c = checkpoint.load "runs/b4/last.safetensors"    -- { path, tensors, optim, meta }
+---   local c = checkpoint.load "runs/b4/last.safetensors"    -- { path, tensors, optim, averages, meta }
 ---
 --- meta has recipe_path, recipe_text, files = { { name, path, text } }, overrides = { { path, value } }, sample (whether
 --- the recipe's smaller settings were taken), name, seed, threads, isa, version, classes, preprocessing, data, phase,
@@ -34,6 +34,7 @@ end
 --- writes a checkpoint in one piece: the file is the old one or the new one, never half of one.
 --- in   what.model      its parameters and buffers
 ---      what.optimizer  nil: without moments, such as the best checkpoint
+---      what.averages   of its weights (ema.lua), or nil
 ---      what.accumulated  sums of a half-finished update by name, or nil
 ---      what.state      table of numbers, strings, booleans and tables of them
 function checkpoint.save(path, what)
@@ -44,6 +45,11 @@ function checkpoint.save(path, what)
     local moments, info = what.optimizer:state_dict()
     for name, t in pairs(moments) do tensors["optim." .. name] = t end
     state.optim = info
+  end
+  if what.averages then
+    local averages, info = what.averages:state_dict(what.model)
+    for name, t in pairs(averages) do tensors["ema." .. name] = t end
+    state.ema = info
   end
   for name, t in pairs(what.accumulated or {}) do tensors["accum." .. name] = t end
   io_().save(path, tensors, metadata_of(state))
@@ -69,16 +75,18 @@ local function meta_of(path, metadata)
   return meta
 end
 
---- reads a checkpoint: { path, tensors = { name = tensor }, optim = { tensors, info }, accumulated, meta }. optim is nil
---- where the file has none. Damage is an error that names the file.
+--- reads a checkpoint: { path, tensors = { name = tensor }, optim = { tensors, info }, averages = { tensors, info },
+--- accumulated, meta }. optim and averages are nil where the file has none. Damage is an error that names the file.
 function checkpoint.load(path)
   local all, metadata = io_().load(path)
   local meta = meta_of(path, metadata)
-  local tensors, moments, accumulated = {}, {}, {}
+  local tensors, moments, averages, accumulated = {}, {}, {}, {}
   for name, t in pairs(all) do
-    local inner = meta.optim and name:match "^optim%.(.*)"
-    if inner then
-      moments[inner] = t
+    local moment, average = meta.optim and name:match "^optim%.(.*)", meta.ema and name:match "^ema%.(.*)"
+    if moment then
+      moments[moment] = t
+    elseif average then
+      averages[average] = t
     elseif meta.accumulated and name:match "^accum%." then
       accumulated[name:sub(7)] = t
     else
@@ -86,7 +94,15 @@ function checkpoint.load(path)
     end
   end
   return { path = path, tensors = tensors, meta = meta, accumulated = accumulated,
-    optim = meta.optim and { tensors = moments, info = meta.optim } }
+    optim = meta.optim and { tensors = moments, info = meta.optim },
+    averages = meta.ema and { tensors = averages, info = meta.ema } }
+end
+
+--- the weights that a checkpoint's model is measured and used with: averages where it has them.
+function checkpoint.weights(c)
+  local out = {}
+  for name, t in pairs(c.tensors) do out[name] = c.averages and c.averages.tensors[name] or t end
+  return out
 end
 
 --- what is not a tensor, without reading the rest.

@@ -3,7 +3,7 @@
 ---   dry.build(recipe, 12);  for i, s in ipairs(dry.phases(recipe)) do print(s.name, s.step.flops) end
 local lib = require "foodrt.ffi"
 local T, R, rng = require "foodrt.tensor", require "foodrt.tensor.record", require "foodrt.rng"
-local optim, line = require "foodrt.optim", require "foodrt.line"
+local optim, ema, line = require "foodrt.optim", require "foodrt.ema", require "foodrt.line"
 local C = lib.C
 
 local dry = {}
@@ -83,7 +83,7 @@ local function kept(r, phase, batch, loss, logits)
 end
 
 -- gradients summed over micro-batches into variables, then the update: two plans
-local function accumulated(r, phase, batch, params, clip, out)
+local function accumulated(r, phase, batch, params, averages, clip, out)
   local loss, logits = forward(r, phase, batch)
   out.kept = kept(r, phase, batch, loss, logits)
   local grads = T.api.grad(loss, params)
@@ -95,15 +95,17 @@ local function accumulated(r, phase, batch, params, clip, out)
   local micro = plan(loss, logits or loss)
   local gscale, norm = optim.clip(sums, clip)
   phase.optim:update(params, sums, { gscale = gscale })
+  if averages then averages:update() end
   out.step, out.update = micro, plan(norm)
 end
 
-local function whole(r, phase, batch, params, clip, out)
+local function whole(r, phase, batch, params, averages, clip, out)
   local loss, logits = forward(r, phase, batch)
   out.kept = kept(r, phase, batch, loss, logits)
   local grads = T.api.grad(loss, params)
   local gscale, norm = optim.clip(grads, clip)
   phase.optim:update(params, grads, { gscale = gscale })
+  if averages then averages:update() end
   out.step = plan(loss, logits or norm, norm)
 end
 
@@ -122,6 +124,7 @@ local function training(r, phase, o)
   local model = r.model
   local batch, accumulate, clip = dry.settings(r, phase)
   batch, accumulate = o.batch or batch, o.accumulate or accumulate
+  local averages = ema.planned(r, phase)
   phase:apply(model)
   model:train()
   phase:attach(model)
@@ -131,13 +134,14 @@ local function training(r, phase, o)
   end
   local out = { name = phase.name, phase = phase, batch = batch, accumulate = accumulate, trainable = n,
     groups = phase.optim:groups(), rates = {}, moments = n * 4 * #phase.optim.rule.state,
-    sums = accumulate > 1 and n * 4 or 0 }
+    averages = averages and averages:bytes() or 0, sums = accumulate > 1 and n * 4 or 0 }
+  out.ema = averages and averages.settings
   for i, e in ipairs(phase.optim.entries) do out.rates[i] = { name = e.name, lr = e.lr } end
   local b = dry.batch(r, batch, o.columns)
   if accumulate > 1 then
-    accumulated(r, phase, b, params, clip, out)
+    accumulated(r, phase, b, params, averages, clip, out)
   else
-    whole(r, phase, b, params, clip, out)
+    whole(r, phase, b, params, averages, clip, out)
   end
   return out
 end
@@ -151,7 +155,7 @@ local function guarded(fn, ...)
 end
 
 --- the training step of one phase: { name, phase, batch, accumulate, trainable, groups, rates = { { name, lr } },
---- moments and sums (bytes), step (a plan, see tensor/plan.lua), update (a plan; with accumulate only),
+--- moments, averages and sums (bytes), ema (settings or nil), step (a plan, see tensor/plan.lua), update (a plan; with accumulate only),
 --- kept = { cut, fill (a plan), views, used } or nil }.
 --- in   o  batch, accumulate: instead of the recipe's; columns: names of the label columns
 function dry.phase(r, phase, o)

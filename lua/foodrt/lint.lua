@@ -109,6 +109,19 @@ local function schedules(_, what, add)
   end
 end
 
+-- averages that keep much of the weights that training began with
+local function averages(_, what, add)
+  local n = 0
+  for _, step in ipairs(what.steps) do
+    n = step.ema and n + (step.updates or 0) or 0
+    local left = n > 0 and not step.ema.warmup and step.ema.decay ^ (n - 1) or 0
+    if left > 0.05 then
+      add("phase '%s': ema %g without warm-up over %d steps: %.0f %% of the averages are still the first weights", step.name,
+        step.ema.decay, n, left * 100)
+    end
+  end
+end
+
 local function photos(r, what, add)
   local p = what.photos
   if p.classes and p.classes < 6 then
@@ -146,7 +159,7 @@ local function repeated(_, what, add)
   end
 end
 
-local CHECKS = { sizes, random_frozen, rate_drops, statistics, schedules, photos, repeated, reference }
+local CHECKS = { sizes, random_frozen, rate_drops, statistics, schedules, averages, photos, repeated, reference }
 
 --- one sentence for each thing found, in a fixed order.
 --- in   what  steps = dry.phases(r) with updates (per phase) and epoch (steps of one); photos = { source, classes,

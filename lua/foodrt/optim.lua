@@ -165,14 +165,7 @@ function Optimizer:zero_grad()
 end
 
 -- --- one step ------------------------------------------------------------------------------------------------
-local inputs, outputs, room = ffi.new "frt_ref[64]", ffi.new "frt_ref[64]", 64
 local attrs = ffi.new "double[8]"
-
-local function make_room(n)
-  if n <= room then return end
-  room = n * 2
-  inputs, outputs = ffi.new("frt_ref[?]", room), ffi.new("frt_ref[?]", room)
-end
 
 local function state_of(self, e)
   local state = e.state
@@ -196,7 +189,7 @@ local function record(self, list, o)
   end
   for _, p in ipairs(list) do state_of(self, p[1]) end
   local n_in, n_out = #scalars + #list * (2 + n_state), #list * (1 + n_state)
-  make_room(n_in)
+  local inputs, outputs = R.room(n_in)
   local n = 0
   for i = 1, #scalars do
     inputs[n] = scalars[i].ref
@@ -210,7 +203,7 @@ local function record(self, list, o)
   end
   for i, v in ipairs(rule.attrs(self)) do attrs[i - 1] = v end
   local n_attr = #rule.attrs(self)
-  lib.check(tonumber(R.retry(C.frt_record, R.index(rule.op), n_in, inputs, n_attr, attrs, n_out, outputs)))
+  R.record_room(R.index(rule.op), n_in, n_attr, attrs, n_out)
   n = 0
   for i = 1, #list do
     local e = list[i][1]

@@ -85,7 +85,7 @@ local function set_checked(o, object, spec, keys)
   local key = keys[#keys]
   local rule = spec[key]
   if rule == nil then
-    fail(o, "unknown option '%s'%s%s", key, inside(keys, #keys - 1), err.hint(key, names_in(object)))
+    fail(o, "unknown option '%s'%s%s", key, inside(keys, #keys - 1), err.hint(key, names_in(object), spec))
   end
   local value = typed(rule, o[2])
   local given = {}
@@ -125,16 +125,16 @@ local function split(path)
 end
 
 local function set(o, root, root_spec)
-  local keys, object = split(o[1]), root
+  local keys, object, spec = split(o[1]), root, root_spec
   if #keys == 0 then fail(o, "no option is named") end
   for i = 1, #keys - 1 do
     local inner = child(o, object, keys, i)
     if type(inner) ~= "table" then
       fail(o, "'%s' is %s and has no options", table.concat(keys, ".", 1, i), opt.show(inner))
     end
-    object = inner
+    local rule = spec and spec[keys[i]]
+    object, spec = inner, spec_of(inner) or type(rule) == "table" and rule.options or nil
   end
-  local spec = object == root and root_spec or spec_of(object)
   local key = keys[#keys]
   -- Rates by group may be named deep inside: lr.backbone; a list's members by position.
   if spec and not (tonumber(key) and rawget(object, tonumber(key)) ~= nil) then

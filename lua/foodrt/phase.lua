@@ -1,6 +1,6 @@
 --- phase: one stretch of training with its own optimizer, schedule and frozen parts. A recipe lists them.
 ---   frt.phase { "head", epochs = 3, freeze = "backbone", optim = frt.optim.adamw { lr = 1e-3 } }
-local err, opt = require "foodrt.err", require "foodrt.opt"
+local err, opt, ema = require "foodrt.err", require "foodrt.opt", require "foodrt.ema"
 
 local SPEC = { "phase", "name",
   name = "string",
@@ -16,6 +16,7 @@ local SPEC = { "phase", "name",
   views = { "integer", nil, "training photos are augmented in so many ways, which come again", min = 1, max = 65535 },
   loss = { "table|function", nil, "instead of the recipe's" },
   clip_norm = { "number", nil, "gradients are scaled down to this norm", min = 0 },
+  ema = { "number|boolean|table", nil, "averages of the weights, instead of the recipe's", options = ema.SPEC },
   accumulate = { "integer", nil, "micro-batches per optimizer step", min = 1 },
   batch = { "integer", nil, "photos per micro-batch, instead of the data's", min = 1 },
   save_best = { "boolean", true, "whether this phase can give the best checkpoint" },
@@ -72,6 +73,7 @@ local function new(given)
   end
   globs(self, "freeze")
   globs(self, "unfreeze")
+  ema.settings(self.ema)
   self.at = err.where()
   return setmetatable(self, mt)
 end

@@ -4,7 +4,7 @@
 --- A recipe runs in a strict environment: a name nobody defined and an assignment to a global are errors at
 --- their line. A file that returns nothing is a script.
 local err, opt, line = require "foodrt.err", require "foodrt.opt", require "foodrt.line"
-local override = require "foodrt.override"
+local override, ema = require "foodrt.override", require "foodrt.ema"
 local recipe = {}
 
 recipe.SPEC = { "recipe",
@@ -17,6 +17,7 @@ recipe.SPEC = { "recipe",
   metrics = { "table", { "top1", "top5", "f1" }, "what evaluation reports" },
   clip_norm = { "number", nil, "gradients are scaled down to this norm", min = 0 },
   accumulate = { "integer", 1, "micro-batches per optimizer step", min = 1 },
+  ema = { "number|boolean|table", nil, "evaluation takes averages of the weights: their decay, or a table", options = ema.SPEC },
   save = { "table", { every = "10m" }, "a checkpoint every so often, besides one per epoch" },
   sample = { "table", nil, "overrides for the sample set: sample = { [\"data.size\"] = 96 }" },
   on = { "table", nil, "hooks: on = { epoch_end = function(run) end }" },
@@ -159,6 +160,16 @@ local function check_memory(r, source)
   end
 end
 
+-- Its own and those of its phases.
+local function check_ema(r, source)
+  local function check(v, whose)
+    local ok, why = pcall(ema.settings, v)
+    if not ok then fail(source, "ema", "%s%s", whose, (tostring(why):gsub("^[^%s:]+:%d+: ", ""))) end
+  end
+  check(r.ema, "")
+  for _, p in ipairs(r.phases) do check(p.ema, ("phase '%s': "):format(p.name)) end
+end
+
 local function check_save(r, source)
   for key in pairs(r.save) do
     if key ~= "every" then
@@ -206,6 +217,7 @@ local function check_parts(r, source)
   end
   check_hooks(r, source)
   check_memory(r, source)
+  check_ema(r, source)
   check_save(r, source)
   local ok, why = pcall(require("foodrt.metrics").new, r.metrics)
   if not ok then fail(source, "metrics", "%s", (tostring(why):gsub("^[^%s:]+:%d+: ", ""))) end

@@ -27,7 +27,7 @@ function run.load(path)
   local model = r.model
   run.see_as(r.data, meta.preprocessing)
   model:build { input = { 1, 3, r.data.size, r.data.size }, classes = #meta.classes, seed = r.seed, values = false }
-  model:load_state_dict(c.tensors, { from = file })
+  model:load_state_dict(checkpoint.weights(c), { from = file })
   meta.path = file
   return model:eval(), r, meta
 end

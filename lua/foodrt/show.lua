@@ -198,6 +198,7 @@ local function rates(step)
   end
   local decay = by "weight_decay"
   return step.phase.optim.kind .. " " .. by "lr" .. (decay ~= "" and "; decay " .. decay or "")
+    .. (step.ema and ("; ema %g"):format(step.ema.decay) or "")
 end
 
 local function phase_lines(found, add)
@@ -234,8 +235,9 @@ function show.step_flops(s)
   return s.step.flops * s.accumulate + (s.update and s.update.flops or 0)
 end
 
-local MEMORY = { { "arena", "intermediates" }, { "weights", "weights" }, { "moments", "optimizer" }, { "sums", "gradients" },
-  { "derived", "packed" }, { "ring", "loader" }, { "checkpoint", "checkpoint" }, { "outputs", "outputs" }, { "process", "process" } }
+local MEMORY = { { "arena", "intermediates" }, { "weights", "weights" }, { "moments", "optimizer" }, { "averages", "averages" },
+  { "sums", "gradients" }, { "derived", "packed" }, { "ring", "loader" },
+  { "checkpoint", "checkpoint" }, { "outputs", "outputs" }, { "process", "process" } }
 
 local function memory_lines(found, add)
   local rows = { { "" } }
@@ -378,7 +380,7 @@ local function phase_json(s, need, with_fused)
     optimizer = s.phase.optim.kind, schedule = s.phase.sched and tostring(s.phase.sched) or "constant",
     plan_steps = s.step.n_steps + (s.update and s.update.n_steps or 0),
     reference_steps = s.step.n_reference + (s.update and s.update.n_reference or 0), kernels = s.kernels,
-    cache = s.cache, fused = with_fused and list(fused.done(s.step)) or nil,
+    cache = s.cache, ema = s.ema, fused = with_fused and list(fused.done(s.step)) or nil,
     missed = with_fused and list(fused.missed(s.step)) or nil }
 end
 

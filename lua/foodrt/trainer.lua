@@ -10,8 +10,8 @@ local lib = require "foodrt.ffi"
 local err, opt, line = require "foodrt.err", require "foodrt.opt", require "foodrt.line"
 local metrics, optim, sched = require "foodrt.metrics", require "foodrt.optim", require "foodrt.sched"
 local step, clock = require "foodrt.trainer.step", require "foodrt.trainer.clock"
-local features = require "foodrt.trainer.features"
-local recipe = require "foodrt.recipe"
+local features, ema = require "foodrt.trainer.features", require "foodrt.ema"
+local recipe, checkpoint = require "foodrt.recipe", require "foodrt.checkpoint"
 local C = lib.C
 
 local trainer = {}
@@ -111,8 +111,8 @@ local function make_step(self, p, length)
   local params = {}
   for i, e in ipairs(self.optimizer.entries) do params[i] = e.tensor end
   return step.new { model = self.model, loss = p.loss or self.recipe.loss, custom = self.recipe.step, run = self,
-    params = params, optimizer = self.optimizer, clip_norm = p.clip_norm or self.recipe.clip_norm, batch = length.batch,
-    classes = #self.classes }
+    params = params, optimizer = self.optimizer, averages = self.averages,
+    clip_norm = p.clip_norm or self.recipe.clip_norm, batch = length.batch, classes = #self.classes }
 end
 
 -- Freezes, attaches, carries moments over. The position is set by the caller.
@@ -124,6 +124,8 @@ local function set_up(self, i)
   p:attach(self.model)
   if before then optim.carry(before, p.optim) end
   self.optimizer, self.config, self.length = p.optim, p, lengths(self, i)
+  local average = ema.of(self.recipe, p)
+  self.averages = average and (self.averages or ema.new()):begin(self.model, average) or nil
   self.stepper, self.top_lr, self.lr_scale = make_step(self, p, self.length), p.optim:groups()[1].lr, nil
   if self.features then self.features:stop() end
   self.features = features.start(self)
@@ -384,7 +386,14 @@ function trainer.evaluate(model, data, split, given)
   return values, m
 end
 
---- measures the model on a split with the recipe's metrics and loss.
+--- fn(…) with the averages of the weights (ema) in the model, where the phase makes them; what it returns.
+function Trainer:with_averages(fn, ...)
+  if self.averages then return self.averages:lend(fn, ...) end
+  return fn(...)
+end
+
+--- measures the model, or the averages of its weights where the phase makes them (ema), on a split with the recipe's
+--- metrics and loss.
 --- in   kept  what the phase keeps of the split (trainer.features), or nil
 function Trainer:evaluate(split, kept)
   local r = self.recipe
@@ -394,7 +403,7 @@ function Trainer:evaluate(split, kept)
   end
   local began, config = C.frt_now(), self.config
   local total = self.data:count(split)
-  local values, m = trainer.evaluate(self.model, self.data, split, { metrics = names,
+  local values, m = self:with_averages(trainer.evaluate, self.model, self.data, split, { metrics = names,
     loss = config and config.loss or r.loss, workers = self.workers, kept = kept,
     forward = r.step and self.stepper and function(batch) return self.stepper:forward(batch) end or nil,
     on_batch = function(done) tell(self, "evaluated", split, done, total) end,
@@ -502,6 +511,22 @@ function Trainer:accumulated()
   return self.stepper and (self.stepper:state()) or nil
 end
 
+-- The phase's averages go on from a checkpoint's; one has them if and only if the other has.
+local function restore_averages(self, c)
+  local a = self.averages
+  if (a ~= nil) ~= (c.averages ~= nil) then
+    err.user(a and "%s has no averages of weights, phase '%s' makes them (ema)"
+      or "%s has averages of weights, phase '%s' makes none (ema)", c.path, self.config.name)
+  end
+  if a then a:load_state_dict(self.model, c.averages.tensors, c.averages.info, c.path) end
+end
+
+--- puts a checkpoint's weights in place to be measured: training and averaging are over.
+function Trainer:take(c)
+  self.model:load_state_dict(checkpoint.weights(c), { from = c.path })
+  self.averages = nil
+end
+
 --- puts a checkpoint's values and position in place. The trainer is open.
 --- in   c  as checkpoint.load returns it
 function Trainer:restore(c)
@@ -516,6 +541,7 @@ function Trainer:restore(c)
     measure_work(self)
     set_up(self, self.phase)
     self.optimizer:load_state_dict(c.optim.tensors, c.optim.info)
+    restore_averages(self, c)
     if meta.accumulated then self.stepper:load_state(c.accumulated, meta.accumulated) end
   end
   clear_sums(self)

@@ -208,6 +208,30 @@ frt_status frt_var_write(frt_ref var, const void *src, size_t bytes)
   return FRT_OK;
 }
 
+frt_status frt_var_swap(frt_ref a, frt_ref b)
+{
+  int32_t i, j;
+  FRT_TRY(frt__var(a, &i));
+  FRT_TRY(frt__var(b, &j));
+  frt_var *v = &G.var[i], *w = &G.var[j];
+  FRT_CHECK(frt__shape_equal(&v->shape, &w->shape) && v->shape.dtype == w->shape.dtype, FRT_ESHAPE,
+            "swap: '%s' must be given %s %s, got %s %s", v->name ? v->name : "tensor",
+            frt__dtype_name(v->shape.dtype), frt__shape_text(&v->shape),
+            frt__dtype_name(w->shape.dtype), frt__shape_text(&w->shape));
+  FRT_CHECK(!v->wrapped && !w->wrapped, FRT_EARG, "swap: the tensor's data is borrowed");
+  FRT_CHECK(v->current.node < 0 && w->current.node < 0, FRT_ESTATE,
+            "swap: '%s' has a pending assignment", v->name ? v->name : "tensor");
+  frt_var old = *v;
+  v->data = w->data;
+  v->version = w->version;
+  v->torn = w->torn;
+  w->data = old.data;
+  w->version = old.version;
+  w->torn = old.torn;
+  v->leaf = w->leaf = -1;
+  return FRT_OK;
+}
+
 void *frt_var_data(frt_ref var)
 {
   int32_t at;

@@ -71,6 +71,31 @@ for _, isa in ipairs(isas) do describe("on " .. isa, function()
     end)
   end
 
+  it("ema_step moves 7 averages as the reference does, with decays on both sides of 1/2, in the same bits by 1 to 3 threads", function()
+    for _, decay in ipairs { 0, 0.3, 0.5, 0.9, 0.9998 } do
+      local u, inputs, first = O.random(3), { scalar(decay, O.F64) }, nil
+      for _, n in ipairs(SIZES) do
+        for _ = 1, 2 do inputs[#inputs + 1] = tensor(u, n, -1, 1) end
+      end
+      check("ema_step", inputs, nil, #SIZES)
+      for threads = 1, 3 do
+        C.frt_set_threads(threads)
+        local got = O.run(ops.ema_step, inputs, nil, "cpu", #SIZES)
+        first = first or got
+        for k = 1, #SIZES do assert.same(first[k].data, got[k].data) end
+      end
+    end
+  end)
+
+  it("ema_step copies every bit at decay 0, and keeps every bit of what stands still", function()
+    local u = O.random(4)
+    local e, x = tensor(u, 1000, -1, 1), tensor(u, 1000, -1, 1)
+    assert.same(x.data, O.run(ops.ema_step, { scalar(0), e, x }, nil, "cpu", 1)[1].data)
+    for _, decay in ipairs { 0.3, 0.9998 } do
+      assert.same(x.data, O.run(ops.ema_step, { scalar(decay), x, x }, nil, "cpu", 1)[1].data)
+    end
+  end)
+
   it("refuses a gradient norm that is not finite", function()
     local u = O.random(1)
     local inputs = { scalar(0.1), scalar(0), scalar(0), scalar(0), scalar(1), scalar(0 / 0) }

@@ -51,6 +51,22 @@ describe("batch norm at evaluation", function()
     C.frt_backend "cpu"
   end)
 
+  it("follows variables that trade their bytes, and finds what it had derived when they are traded back", function()
+    local other = model(2)
+    local before, there = m.run(x):totable(), other.run(x):totable()
+    local function trade()
+      for key, v in pairs(m) do
+        if T.is(v) then assert.are.equal(0, tonumber(C.frt_var_swap(v.ref, other[key].ref))) end
+      end
+    end
+    trade()
+    assert.same(there, m.run(x):totable())
+    assert.same(before, other.run(x):totable())
+    trade()
+    assert.same(before, m.run(x):totable())
+    check(m, x)
+  end)
+
   it("is folded into the convolution: no batch norm is left, and nothing is derived twice", function()
     assert.are.equal(0, plans.count("batch_norm", m.run(x)))
     assert.are.equal(0, plans.count("fused_bn_apply", m.run(x)))

@@ -42,6 +42,7 @@ local function run(seed, dtype, backend)
     assert.are.equal(0, compiled, "seed " .. seed .. ": realize planned what explain had planned")
     for _, t in ipairs(outputs) do result[#result + 1] = numbers(t, {}) end
     for _, v in ipairs(g.vars) do result[#result + 1] = numbers(v, {}) end
+    for _, e in ipairs(g.averages) do result[#result + 1] = numbers(e, {}) end
     for _, m in ipairs(g.moments) do
       result[#result + 1] = numbers(m[1], {})
       result[#result + 1] = numbers(m[2], {})

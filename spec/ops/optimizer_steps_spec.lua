@@ -150,6 +150,28 @@ describe("sgd_step", function()
   end)
 end)
 
+describe("ema_step", function()
+  it("is decay * e + (1 - decay) * x of each tensor: 3 and 5 at decay 0.75 are 3.5, at 0.25 are 4.5, at 0 are 5", function()
+    for decay, want in pairs { [0.75] = 3.5, [0.25] = 4.5, [0] = 5 } do
+      for _, backend in ipairs { "reference", "cpu" } do
+        local out = O.run(ops.ema_step, { f64({}, { decay }), O.f32({ 2 }, { 3, -3 }), O.f32({ 2 }, { 5, -5 }), O.f32({}, { 1 }),
+          O.f32({}, { 1 }) }, {}, backend, 2)
+        assert.same({ { want, -want }, { 1 } }, { out[1].data, out[2].data })
+      end
+    end
+  end)
+  it("refuses a decay outside of [0, 1) and another shape", function()
+    for _, decay in ipairs { -0.1, 1, math.huge } do
+      for _, backend in ipairs { "reference", "cpu" } do
+        assert.has_error(function() O.run(ops.ema_step, { f64({}, { decay }), O.f32({}, { 1 }), O.f32({}, { 1 }) }, {}, backend, 1) end,
+          ("ema_step: decay must be from 0 to below 1, got %g"):format(decay))
+      end
+    end
+    assert.equal("ema_step: x of parameter 1 must be f32 [6], got f32 [5]",
+      O.refusal(ops.ema_step, { f64({}, { 0 }), { dims = { 6 } }, { dims = { 5 } } }, {}, 1))
+  end)
+end)
+
 describe("grad_norm", function()
   it("is the length of all tensors together: 3, 4 and 12 make 13", function()
     for _, backend in ipairs { "reference", "cpu" } do

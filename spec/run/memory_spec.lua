@@ -37,6 +37,7 @@ describe("the memory that explain predicts", function()
 
   for _, case in ipairs {
     { "efficientnet_b0", 96, 8 }, { "efficientnet_b0", 96, 32, "memory=270M" }, { "resnet18", 64, 8 },
+    { "resnet18", 64, 8, "ema=0.99" },
     { "convnext_atto", 128, 12, checkpoint = true },
   } do
     local name, size, batch, more = unpack(case)

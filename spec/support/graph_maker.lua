@@ -13,7 +13,7 @@ local function below(g, n) return math.floor(g.random() * n) end
 local function one_of(g, list) return list[below(g, #list) + 1] end
 
 function maker.new(seed, dtype)
-  local g = setmetatable({ seed = seed, dtype = dtype, vars = {}, moments = {} }, maker)
+  local g = setmetatable({ seed = seed, dtype = dtype, vars = {}, moments = {}, averages = {} }, maker)
   g:again()
   return g
 end
@@ -345,6 +345,12 @@ function maker:train(kind)
   elseif kind == "sgd" then
     for i, p in ipairs(params) do p:assign(p - grads[i] * 0.1) end
   end
+  local inputs = { T.wrap(require("foodrt.tensor.record").scalar(0.7, 1)) }
+  for i, p in ipairs(params) do
+    self.averages[i] = self.averages[i] or T.var { shape = p.shape, dtype = self.dtype }
+    inputs[2 * i], inputs[2 * i + 1] = self.averages[i], p
+  end
+  for i, e in ipairs(T.op("ema_step", inputs, {}, #params)) do self.averages[i]:assign(e) end
 end
 
 --- some of the values: what the next plan is asked for

@@ -73,6 +73,20 @@ function Module:named_buffers()
   return iterate(entries(self, { "_buffers" }))
 end
 
+--- iterates over name, tensor of what a training step moves: parameters that are not frozen, and buffers of floats
+--- but for those of batch norms that stand still.
+function Module:named_moving()
+  local list = {}
+  for _, e in ipairs(entries(self, { "_params" })) do
+    if e[2].requires_grad then list[#list + 1] = e end
+  end
+  for _, e in ipairs(entries(self, { "_buffers" })) do
+    local dtype = e[2].dtype
+    if not rawget(e[3], "_still") and (dtype == "f32" or dtype == "f64") then list[#list + 1] = e end
+  end
+  return iterate(list)
+end
+
 --- iterates over name, module, depth first; the module itself comes first, with the name "".
 function Module:modules()
   local list = {}

@@ -46,12 +46,13 @@ end
 --- writes the run's newest checkpoint.
 function Session:save()
   checkpoint.save_last(self.dir, { model = self.trainer.model, optimizer = self.trainer.optimizer, state = self:state(),
-    accumulated = self.trainer:accumulated() })
+    averages = self.trainer.averages, accumulated = self.trainer:accumulated() })
   self.saved_at = C.frt_now()
 end
 
+-- The weights that were measured: their averages where the phase makes them.
 function Session:save_best()
-  checkpoint.save(self.dir .. "/best.safetensors", { model = self.trainer.model, state = self:state() })
+  self.trainer:with_averages(checkpoint.save, self.dir .. "/best.safetensors", { model = self.trainer.model, state = self:state() })
 end
 
 -- --- what the trainer tells -----------------------------------------------------------------------------------
@@ -181,6 +182,11 @@ function Session:phase_start(t)
   self:say("phase '%s': %d of %d parameters, %d steps of %d photos, %s%s", p.name, t.model:count_trainable(),
     t.model:count(), length.total, length.batch * length.accumulate, tostring(p.optim),
     p.sched and ", " .. tostring(p.sched) or "")
+  if t.averages and not self.told_ema then
+    self.told_ema = true
+    self:say("phase '%s': validation and the best checkpoint take averages of the weights (ema, decay %g)", p.name,
+      t.averages.settings.decay)
+  end
   if frozen_on_random(self, t) then
     self:say("phase '%s': what is frozen has random weights, so only a rough first head can be learnt", p.name)
   end
@@ -190,12 +196,8 @@ end
 -- The best checkpoint's values, or those of now where no epoch could be the best.
 local function take_best(self)
   local path = self.dir .. "/best.safetensors"
-  if not require("foodrt.io").kind(path) then
-    self:save_best()
-    return
-  end
-  local best = checkpoint.load(path)
-  self.trainer.model:load_state_dict(best.tensors, { from = path })
+  if not require("foodrt.io").kind(path) then self:save_best() end
+  self.trainer:take(checkpoint.load(path))
 end
 
 -- Tests the best checkpoint and says how good it is.

@@ -132,6 +132,20 @@ end
 
 local any_in, any_out, any_n = ffi.new "frt_ref[64]", ffi.new "frt_ref[64]", 64
 
+--- arrays of inputs and outputs for an op that takes any number, for n of each; the same ones every time.
+function R.room(n)
+  if n > any_n then
+    any_n = n * 2
+    any_in, any_out = ffi.new("frt_ref[?]", any_n), ffi.new("frt_ref[?]", any_n)
+  end
+  return any_in, any_out
+end
+
+--- records op `index` with the inputs in R.room's first array; the results are in the second.
+function R.record_room(index, n_in, n_attr, attrs, n_out)
+  lib.check(tonumber(R.retry(C.frt_record, index, n_in, any_in, n_attr, attrs, n_out, any_out)))
+end
+
 --- T.op(name, { inputs }, { attributes, flat } [, n_out]): records any op and returns its outputs. Absent
 --- optional inputs are nil or false; missing attributes take their defaults. Ops with as many outputs as
 --- inputs decide (optimizer steps) need n_out, and return their outputs as one list.
@@ -140,10 +154,7 @@ function R.op(name, inputs, attrs, n_out)
   local n_in = op.n_in >= 0 and op.n_in or #inputs
   local list = op.n_out < 0
   n_out = list and n_out or op.n_out
-  if n_in > any_n or n_out > any_n then
-    any_n = math.max(n_in, n_out)
-    any_in, any_out = ffi.new("frt_ref[?]", any_n), ffi.new("frt_ref[?]", any_n)
-  end
+  R.room(math.max(n_in, n_out))
   for i = 1, n_in do
     local x = inputs[i]
     if x and getmetatable(x) ~= mt then err.user("%s: input %d must be a tensor, got %s", name, i, opt.show(x)) end
@@ -157,7 +168,7 @@ function R.op(name, inputs, attrs, n_out)
     end
   end
   if line.depth == 0 then line.capture() end
-  lib.check(tonumber(R.retry(C.frt_record, op.index, n_in, any_in, n, attr, n_out, any_out)))
+  R.record_room(op.index, n_in, n, attr, n_out)
   if n_out == 1 and not list then return wrap(any_out[0]) end
   local outs = {}
   for i = 1, n_out do outs[i] = any_out[i - 1] end

@@ -185,9 +185,9 @@ local function spec_of(self, cut)
   return s
 end
 
--- Room that checkpoints may want before the phase ends: two, with two moments each.
+-- Room that checkpoints may want before the phase ends: two, with two moments and perhaps an average each.
 local function room_for_checkpoints(t)
-  return 2 * 3 * 4 * t.model:count()
+  return 2 * (t.averages and 4 or 3) * 4 * t.model:count()
 end
 
 -- Why there is no room for the file; nil when there is.
@@ -424,6 +424,11 @@ end
 
 --- the same for validation, whose photos are kept as they come.
 function Kept:validation()
+  local t = self.trainer
+  if self.val and t.averages and t.averages:of_frozen(t.model) then
+    self:say "cache = true: averages of what is frozen still move (ema), so nothing of validation photos is kept"
+    self.val = nil
+  end
   if self.val and not self.val:ready() then self.val = nil end
   return self.val and self.val:options() or {}
 end

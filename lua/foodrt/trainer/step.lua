@@ -1,6 +1,6 @@
 --- trainer.step: records and runs training steps. One batch per update is one plan: forward, backward, clip,
---- update. With accumulation each micro-batch is a plan that adds to the accumulators, and the update is another.
----   local s = step.new { model, loss, params, optimizer, clip_norm, accumulate, classes, custom, run }
+--- update, averages. With accumulation each micro-batch is a plan that adds to the accumulators, and the update is another.
+---   local s = step.new { model, loss, params, optimizer, averages, clip_norm, accumulate, classes, custom, run }
 ---   s:micro(batch)                                  -- accumulate > 1, then s:update(o)
 ---   s:whole(batch, { lr_scale = 1, momentum = nil }) -- accumulate = 1
 local T, rng = require "foodrt.tensor", require "foodrt.rng"
@@ -56,9 +56,9 @@ function step.check_logits(model, logits, n, classes)
   end
 end
 
--- Ages of the optimizer's entries count as steps are recorded: a step that fails takes them back.
+-- Ages of the optimizer's entries and of the averages count as steps are recorded: a step that fails takes them back.
 local function ages(self)
-  local out = {}
+  local out = { averages = self.averages and self.averages.t }
   for i, e in ipairs(self.optimizer.entries) do out[i] = e.t end
   return out
 end
@@ -69,6 +69,7 @@ local function attempt(self, fn, ...)
   if ok then return a, b, c end
   T.forget()
   for i, e in ipairs(self.optimizer.entries) do e.t = before[i] end
+  if self.averages then self.averages.t = before.averages end
   line.reset()
   error(a, 0)
 end
@@ -76,6 +77,7 @@ end
 local function apply(self, grads, o)
   local gscale, norm = optim.clip(grads, self.clip_norm)
   self.optimizer:update(self.params, grads, { lr_scale = o.lr_scale, momentum = o.momentum, gscale = gscale })
+  if self.averages then self.averages:update() end
   return norm
 end
 

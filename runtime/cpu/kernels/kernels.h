@@ -10,6 +10,7 @@
 struct frt_chain; // chain.h
 struct frt_adam;  // update.h
 struct frt_sgd;
+struct frt_ema;
 struct frt_half_product; // half.h
 struct frt_half_pack;
 struct frt_half_rows;
@@ -154,6 +155,7 @@ void FRT_K(from_half)(const uint16_t *x, int64_t n, float *y);
 void FRT_K(chain)(const struct frt_chain *chain, void *const *in, void *const *out, void *scratch);
 void FRT_K(adam)(const struct frt_adam *a);
 void FRT_K(sgd)(const struct frt_sgd *a);
+void FRT_K(ema)(const struct frt_ema *a);
 size_t FRT_K(norm_scratch)(int32_t n, const int64_t *numel);
 double FRT_K(norm)(int32_t n, const float *const *x, const int64_t *numel, void *scratch);
 void FRT_K(uniform)(const uint32_t key[2], uint64_t step, uint32_t sample, int64_t rows, int64_t n,
@@ -282,6 +284,7 @@ typedef struct frt_kernels {
   // Optimizer, over all tensors in one pass (update.h).
   void (*adam)(const struct frt_adam *a);
   void (*sgd)(const struct frt_sgd *a);
+  void (*ema)(const struct frt_ema *a);
   // Square root of the sum of squares over n tensors, in double, whatever the number of threads.
   // scratch: norm_scratch bytes.
   size_t (*norm_scratch)(int32_t n, const int64_t *numel);

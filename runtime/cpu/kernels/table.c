@@ -60,6 +60,7 @@ const frt_kernels FRT_K(kernels) = {
   .chain = FRT_K(chain),
   .adam = FRT_K(adam),
   .sgd = FRT_K(sgd),
+  .ema = FRT_K(ema),
   .norm_scratch = FRT_K(norm_scratch),
   .norm = FRT_K(norm),
   .uniform = FRT_K(uniform),

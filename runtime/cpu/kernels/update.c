@@ -1,4 +1,5 @@
-// update.c -- optimizer steps over all tensors in one parallel pass, and the norm of all gradients.
+// update.c -- optimizer steps and moving averages over all tensors in one parallel pass, and the
+// norm of all gradients.
 #include "cpu/kernels/update.h"
 
 #include "cpu/kernels/vmath.h"
@@ -109,6 +110,29 @@ static void sgd_part(const void *settings, const frt_tensors *t, int32_t k, int6
 void FRT_K(sgd)(const frt_sgd *s)
 {
   share(s, &s->t, sgd_part);
+}
+
+FRT_INLINE vf ema_vector(const frt_ema *a, vf e, vf x)
+{
+  return a->from_x ? v_fma(e - x, v_set(a->share), x) : v_fma(x - e, v_set(a->share), e);
+}
+static void ema_part(const void *settings, const frt_tensors *t, int32_t k, int64_t at, int64_t n)
+{
+  const frt_ema *a = settings;
+  const float *e = (const float *)t->in[2 * k] + at, *x = (const float *)t->in[2 * k + 1] + at;
+  float *y = (float *)t->out[k] + at;
+  int64_t i = 0;
+  for (; i + FRT_VL <= n; i += FRT_VL) {
+    v_store(y + i, ema_vector(a, v_load(e + i), v_load(x + i)));
+  }
+  if (i < n) {
+    int64_t l = n - i;
+    v_store_n(y + i, ema_vector(a, v_load_n(e + i, l), v_load_n(x + i, l)), l);
+  }
+}
+void FRT_K(ema)(const frt_ema *a)
+{
+  share(a, &a->t, ema_part);
 }
 
 // --- norm ---------------------------------------------------------------------------------------

@@ -26,3 +26,11 @@ typedef struct frt_sgd {
   float gscale, decay, momentum, fresh, lr, look;
   bool ahead;
 } frt_sgd;
+
+// in: groups of e, x; out: e.
+//   e = from_x ? x + share * (e - x) : e + share * (x - e)
+typedef struct frt_ema {
+  frt_tensors t;
+  float share;
+  bool from_x;
+} frt_ema;
