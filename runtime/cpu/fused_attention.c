@@ -1,4 +1,5 @@
-// fused_attention.c -- softmax(scale q k') v of every sample and head without its weights in memory.
+// fused_attention.c -- softmax(scale q k') v of every sample and head without its weights in
+// memory.
 #include "cpu/attention.h"
 
 static bool can(const frt_step *s)

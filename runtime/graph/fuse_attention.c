@@ -15,9 +15,9 @@ typedef struct part {
 
 // Nodes of the pattern; -1 absent.
 typedef struct pattern {
-  int32_t softmax, scores, values;                // forward: q k', weights v
+  int32_t softmax, scores, values;                 // forward: q k', weights v
   int32_t softmax_grad, dweights, dv, dq, dk, dqs; // backward; dqs: times the scale
-  int32_t q, k, v, dy, scale;                     // values
+  int32_t q, k, v, dy, scale;                      // values
   bool scaled;
   int64_t size[4], keys; // samples, heads, queries, numbers of each
 } pattern;
@@ -152,8 +152,7 @@ static bool find_backward(frt_plan_t *p, const frt_readers *r, pattern *f)
   }
   if (other >= 0 || f->softmax_grad < 0 || f->dv < 0) {
     frt__missed(p, f->softmax, what,
-                other >= 0 ? "its weights are also read"
-                           : "not all of its gradients are asked for",
+                other >= 0 ? "its weights are also read" : "not all of its gradients are asked for",
                 other);
     return false;
   }
@@ -383,7 +382,7 @@ static frt_status make(frt_plan_t *p, const frt_readers *r, const pattern *f)
     for (int32_t i = 0; i < b->n_out; i++) {
       b->out[i] = d[i].value;
     }
-    snprintf(b->note, sizeof b->note, "dq, dk, dv; weights again");
+    snprintf(b->note, sizeof b->note, "dq, dk, dv of scores made anew");
     const int32_t gone[] = {f->softmax_grad, f->dweights, f->dv, f->dq, f->dk, f->dqs};
     for (int32_t i = 0; i < FRT_COUNT(gone); i++) {
       if (gone[i] >= 0) {

@@ -122,11 +122,11 @@ frt__pass_simplify(frt_plan_t *p);        // twins, views, dead nodes, batch nor
 frt_status frt__pass_join(frt_plan_t *p); // within simplify: padded pieces side by side
 frt_status frt__pass_fuse(frt_plan_t *p); // conv + bias + act, batch norm + act, elementwise chains
 frt_status frt__pass_fuse_attention(frt_plan_t *p); // within fuse: attention without its weights
-frt_status frt__pass_fuse_bn(frt_plan_t *p);       // within fuse: batch norm into convolutions
-frt_status frt__pass_fuse_residual(frt_plan_t *p); // within fuse: sums into convolutions
-frt_status frt__pass_checkpoint(frt_plan_t *p);    // within fuse: stages asked for, computed again
-frt_status frt__pass_recompute(frt_plan_t *p);     // within fuse: computed again, not kept
-frt_status frt__pass_place(frt_plan_t *p);         // kernels, layouts, steps
+frt_status frt__pass_fuse_bn(frt_plan_t *p);        // within fuse: batch norm into convolutions
+frt_status frt__pass_fuse_residual(frt_plan_t *p);  // within fuse: sums into convolutions
+frt_status frt__pass_checkpoint(frt_plan_t *p);     // within fuse: stages asked for, computed again
+frt_status frt__pass_recompute(frt_plan_t *p);      // within fuse: computed again, not kept
+frt_status frt__pass_place(frt_plan_t *p);          // kernels, layouts, steps
 frt_status frt__pass_commit(frt_plan_t *p); // where assigned values are written (within place)
 frt_status frt__pass_arena(frt_plan_t *p);  // liveness, offsets
 

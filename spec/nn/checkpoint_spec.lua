@@ -106,10 +106,11 @@ describe("checkpoint = true", function()
     T.forget()
   end)
 
-  -- share: of the arena at 8 x 224, measured 0.604, 0.724 (0.757 without AVX: more scratch), 0.795 and 0.174
+  -- share: of the arena at 8 x 224, measured 0.604, 0.724 (0.757 without AVX: more scratch), 0.795 and 0.191
+  -- (ViT's was 0.174 while attention kept its weights: now both are less, 229 instead of 271 MB and 43.8 of 47.2)
   for name, o in pairs {
     efficientnet_b0 = { size = 128, share = 0.62 }, resnet18 = { size = 64, share = 0.78 },
-    convnext_atto = { size = 64, share = 0.81 }, vit_tiny_patch16_224 = { size = 32, share = 0.19, options = { img_size = 32 } },
+    convnext_atto = { size = 64, share = 0.81 }, vit_tiny_patch16_224 = { size = 32, share = 0.2, options = { img_size = 32 } },
   } do
     it(("gives %s's step with dropped paths the same bits in less memory"):format(name), function()
       local function make(on, options)

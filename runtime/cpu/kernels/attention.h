@@ -9,12 +9,16 @@
 // Rows of a block, at most and at least, and bytes of its scores.
 enum { ATT_MOST = 56 / TILE_ROWS * TILE_ROWS, ATT_LEAST = TILE_ROWS + 2, ATT_BYTES = 128 << 10 };
 
+// Powers are of 2, of scores times this.
+#define ATT_LOG2E 1.44269504f
+
 // Rows of all blocks but the last.
 FRT_INLINE int64_t att_block(const frt_attention *g)
 {
   const int64_t fit = ATT_BYTES / ((int64_t)sizeof(float) * FRT_MAX(g->keys, 1));
   const int64_t most = FRT_MAX(ATT_LEAST, FRT_MIN(ATT_MOST, fit));
-  const int64_t count = FRT_MAX(1, (g->rows + most - 1) / most), rows = (g->rows + count - 1) / count;
+  const int64_t count = FRT_MAX(1, (g->rows + most - 1) / most),
+                rows = (g->rows + count - 1) / count;
   return g->half ? frt__half_up(rows, FRT_HALF_ROWS) : rows;
 }
 FRT_INLINE int32_t att_team(const frt_attention *g)
@@ -42,8 +46,7 @@ FRT_INLINE float *att_floats(att_cut *c, int64_t rows, int64_t columns)
 FRT_INLINE const void *att_at(const void *x, const frt_attention_part *p, int64_t item,
                               int64_t heads, int64_t row)
 {
-  return v_at(p->half, x,
-              p->at + item / heads * p->sample + item % heads * p->head + row * p->row);
+  return v_at(p->half, x, p->at + item / heads * p->sample + item % heads * p->head + row * p->row);
 }
 
 // Rows of k numbers as the left side of a product: pointers to where they lie or, where products
@@ -71,7 +74,8 @@ FRT_INLINE void att_pointers(const bool half, const void *x, int64_t rows, size_
   }
 }
 
-// --- the right side of a product: k rows of n numbers ---------------------------------------------
+// --- the right side of a product: k rows of n numbers
+// ---------------------------------------------
 FRT_INLINE void *att_right(att_cut *c, const bool half, int64_t k, int64_t n)
 {
   return att_take(c, half ? (size_t)(frt__half_even(k) * frt__half_up(n, 16)) * 2
@@ -196,20 +200,34 @@ FRT_INLINE void att_store(const frt_attention_part *p, const float *from, int64_
   }
 }
 
-// Lanes below n; the rest is `other`.
+// --- rows of scores -----------------------------------------------------------------------------
+// The lanes of as many vectors as one has, added up (or the greatest of each): a lane for each.
+FRT_INLINE vf att_sums(vf x[FRT_VL])
+{
+  v_turn(x);
+  for (int32_t n = FRT_VL / 2; n > 0; n /= 2) {
+    for (int32_t i = 0; i < n; i++) {
+      x[i] += x[i + n];
+    }
+  }
+  return x[0];
+}
+FRT_INLINE vf att_greatest(vf x[FRT_VL])
+{
+  v_turn(x);
+  for (int32_t n = FRT_VL / 2; n > 0; n /= 2) {
+    for (int32_t i = 0; i < n; i++) {
+      x[i] = v_max(x[i], x[i + n]);
+    }
+  }
+  return x[0];
+}
+// Lanes below n < FRT_VL; the rest is `other`.
 FRT_INLINE vf att_lanes(vf x, int64_t n, vf other)
 {
   vi lane;
   for (int32_t i = 0; i < FRT_VL; i++) {
     lane[i] = i;
   }
-  return n >= FRT_VL ? x : v_select(lane < (int32_t)n, x, other);
-}
-FRT_INLINE float att_sum(vf x)
-{
-  float sum = 0;
-  for (int32_t l = 0; l < FRT_VL; l++) {
-    sum += x[l];
-  }
-  return sum;
+  return v_select(lane < (int32_t)n, x, other);
 }

@@ -95,8 +95,8 @@ FRT_INLINE void pack_turned(const bool half, const frt_half_pack *p, int64_t j, 
     for (int64_t k = 0; k < p->k; k += 32) {
       vf r[16];
       for (int64_t o = 0; o < 16; o++) {
-        r[o] = o < n ? (vf)pairs_of(half, p->x, (j + i + o) * p->ld + p->first + k, p->k - k)
-                     : v_zero();
+        r[o] =
+          o < n ? (vf)pairs_of(half, p->x, (j + i + o) * p->ld + p->first + k, p->k - k) : v_zero();
       }
       v_turn(r);
       const int64_t pairs = FRT_MIN(16, (p->k - k + 1) / 2);

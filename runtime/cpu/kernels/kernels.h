@@ -69,15 +69,16 @@ typedef struct frt_load {
   int32_t act;                      // NONE, SILU, RELU, RELU6
 } frt_load;
 
-// Where an operand of attention has number (sample, head, row, column): at + sample * `sample` + head
+// Where an operand of attention has number (sample, head, row, column): at + sample * `sample` +
+// head
 // * `head` + row * `row` + column. half: it is stored as bf16.
 typedef struct frt_attention_part {
   int64_t at, sample, head, row;
   bool half;
 } frt_attention_part;
 
-// y = softmax(scale q k') v for each of n samples and heads: `rows` queries, `keys` keys and values,
-// all of `width` numbers. y: in the backward pass its gradient; half: products of bf16.
+// y = softmax(scale q k') v for each of n samples and heads: `rows` queries, `keys` keys and
+// values, all of `width` numbers. y: in the backward pass its gradient; half: products of bf16.
 typedef struct frt_attention {
   int64_t n, heads, rows, keys, width;
   frt_attention_part q, k, v, y, dq, dk, dv;
