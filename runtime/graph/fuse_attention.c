@@ -106,8 +106,12 @@ static bool find_forward(frt_plan_t *p, const frt_readers *r, int32_t at, patter
       f->values = r->list[k];
     }
   }
-  if (f->values < 0 || p->value[weights].pinned) {
-    frt__missed_for_readers(p, r, weights, at, what, f->values);
+  if (p->value[weights].pinned) {
+    frt__missed(p, at, what, "its weights are an output", -1);
+    return false;
+  }
+  if (f->values < 0) {
+    frt__missed_for_readers(p, r, weights, at, what, -1);
     return false;
   }
   if (frt__only_reader(p, r, n->in[0]) != at) {
@@ -255,73 +259,91 @@ static part source(const frt_plan_t *p, int32_t value, const int64_t *size)
   return best;
 }
 
-// Forward through a permutation that alone reads it.
-static part target(frt_plan_t *p, const frt_readers *r, part x, const int64_t *size)
+// Forward through a permutation that alone reads it, where rows stay in one piece: that node, or
+// -1.
+static int32_t turned_by(const frt_plan_t *p, const frt_readers *r, part *x, const int64_t *size)
 {
-  const int32_t at = frt__only_reader(p, r, x.value);
-  frt_pnode *n = at >= 0 ? &p->node[at] : NULL;
-  if (!n || n->op != &frt_op_permute) {
-    return x;
-  }
-  part y = x;
+  const int32_t at = frt__only_reader(p, r, x->value);
+  const frt_pnode *n = at >= 0 ? &p->node[at] : NULL;
+  const frt_shape *s = shape_of(p, x->value);
   int64_t step[FRT_MAX_DIM], to[FRT_MAX_DIM];
+  part y = *x;
+  if (!n || n->op != &frt_op_permute) {
+    return -1;
+  }
   dense_steps(shape_of(p, n->out[0]), step);
-  for (int32_t d = 0; d < shape_of(p, x.value)->ndim; d++) {
+  for (int32_t d = 0; d < s->ndim; d++) {
     to[(int32_t)n->attr[d]] = step[d];
   }
-  if (!moved(shape_of(p, x.value), to, size, &y) || y.step[3] > 1) {
-    return x;
+  if (!moved(s, to, size, &y) || y.step[3] > 1) {
+    return -1;
   }
   y.value = n->out[0];
-  n->dead = true;
-  return y;
+  *x = y;
+  return at;
+}
+static part target(frt_plan_t *p, const frt_readers *r, part x, const int64_t *size)
+{
+  const int32_t turn = turned_by(p, r, &x, size);
+  if (turn >= 0) {
+    p->node[turn].dead = true;
+  }
+  return x;
 }
 
-// dq, dk and dv where they are put one behind another; false: they are not.
-static bool together(frt_plan_t *p, const frt_readers *r, part *d, const pattern *f)
+// The place of `v`, or of a view of it, among three values put one behind another by the only node
+// that reads it. view, cat: nodes, -1 none; at: the numbers before it.
+static bool put_behind(const frt_plan_t *p, const frt_readers *r, int32_t v, int32_t *view,
+                       int32_t *cat, int64_t *at)
 {
-  int32_t cat = -1, views[3];
+  int64_t outer = 1;
+  *view = frt__only_reader(p, r, v);
+  if (*view >= 0 && (p->node[*view].op->flags & FRT_VIEW)) {
+    v = p->node[*view].out[0];
+  } else {
+    *view = -1;
+  }
+  *cat = frt__only_reader(p, r, v);
+  if (*cat < 0 || p->node[*cat].op != &frt_op_cat || p->node[*cat].n_in != 3) {
+    return false;
+  }
+  const frt_pnode *n = &p->node[*cat];
+  for (int32_t k = 0; k < (int32_t)n->attr[0]; k++) {
+    outer *= shape_of(p, n->out[0])->dim[k];
+  }
+  *at = 0;
+  for (int32_t k = 0; n->in[k] != v; k++) {
+    *at += frt__numel(shape_of(p, n->in[k]));
+  }
+  return outer == 1;
+}
+
+// Where dq, dk and dv go: into one value if they are put one behind another.
+static bool together(frt_plan_t *p, const frt_readers *r, const pattern *f, part d[3])
+{
+  int32_t view[3], cat[3], turn[3];
+  part turned[3];
   for (int32_t i = 0; i < 3; i++) {
-    int32_t v = d[i].value;
-    views[i] = frt__only_reader(p, r, v);
-    if (views[i] >= 0 && (p->node[views[i]].op->flags & FRT_VIEW)) {
-      v = p->node[views[i]].out[0];
-    } else {
-      views[i] = -1;
-    }
-    const int32_t reader = frt__only_reader(p, r, v);
-    if (reader < 0 || p->node[reader].op != &frt_op_cat || (i > 0 && reader != cat)) {
-      return false;
-    }
-    cat = reader;
-    int64_t at = 0, outer = 1;
-    const frt_pnode *n = &p->node[cat];
-    for (int32_t k = 0; k < (int32_t)n->attr[0]; k++) {
-      outer *= shape_of(p, n->out[0])->dim[k];
-    }
-    for (int32_t k = 0; n->in[k] != v; k++) {
-      at += frt__numel(shape_of(p, n->in[k]));
-    }
-    d[i].at = at;
-    if (n->n_in != 3 || outer != 1) {
+    turned[i] = d[i];
+    if (!put_behind(p, r, d[i].value, &view[i], &cat[i], &turned[i].at) || cat[i] != cat[0]) {
       return false;
     }
   }
-  const part first = {.value = p->node[cat].out[0]};
-  const int32_t turn = frt__only_reader(p, r, first.value);
   for (int32_t i = 0; i < 3; i++) {
     const int64_t size[4] = {f->size[0], f->size[1], i == 0 ? f->size[2] : f->keys, f->size[3]};
-    d[i].value = first.value;
-    d[i] = target(p, r, d[i], size);
-    if (views[i] >= 0) {
-      p->node[views[i]].dead = true;
-    }
-    if (turn >= 0 && i < 2) {
-      p->node[turn].dead = false; // each of the three looks at it
+    turned[i].value = p->node[cat[0]].out[0];
+    d[i] = turned[i];
+    turn[i] = turned_by(p, r, &turned[i], size);
+    if (view[i] >= 0) {
+      p->node[view[i]].dead = true;
     }
   }
-  p->node[cat].dead = true;
-  return d[0].value == d[1].value && d[1].value == d[2].value;
+  p->node[cat[0]].dead = true;
+  if (turn[0] >= 0 && turn[1] == turn[0] && turn[2] == turn[0]) {
+    memcpy(d, turned, sizeof turned);
+    p->node[turn[0]].dead = true;
+  }
+  return true;
 }
 
 // --- the steps ----------------------------------------------------------------------------------
@@ -364,7 +386,7 @@ static frt_status make(frt_plan_t *p, const frt_readers *r, const pattern *f)
     const part dy = source(p, f->dy, size);
     part d[3] = {whole(p, p->node[f->scaled ? f->dqs : f->dq].out[0]),
                  whole(p, p->node[f->dk].out[0]), whole(p, p->node[f->dv].out[0])};
-    const bool one = together(p, r, d, f);
+    const bool one = together(p, r, f, d);
     for (int32_t i = 0; i < 3 && !one; i++) {
       d[i] = target(p, r, d[i], i == 0 ? size : keys);
     }
@@ -394,23 +416,6 @@ static frt_status make(frt_plan_t *p, const frt_readers *r, const pattern *f)
   return FRT_OK;
 }
 
-// What nobody reads any more: scaled queries, permuted copies.
-static void drop_unread(frt_plan_t *p)
-{
-  frt__count_uses(p);
-  for (int32_t i = p->n_node - 1; i >= 0; i--) {
-    frt_pnode *n = &p->node[i];
-    bool read = n->dead || (n->op->flags & FRT_UPDATE);
-    for (int32_t k = 0; k < n->n_out && !read; k++) {
-      read = n->out[k] >= 0 && (p->value[n->out[k]].uses > 0 || p->value[n->out[k]].pinned);
-    }
-    for (int32_t k = 0; k < n->n_in && !read; k++) {
-      p->value[n->in[k]].uses -= n->in[k] >= 0;
-    }
-    n->dead = n->dead || !read;
-  }
-}
-
 frt_status frt__pass_fuse_attention(frt_plan_t *p)
 {
   frt_readers r;
@@ -431,8 +436,7 @@ frt_status frt__pass_fuse_attention(frt_plan_t *p)
   frt__readers_free(&r);
   if (status == FRT_OK && any) {
     frt__sort_nodes(p);
-    drop_unread(p);
-    frt__sort_nodes(p);
+    frt__drop_unread(p); // scaled queries, permuted copies
   }
   return status;
 }

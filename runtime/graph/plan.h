@@ -178,6 +178,8 @@ frt_status frt__pnode_new(frt_plan_t *p, const frt_op *op, int32_t n_in, const i
 frt_status frt__pnode_again(frt_plan_t *p, int32_t at, int32_t *made);
 // Drops dead nodes, brings the rest into the order of their ranks (ties: oldest first).
 void frt__sort_nodes(frt_plan_t *p);
+// Drops nodes whose results nobody reads; they must be in order.
+void frt__drop_unread(frt_plan_t *p);
 frt_status frt__const_new(frt_plan_t *p, double number, int32_t dtype, int32_t *out);
 void frt__count_uses(frt_plan_t *p);
 int32_t frt__root(const frt_plan_t *p, int32_t value); // through aliases
