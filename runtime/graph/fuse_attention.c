@@ -75,9 +75,12 @@ static bool is_scaled(const frt_plan_t *p, const frt_pnode *n, int32_t *x, int32
   return false;
 }
 
-// Scores that are changed before softmax reads them: named, so that one sees why.
+// Why a softmax of other scores is not attention's, where it might be.
 static void explain_scores(frt_plan_t *p, const frt_pnode *softmax, const frt_pnode *n)
 {
+  if (is_product(n, false, false) && is_stack(p, n)) {
+    frt__missed(p, index_of(p, softmax), what, "its keys lie column by column", index_of(p, n));
+  }
   for (int32_t k = 0; n && (n->op->flags & FRT_ELEMENTWISE) && k < n->n_in; k++) {
     const frt_pnode *from = maker_of(p, n->in[k]);
     if (is_product(from, false, true) && is_stack(p, from)) {

@@ -120,6 +120,7 @@ typedef struct frt_plan_t {
 frt_status
 frt__pass_simplify(frt_plan_t *p);        // twins, views, dead nodes, batch norm into convolution
 frt_status frt__pass_join(frt_plan_t *p); // within simplify: padded pieces side by side
+frt_status frt__pass_transpose(frt_plan_t *p); // within simplify: products of transposed matrices
 frt_status frt__pass_fuse(frt_plan_t *p); // conv + bias + act, batch norm + act, elementwise chains
 frt_status frt__pass_fuse_attention(frt_plan_t *p); // within fuse: attention without its weights
 frt_status frt__pass_fuse_bn(frt_plan_t *p);        // within fuse: batch norm into convolutions

@@ -98,6 +98,27 @@ describe("attention in one pass", function()
     assert.same({ 2, 2 }, { count.fused_attention, count.fused_attention_grad })
   end)
 
+  it("however it is written: with transposed keys, in a layout of one's own", function()
+    local q, k = V.variable({ 2, 3, 5, 4 }, 3, 0, 1):requires_grad_(), V.variable({ 2, 3, 7, 4 }, 4, 0, 1):requires_grad_()
+    local count = check(function()
+      local y = ((q:tanh() * 0.5):matmul(k:sin():transpose(3, 4))):softmax(4):matmul(k:cos())
+      return frt.grad((y * y):sum(), { q, k })
+    end)
+    assert.same({ 1, 1 }, { count.fused_attention, count.fused_attention_grad })
+    assert.is_nil(count.permute)
+    local function own(columns)
+      local parts = (x * 0.7):reshape({ 2, 11, 3, 4, 3 })  -- heads within parts, and numbers before heads
+      local function part(i, ...) return parts:select(3, i):permute(...) end
+      local keys = columns and part(2, 1, 4, 3, 2) or part(2, 1, 4, 2, 3):transpose(3, 4)
+      local y = part(1, 1, 4, 2, 3):matmul(keys):softmax(-1):matmul(part(3, 1, 4, 2, 3))
+      return { frt.grad((y * y):sum(), { x })[1], y }
+    end
+    count = check(own)
+    assert.same({ 1, 1 }, { count.fused_attention, count.fused_attention_grad })
+    assert.is_nil(check(function() return own(true) end).fused_attention)
+    assert.same({ "softmax: its keys lie column by column matmul" }, missed(unpack(own(true))))
+  end)
+
   it("of maps that are not rows of numbers", function()
     local map = V.variable({ 2, 12, 3, 5 }, 3, 0, 1):requires_grad_()
     local w = V.variable({ 12, 12, 1, 1 }, 4, 0, 1)
