@@ -100,7 +100,7 @@ enum {
 enum { FRT_FUSED_SUM_ATTR = 2, FRT_FUSED_SUM_ATTRS = 4 };
 
 // softmax(scale q k') v of each sample and head, and its gradient:
-//   fused_attention       q, k, v, scale [] -> y, or y, lse (of each row's sum of powers)
+//   fused_attention       q, k, v, scale [] -> y, or y, lse (log2 of each row's sum of powers)
 //   fused_attention_grad  q, k, v, scale [], dy, lse -> dq, dk, dv, or all three in one value
 // scale may be absent: 1. Attributes: samples, heads, queries, keys, numbers of each, then for q,
 // k, v, y (dy) and dq, dk, dv where (0, 0, 0, 0) lies in its value and the steps between samples,

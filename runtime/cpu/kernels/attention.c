@@ -1,5 +1,5 @@
 // attention.c -- softmax(scale q k') v of every sample and head, a block of query rows at a time:
-// its scores are in the cache only. What stays for the backward pass is the logarithm of each row's
+// its scores are in the cache only. What stays for the backward pass is log2 of each row's
 // sum of powers.
 #include "cpu/kernels/attention.h"
 

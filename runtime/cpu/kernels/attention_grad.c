@@ -1,7 +1,7 @@
 // attention_grad.c -- the gradient of softmax(scale q k') v by q, k and v: scores and weights are
 // computed again, a block of query rows at a time, from what the forward pass kept of each row.
 //
-//     p = e^(scale q k' - lse)    dv = p' dy    ds = scale p (dy v' - sum of p (dy v') over keys)
+//     p = e^(scale q k') / 2^lse    dv = p' dy    ds = scale p (dy v' - sum of p (dy v') over keys)
 //     dq = ds k                   dk = ds' q
 #include "cpu/kernels/attention.h"
 

@@ -264,7 +264,7 @@ typedef struct frt_kernels {
   void (*softmax)(bool half, const void *x, int64_t n, void *y, float *room);
   void (*softmax_grad)(bool half, const void *y, const void *dy, int64_t n, void *dx);
 
-  // Attention. lse [n, heads, rows]: the logarithm of each row's sum of e^(scale q k'), NULL where
+  // Attention. lse [n, heads, rows]: log2 of each row's sum of e^(scale q k'), NULL where
   // nobody wants it.
   size_t (*attention_scratch)(const frt_attention *g);
   void (*attention)(const frt_attention *g, float scale, const void *q, const void *k,
