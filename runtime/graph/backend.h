@@ -74,7 +74,8 @@ extern const int32_t frt_kernel_table_len;
 // Fused ops the planner makes: not recordable, known by these records (graph/fused.c).
 extern const frt_op frt_fused_chain, frt_fused_bn_act_grad, frt_fused_layout, frt_fused_copy,
   frt_fused_half, frt_fused_mul_sum, frt_fused_bn_stats, frt_fused_bn_apply, frt_fused_conv2d,
-  frt_fused_conv2d_grad_weight, frt_fused_load_sum, frt_fused_gate_sums, frt_fused_bn_gate_grad;
+  frt_fused_conv2d_grad_weight, frt_fused_load_sum, frt_fused_gate_sums, frt_fused_bn_gate_grad,
+  frt_fused_attention, frt_fused_attention_grad;
 
 // Convolutions whose x is act(batch norm(x)) * gate, computed as it is read. All but x, w and dy
 // may be absent. Attributes: those of conv2d (of conv2d_grad_weight), then from FRT_FUSED_CONV_ATTR
@@ -103,6 +104,19 @@ enum { FRT_FUSED_SUM_ATTR = 2, FRT_FUSED_SUM_ATTRS = 4 };
 //   fused_gate_sums     x, dz, gamma, beta, mean, rstd -> the gate's gradient, sums [4, N, C]: of
 //                       dz act', dz act' (x - mean), act', act' (x - mean)
 //   fused_bn_gate_grad  x, dz, gamma, beta, mean, rstd, gate, add, sums -> dx, dgamma, dbeta
+
+// softmax(scale q k') v of each sample and head, and its gradient:
+//   fused_attention       q, k, v, scale [] -> y, or y, lse (log2 of each row's sum of powers)
+//   fused_attention_grad  q, k, v, scale [], dy, lse -> dq, dk, dv, or all three in one value
+// scale may be absent: 1. Attributes: samples, heads, queries, keys, numbers of each, then for q,
+// k, v, y (dy) and dq, dk, dv where (0, 0, 0, 0) lies in its value and the steps between samples,
+// heads and rows.
+enum { FRT_ATTENTION_SIZES = 5, FRT_ATTENTION_PART = 4 };
+enum { FRT_ATTENTION_SCALE = 3, FRT_ATTENTION_DY = 4, FRT_ATTENTION_LSE = 5 };
+enum {
+  FRT_ATTENTION_ATTRS = FRT_ATTENTION_SIZES + 4 * FRT_ATTENTION_PART,
+  FRT_ATTENTION_GRAD_ATTRS = FRT_ATTENTION_SIZES + 7 * FRT_ATTENTION_PART
+};
 
 // Post-processing a conv or matrix-product kernel can take into its own pass.
 typedef enum frt_act {

@@ -143,5 +143,6 @@ frt_status frt__pass_checkpoint(frt_plan_t *p)
   frt__free(c.need);
   frt__readers_free(&c.r);
   frt__sort_nodes(p);
+  frt__drop_unread(p); // what only the backward pass read
   return status;
 }

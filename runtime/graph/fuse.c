@@ -382,6 +382,7 @@ frt_status frt__pass_fuse(frt_plan_t *p)
   fuse_mul_sum(p, &r);
   frt__readers_free(&r);
   frt__sort_nodes(p);
+  FRT_TRY(frt__pass_fuse_attention(p));
   FRT_TRY(frt__pass_fuse_bn(p));
   FRT_TRY(frt__pass_fuse_gate(p));
   FRT_TRY(frt__pass_fuse_residual(p));

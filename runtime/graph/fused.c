@@ -25,3 +25,19 @@ static double weight_flops(const frt_infer *c)
 const frt_op frt_fused_conv2d = {.name = "fused_conv2d", .flops = conv_flops};
 const frt_op frt_fused_conv2d_grad_weight = {.name = "fused_conv2d_grad_weight",
                                              .flops = weight_flops};
+
+// Products of queries, keys and numbers; backward computes the scores again.
+static double attention_flops(const frt_infer *c, double products)
+{
+  return products * 2 * c->attr[0] * c->attr[1] * c->attr[2] * c->attr[3] * c->attr[4];
+}
+static double forward_flops(const frt_infer *c)
+{
+  return attention_flops(c, 2);
+}
+static double backward_flops(const frt_infer *c)
+{
+  return attention_flops(c, 5);
+}
+const frt_op frt_fused_attention = {.name = "fused_attention", .flops = forward_flops};
+const frt_op frt_fused_attention_grad = {.name = "fused_attention_grad", .flops = backward_flops};

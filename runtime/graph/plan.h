@@ -120,17 +120,20 @@ typedef struct frt_plan_t {
 frt_status
 frt__pass_simplify(frt_plan_t *p);        // twins, views, dead nodes, batch norm into convolution
 frt_status frt__pass_join(frt_plan_t *p); // within simplify: padded pieces side by side
+frt_status frt__pass_transpose(frt_plan_t *p); // within simplify: products of transposed matrices
 frt_status frt__pass_fuse(frt_plan_t *p); // conv + bias + act, batch norm + act, elementwise chains
-frt_status frt__pass_fuse_bn(frt_plan_t *p);       // within fuse: batch norm into convolutions
-frt_status frt__pass_fuse_gate(frt_plan_t *p);     // within fuse: gates' gradients
-frt_status frt__pass_fuse_residual(frt_plan_t *p); // within fuse: sums into convolutions
+frt_status frt__pass_fuse_attention(frt_plan_t *p); // within fuse: attention without its weights
+frt_status frt__pass_fuse_bn(frt_plan_t *p);        // within fuse: batch norm into convolutions
+frt_status frt__pass_fuse_gate(frt_plan_t *p);      // within fuse: gates' gradients
+frt_status frt__pass_fuse_residual(frt_plan_t *p);  // within fuse: sums into convolutions
+frt_status frt__pass_checkpoint(frt_plan_t *p);     // within fuse: stages asked for, computed again
+frt_status frt__pass_recompute(frt_plan_t *p);      // within fuse: computed again, not kept
+frt_status frt__pass_place(frt_plan_t *p);          // kernels, layouts, steps
+frt_status frt__pass_commit(frt_plan_t *p); // where assigned values are written (within place)
+frt_status frt__pass_arena(frt_plan_t *p);  // liveness, offsets
+
 // Whether n is map * gate, gate [N, C, 1, 1].
 bool frt__gate_of(const frt_plan_t *p, const frt_pnode *n, int32_t *map, int32_t *gate);
-frt_status frt__pass_checkpoint(frt_plan_t *p); // within fuse: stages asked for, computed again
-frt_status frt__pass_recompute(frt_plan_t *p);  // within fuse: computed again, not kept
-frt_status frt__pass_place(frt_plan_t *p);      // kernels, layouts, steps
-frt_status frt__pass_commit(frt_plan_t *p);     // where assigned values are written (within place)
-frt_status frt__pass_arena(frt_plan_t *p);      // liveness, offsets
 
 // A value's bytes (or a step's scratch) with the steps between which they are needed.
 typedef struct frt_piece {
@@ -180,6 +183,8 @@ frt_status frt__pnode_new(frt_plan_t *p, const frt_op *op, int32_t n_in, const i
 frt_status frt__pnode_again(frt_plan_t *p, int32_t at, int32_t *made);
 // Drops dead nodes, brings the rest into the order of their ranks (ties: oldest first).
 void frt__sort_nodes(frt_plan_t *p);
+// Drops nodes whose results nobody reads; they must be in order.
+void frt__drop_unread(frt_plan_t *p);
 frt_status frt__const_new(frt_plan_t *p, double number, int32_t dtype, int32_t *out);
 void frt__count_uses(frt_plan_t *p);
 int32_t frt__root(const frt_plan_t *p, int32_t value); // through aliases

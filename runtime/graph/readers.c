@@ -52,3 +52,22 @@ void frt__redirect(frt_pnode *n, int32_t from, int32_t to)
     n->in[k] = n->in[k] == from ? to : n->in[k];
   }
 }
+
+void frt__drop_unread(frt_plan_t *p)
+{
+  frt__count_uses(p);
+  for (int32_t i = p->n_node - 1; i >= 0; i--) {
+    frt_pnode *n = &p->node[i];
+    bool read = n->dead || (n->op->flags & FRT_UPDATE);
+    for (int32_t k = 0; k < n->n_out && !read; k++) {
+      read = n->out[k] >= 0 && (p->value[n->out[k]].uses > 0 || p->value[n->out[k]].pinned);
+    }
+    for (int32_t k = 0; k < n->n_in && !read; k++) {
+      if (n->in[k] >= 0) {
+        p->value[n->in[k]].uses--;
+      }
+    }
+    n->dead = n->dead || !read;
+  }
+  frt__sort_nodes(p);
+}

@@ -64,7 +64,8 @@ static bool may_repeat(const frt_plan_t *p, int32_t v)
   const frt_pnode *n = &p->node[p->value[v].maker];
   bool known = n->op == &frt_fused_bn_apply || (n->op->flags & FRT_ELEMENTWISE) ||
                (p->frugality >= 2 && !(n->op->flags & FRT_VIEW));
-  bool one = n->n_out == 1 || (counts(n) && v == n->out[0]);
+  const bool first = counts(n) || n->op == &frt_fused_attention; // the rest is small
+  bool one = n->n_out == 1 || (first && v == n->out[0]);
   return known && one && !n->derived && !(n->op->flags & (FRT_RANDOM | FRT_UPDATE)) &&
          p->value[v].v.shape.dtype == FRT_F32 && !p->value[v].pinned;
 }

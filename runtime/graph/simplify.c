@@ -201,5 +201,6 @@ frt_status frt__pass_simplify(frt_plan_t *p)
     return FRT_OK;
   }
   FRT_TRY(frt__pass_join(p));
+  FRT_TRY(frt__pass_transpose(p));
   return fold_batch_norm(p);
 }

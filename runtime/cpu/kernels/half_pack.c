@@ -2,6 +2,7 @@
 // a map computed as they are read (load.h).
 #include "cpu/kernels/half.h"
 #include "cpu/kernels/load.h"
+#include "cpu/kernels/turn.h"
 
 #if FRT_HALF
 
@@ -86,52 +87,21 @@ FRT_INLINE __m512i pairs_of(const bool half, const void *x, int64_t at, int64_t 
   const __m512 high = _mm512_maskz_loadu_ps((__mmask16)(some >> 16), f + 16);
   return (__m512i)_mm512_cvtne2ps_pbh(high, low);
 }
-// Turns 16 x 16 numbers of 32 bits.
-FRT_INLINE void turn(__m512i r[16])
-{
-  __m512i t[16];
-#pragma GCC unroll 8
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 16; i += 4) {
-    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; i++) {
-    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-    t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
-    t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; i++) {
-    r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-    r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
-    r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
-    r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
-  }
-}
 FRT_INLINE void pack_turned(const bool half, const frt_half_pack *p, int64_t j, int64_t columns,
                             uint16_t *y)
 {
   for (int64_t i = 0; i < columns; i += 16) {
     const int64_t n = FRT_MIN(16, p->n - j - i);
     for (int64_t k = 0; k < p->k; k += 32) {
-      __m512i r[16];
+      vf r[16];
       for (int64_t o = 0; o < 16; o++) {
-        r[o] = o < n ? pairs_of(half, p->x, (j + i + o) * p->ld + p->first + k, p->k - k)
-                     : _mm512_setzero_si512();
+        r[o] =
+          o < n ? (vf)pairs_of(half, p->x, (j + i + o) * p->ld + p->first + k, p->k - k) : v_zero();
       }
-      turn(r);
+      v_turn(r);
       const int64_t pairs = FRT_MIN(16, (p->k - k + 1) / 2);
       for (int64_t o = 0; o < pairs; o++) {
-        _mm512_storeu_si512(y + (k / 2 + o) * 2 * columns + 2 * i, r[o]);
+        v_store((float *)(y + (k / 2 + o) * 2 * columns + 2 * i), r[o]);
       }
     }
   }

@@ -76,6 +76,22 @@ typedef struct frt_load {
   int32_t act;                      // NONE, SILU, RELU, RELU6
 } frt_load;
 
+// Where an operand of attention has number (sample, head, row, column): at + sample * `sample` +
+// head
+// * `head` + row * `row` + column. half: it is stored as bf16.
+typedef struct frt_attention_part {
+  int64_t at, sample, head, row;
+  bool half;
+} frt_attention_part;
+
+// y = softmax(scale q k') v for each of n samples and heads: `rows` queries, `keys` keys and
+// values, all of `width` numbers. y: in the backward pass its gradient; half: products of bf16.
+typedef struct frt_attention {
+  int64_t n, heads, rows, keys, width;
+  frt_attention_part q, k, v, y, dq, dk, dv;
+  bool half;
+} frt_attention;
+
 // Windows of kh x kw pixels of an NHWC map. half: maps are stored as bf16.
 typedef struct frt_max_pool {
   int64_t n, c, h, w, oh, ow, kh, kw, sh, sw, top, left;
@@ -147,6 +163,13 @@ void FRT_K(layer_norm_grad)(bool half, const void *x, const void *dy, int64_t n,
                             float mean, float rstd, void *dx, float *dw, float *db);
 void FRT_K(softmax)(bool half, const void *x, int64_t n, void *y, float *room);
 void FRT_K(softmax_grad)(bool half, const void *y, const void *dy, int64_t n, void *dx);
+size_t FRT_K(attention_scratch)(const frt_attention *g);
+void FRT_K(attention)(const frt_attention *g, float scale, const void *q, const void *k,
+                      const void *v, void *y, float *lse, void *scratch);
+size_t FRT_K(attention_grad_scratch)(const frt_attention *g);
+void FRT_K(attention_grad)(const frt_attention *g, float scale, const void *q, const void *k,
+                           const void *v, const void *dy, const float *lse, void *dq, void *dk,
+                           void *dv, void *scratch);
 void FRT_K(half_product)(const struct frt_half_product *g);
 void FRT_K(half_pack)(const struct frt_half_pack *p, uint16_t *y);
 void FRT_K(half_rows)(const struct frt_half_rows *g, uint16_t *y);
@@ -267,6 +290,16 @@ typedef struct frt_kernels {
                           float mean, float rstd, void *dx, float *dw, float *db);
   void (*softmax)(bool half, const void *x, int64_t n, void *y, float *room);
   void (*softmax_grad)(bool half, const void *y, const void *dy, int64_t n, void *dx);
+
+  // Attention. lse [n, heads, rows]: log2 of each row's sum of e^(scale q k'), NULL where
+  // nobody wants it.
+  size_t (*attention_scratch)(const frt_attention *g);
+  void (*attention)(const frt_attention *g, float scale, const void *q, const void *k,
+                    const void *v, void *y, float *lse, void *scratch);
+  size_t (*attention_grad_scratch)(const frt_attention *g);
+  void (*attention_grad)(const frt_attention *g, float scale, const void *q, const void *k,
+                         const void *v, const void *dy, const float *lse, void *dq, void *dk,
+                         void *dv, void *scratch);
 
   // Products of bf16 with sums in f32, packing their sides, and rows of a map for them (half.h), on
   // the calling thread; NULL where the instruction set has none.

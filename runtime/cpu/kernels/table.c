@@ -50,6 +50,10 @@ const frt_kernels FRT_K(kernels) = {
   .layer_norm_grad = FRT_K(layer_norm_grad),
   .softmax = FRT_K(softmax),
   .softmax_grad = FRT_K(softmax_grad),
+  .attention_scratch = FRT_K(attention_scratch),
+  .attention = FRT_K(attention),
+  .attention_grad_scratch = FRT_K(attention_grad_scratch),
+  .attention_grad = FRT_K(attention_grad),
 #if FRT_HALF
   .half_product = FRT_K(half_product),
   .half_pack = FRT_K(half_pack),
