@@ -1,10 +1,11 @@
 // winograd_pack.c -- filters in the domain of Winograd's points, in panels of columns as its
 // products want them.
 #include "cpu/kernels/pack.h"
+#include "cpu/kernels/turn.h"
 #include "cpu/kernels/winograd.h"
 
 // Channels whose filters are turned at a time; even.
-enum { SOME = 4 };
+enum { SOME = 16 };
 
 size_t FRT_K(winograd_packed)(const frt_winograd *g)
 {
@@ -23,17 +24,32 @@ FRT_INLINE void rows_of(const bool half, const float *taps, int64_t step, vf row
   }
 }
 
+// A vector of columns of numbers [from, from + n) of each, `step` floats from column to column,
+// turned: to[i] those of number from + i.
+FRT_INLINE void turn_columns(const float *x, int64_t step, int64_t cols, int64_t n, vf *to)
+{
+#pragma GCC unroll 16
+  for (int l = 0; l < FRT_VL; l++) {
+    to[l] = l >= cols ? v_zero() : n < FRT_VL ? v_load_n(x + l * step, n) : v_load(x + l * step);
+  }
+  v_turn(to);
+}
+
 // Channels [k, k + n) of a block as taps[channel][tap][column].
 static void turn(const pack_block *b, int64_t k, int64_t n, int64_t cols, bool turned, float *taps)
 {
-  const int64_t first = turned ? 8 : 0, next = turned ? -TILE_COLS : TILE_COLS;
-  for (int64_t i = 0; i < n; i++) {
-    const float *from = b->at + (k + i) * b->by_chan;
-    float *to = taps + (i * 9 + first) * TILE_COLS;
-    for (int64_t l = 0; l < cols; l++, from += b->by_col) {
-#pragma GCC unroll 9
-      for (int t = 0; t < 9; t++) {
-        to[t * next + l] = from[t];
+  // By the input a channel's columns lie side by side, else a column's channels.
+  const int64_t runs = turned ? n : 1, run = turned ? 9 : 9 * n;
+  for (int64_t v = 0; v < cols; v += FRT_VL) {
+    for (int64_t i = 0; i < runs; i++) {
+      const float *from = b->at + (k + i) * b->by_chan + v * b->by_col;
+      for (int64_t q = 0; q < run; q += FRT_VL) {
+        vf x[FRT_VL];
+        turn_columns(from + q, b->by_col, cols - v, run - q, x);
+        for (int64_t l = 0; l < FRT_MIN(FRT_VL, run - q); l++) {
+          const int64_t tap = turned ? i * 9 + 8 - q - l : q + l;
+          v_store(taps + tap * TILE_COLS + v, x[l]);
+        }
       }
     }
   }
