@@ -50,7 +50,7 @@ end
 
 --- averages of nothing yet.
 function ema.new()
-  return setmetatable({ entries = {}, by_tensor = {}, t = 0 }, Averages)
+  return setmetatable({ entries = {}, by_tensor = {}, by_dtype = { f32 = {}, f64 = {} }, t = 0 }, Averages)
 end
 
 --- the averages that there are while `phase` trains: those of the phases before go on; nil where it has none. Freezes
@@ -71,6 +71,7 @@ local function add(self, name, tensor)
   local e = { name = name, tensor = tensor,
     average = T.var { shape = tensor.shape, dtype = tensor.dtype, name = name .. ".ema" } }
   self.entries[#self.entries + 1], self.by_tensor[tensor] = e, e
+  table.insert(self.by_dtype[tensor.dtype], e)
   return e
 end
 
@@ -123,12 +124,10 @@ end
 
 --- records one step, behind the optimizer's: nothing is computed before the next realize.
 function Averages:update()
-  local by_dtype = { f32 = {}, f64 = {} }
-  for _, e in ipairs(self.entries) do table.insert(by_dtype[e.tensor.dtype], e) end
   local decay = R.wrap(R.scalar(ema.decay(self.settings, self.t), R.DTYPE.f64))
   self.t = self.t + 1
   for _, dtype in ipairs { "f32", "f64" } do
-    local list = by_dtype[dtype]
+    local list = self.by_dtype[dtype]
     for from = 1, #list, MOST do record(list, from, math.min(from + MOST - 1, #list), decay.ref) end
   end
 end

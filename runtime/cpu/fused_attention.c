@@ -2,11 +2,6 @@
 // memory.
 #include "cpu/attention.h"
 
-static bool can(const frt_step *s)
-{
-  return frt__all_f32(s);
-}
-
 static frt_status plan(frt_step *s)
 {
   const frt_attention g = frt__attention(s);
@@ -28,7 +23,7 @@ FRT_KERNEL(fused_attention) = {
   .product = true,
   .half_in = 7,
   .half_out = 1,
-  .can = can,
+  .can = frt__all_f32,
   .plan = plan,
   .run = run,
 };

@@ -2,11 +2,6 @@
 // computed again.
 #include "cpu/attention.h"
 
-static bool can(const frt_step *s)
-{
-  return frt__all_f32(s);
-}
-
 static frt_status plan(frt_step *s)
 {
   const frt_attention g = frt__attention(s);
@@ -29,7 +24,7 @@ FRT_KERNEL(fused_attention_grad) = {
   .product = true,
   .half_in = 23, // not the scale, not what the forward pass kept of each row
   .half_out = 7,
-  .can = can,
+  .can = frt__all_f32,
   .plan = plan,
   .run = run,
 };

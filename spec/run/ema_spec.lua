@@ -1,7 +1,7 @@
 -- ema in runs: what is measured and kept as best, phases, accumulation, refused steps, resuming, memory.
 local process, tiny = require "spec.support.process", require "spec.support.tiny"
 local frt = require "foodrt"
-local recipe, trainer, checkpoint = require "foodrt.recipe", require "foodrt.trainer", require "foodrt.checkpoint"
+local trainer, checkpoint = require "foodrt.trainer", require "foodrt.checkpoint"
 local json, io_ = require "foodrt.json", require "foodrt.io"
 
 describe("a run with ema", function()
@@ -9,11 +9,7 @@ describe("a run with ema", function()
   setup(function() dir = tiny.make() end)
   teardown(function() process.remove(dir) end)
 
-  local function made(changes, overrides)
-    local list = { { "data.root", dir .. "/photos" } }
-    for _, o in ipairs(overrides or {}) do list[#list + 1] = o end
-    return recipe.from_text("tiny.lua", tiny.text(changes), list)
-  end
+  local function made(...) return (tiny.recipe(dir, ...)) end
 
   local function numbers(tensors)
     local out = {}

@@ -186,11 +186,11 @@ describe("kept features of a trainer", function()
 
   -- trains the head phase; its notes, and the model's values
   local function train(changes, overrides, change)
-    local list = { { "data.root", dir .. "/photos" }, { "phases.head.epochs", "3" } }
+    local list = { { "phases.head.epochs", "3" } }
     for _, o in ipairs(overrides or {}) do list[#list + 1] = o end
     local all = { PLAIN[1], PLAIN[2] }
     for _, c in ipairs(changes or {}) do all[#all + 1] = c end
-    local r = recipe.from_text("tiny.lua", tiny.text(all), list)
+    local r = tiny.recipe(dir, all, list)
     if change then change(r) end
     local notes = {}
     n = n + 1
@@ -221,9 +221,9 @@ describe("kept features of a trainer", function()
 
   it("filling that a signal stops goes on where it was: 3 batches of 8 photos are there, the bits are the same", function()
     local C = require("foodrt.ffi").C
-    local folder, list = dir .. "/stopped", { { "data.root", dir .. "/photos" }, { "phases.head.epochs", "3" } }
+    local folder = dir .. "/stopped"
     local function made(watch)
-      local r = recipe.from_text("tiny.lua", tiny.text(PLAIN), list)
+      local r = tiny.recipe(dir, PLAIN, { { "phases.head.epochs", "3" } })
       return frt.trainer(r, { folder = folder, watch = watch }):open(), r
     end
     local t = made { filling = function(_, _, done)
@@ -295,7 +295,7 @@ describe("kept features of a trainer", function()
   it("epochs in which no photo is seen twice keep nothing of them; without a folder it is an error", function()
     local notes = train(nil, { { "phases.head.epochs", "1" } })
     assert.same({ "phase 'head': cache = true: no training photo is seen twice in the same view, so nothing of them is kept" }, notes)
-    local r = recipe.from_text("tiny.lua", tiny.text(PLAIN), { { "data.root", dir .. "/photos" } })
+    local r = tiny.recipe(dir, PLAIN)
     local _, why = pcall(function() frt.trainer(r):run_phase "head" end)
     assert.equal("tiny.lua:19: phase 'head': cache = true needs a folder: frt.trainer(recipe, { folder = \"DIR\" })", why)
   end)

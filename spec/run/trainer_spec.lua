@@ -1,18 +1,14 @@
 -- the trainer: what phases freeze, what accumulation sums, what hooks and a step of one's own see.
 local process, tiny = require "spec.support.process", require "spec.support.tiny"
 local frt = require "foodrt"
-local recipe, trainer = require "foodrt.recipe", require "foodrt.trainer"
+local trainer = require "foodrt.trainer"
 
 describe("the trainer", function()
   local dir
   setup(function() dir = tiny.make() end)
   teardown(function() process.remove(dir) end)
 
-  local function made(changes, overrides)
-    local list = { { "data.root", dir .. "/photos" } }
-    for _, o in ipairs(overrides or {}) do list[#list + 1] = o end
-    return recipe.from_text("tiny.lua", tiny.text(changes), list)
-  end
+  local function made(...) return (tiny.recipe(dir, ...)) end
 
   local function values(model)
     local out = {}

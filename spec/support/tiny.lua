@@ -52,6 +52,13 @@ function tiny.text(changes)
   return text
 end
 
+--- the recipe on the folder's photos, changed by plain texts and then by overrides { { key, value }, … }
+function tiny.recipe(dir, changes, overrides)
+  local list = { { "data.root", dir .. "/photos" } }
+  for _, o in ipairs(overrides or {}) do list[#list + 1] = o end
+  return require("foodrt.recipe").from_text("tiny.lua", tiny.text(changes), list)
+end
+
 --- runs foodrt in the folder: exit status, stdout, stderr
 function tiny.run(dir, args, options)
   options = options or {}

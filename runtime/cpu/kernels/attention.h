@@ -74,8 +74,7 @@ FRT_INLINE void att_pointers(const bool half, const void *x, int64_t rows, size_
   }
 }
 
-// --- the right side of a product: k rows of n numbers
-// ---------------------------------------------
+// --- the right side of a product: k rows of n numbers -------------------------------------------
 FRT_INLINE void *att_right(att_cut *c, const bool half, int64_t k, int64_t n)
 {
   return att_take(c, half ? (size_t)(frt__half_even(k) * frt__half_up(n, 16)) * 2

@@ -15,7 +15,7 @@ static int64_t chunks_of(const frt_bn_gate *g)
 
 size_t FRT_K(bn_gate_scratch)(const frt_bn_gate *g)
 {
-  return (size_t)(FRT_MAX(g->n * chunks_of(g), 1) * SUMS * g->c) * sizeof(float);
+  return (size_t)(g->n * chunks_of(g) * SUMS * g->c) * sizeof(float);
 }
 
 // Adds rows of one photo to sum[SUMS][c]: of dz y, dz act', dz act' (x - mean), act', act' (x -
