@@ -1,5 +1,5 @@
 /// foodrt.h -- the whole public C API. What stands between the ffi marks is read by LuaJIT
-/// (lua/foodrt/ffi.lua): no macros but FRT_API, no #if, fixed-width types only.
+/// (lua/foodrt/core/ffi.lua): no macros but FRT_API, no #if, fixed-width types only.
 ///
 /// Every function that can fail returns frt_status and leaves its message in frt_error_last().
 /// Arguments are borrowed; *_new gives one reference, *_free takes it.

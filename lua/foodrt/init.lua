@@ -1,10 +1,11 @@
 --- foodrt: the front end. Parts are loaded when they are first named, so that starting costs nothing.
 ---   local frt = require "foodrt"
 ---   local model = frt.models.efficientnet_b0 { classes = 10 }
-local err = require "foodrt.err"
+local err = require "foodrt.core.err"
 
-local PARTS = { nn = true, models = true, loss = true, optim = true, sched = true, data = true, augment = true,
-  metrics = true, ensemble = true, trainer = true, run = true, phase = true, rng = true }
+local PARTS = { nn = "nn", models = "models", data = "data", run = "run", rng = "core.rng", augment = "data.augment",
+  loss = "train.loss", optim = "train.optim", sched = "train.sched", metrics = "train.metrics", phase = "train.phase",
+  trainer = "train.trainer", ensemble = "run.ensemble" }
 local FILES = { load = true, save = true }
 
 local frt = {}
@@ -13,9 +14,9 @@ local frt = {}
 setmetatable(frt, { names = function() return PARTS, FILES, require("foodrt.tensor").api end, __index = function(_, name)
   local value
   if PARTS[name] then
-    value = require("foodrt." .. name)
+    value = require("foodrt." .. PARTS[name])
   elseif FILES[name] then
-    value = require("foodrt.io")[name]
+    value = require("foodrt.core.io")[name]
   else
     local api = require("foodrt.tensor").api
     value = api[name]

@@ -2,7 +2,7 @@
 // that FOODRT_ISA or frt_set_isa names.
 #include <stdlib.h>
 
-#include "cpu/kernels/kernels.h"
+#include "cpu/kernels.h"
 
 extern const frt_kernels frt__kernels_base;
 #if defined(__x86_64__)

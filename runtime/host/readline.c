@@ -1,4 +1,4 @@
-// readline.c -- the prompt for lua/foodrt/repl.lua: line editing, history and completion by libedit
+// readline.c -- the prompt for lua/foodrt/repl: line editing, history and completion by libedit
 // through its readline interface; plain lines where standard input is not a terminal.
 #define _GNU_SOURCE
 #include <editline/readline.h>

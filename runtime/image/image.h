@@ -3,7 +3,7 @@
 // interleaved, a view's three planes.
 #pragma once
 #include "base/base.h"
-#include "image/kernels/kernels.h"
+#include "image/kernels.h"
 
 enum { FRT__MAX_PIXELS = 100000000, FRT__MAX_AUGMENT = 64 };
 enum { FRT__BILINEAR = 0, FRT__BICUBIC = 1, FRT__LANCZOS = 2, FRT__NEAREST = 3 };

@@ -1,5 +1,5 @@
 -- measure.lua: what the benchmarks of our own side share: clocks, input, the lines they print.
-local T, lib = require "foodrt.tensor", require "foodrt.ffi"
+local T, lib = require "foodrt.tensor", require "foodrt.core.ffi"
 local C, ffi = lib.C, lib.ffi
 ffi.cdef "typedef struct { long s, ns; } bench_time; int clock_gettime(int, bench_time *);"
 local measure, time = {}, ffi.new "bench_time"

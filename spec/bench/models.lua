@@ -4,7 +4,7 @@
 -- Errors are against timm in float64; beside each stands that of PyTorch's own float32. --long: a line per case. --dir: where
 -- files lie meanwhile (up to 15 GB for the largest models). Exit status 1 where a card, a key or a value differs.
 local compare = dofile((arg[0]:match "^(.*/)" or "./") .. "compare.lua")
-local frt, json = require "foodrt", require "foodrt.json"
+local frt, json = require "foodrt", require "foodrt.core.json"
 local o, globs = compare.options("models", { dir = os.tmpname() .. ".models", long = false })
 local peers = compare.peers "models"
 if #globs == 0 then globs = { "*" } end
@@ -74,8 +74,8 @@ local function complain(name, line)
 end
 
 local function check(name)
-  require("foodrt.io").make_folders(o.dir)
-  require("foodrt.io").replace(o.dir .. "/cases.json", json.encode { model = name, card = card_of(name), cases = cases(name) })
+  require("foodrt.core.io").make_folders(o.dir)
+  require("foodrt.core.io").replace(o.dir .. "/cases.json", json.encode { model = name, card = card_of(name), cases = cases(name) })
   own "write"
   local worst, read = {}, 0
   for _, line in ipairs(lines_of(compare.python(peers, "peer_models.py ") .. o.dir)) do

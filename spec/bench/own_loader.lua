@@ -3,7 +3,7 @@
 -- One line per epoch: ms and CPU ms per 1,000 photos; then peak RSS in MB.
 local frt = require "foodrt"
 local measure = dofile((arg[0]:match "^(.*/)" or "./") .. "measure.lua")
-local C = require("foodrt.ffi").C
+local C = require("foodrt.core.ffi").C
 local augment = frt.augment
 
 local size, threads = tonumber(arg[2]), tonumber(arg[3])

@@ -3,7 +3,7 @@
 --   foodrt spec/bench/own_models.lua read DIR     reads the files that timm wrote: largest difference of any value, one line each
 -- DIR/cases.json lists the cases; models.lua says what is in one.
 local frt = require "foodrt"
-local json = require "foodrt.json"
+local json = require "foodrt.core.json"
 local here = arg[0]:match "^(.*/)" or "./"
 local fill = dofile(here .. "../fixtures/fill.lua")
 
@@ -99,7 +99,7 @@ local rates = {}
 for _, part in make({ drop_path_rate = 0.2 }):modules() do
   if part.kind == "DropPath" then rates[#rates + 1] = part.p end
 end
-require("foodrt.io").replace(dir .. "/drop_path.json", json.encode(json.list(rates)))
+require("foodrt.core.io").replace(dir .. "/drop_path.json", json.encode(json.list(rates)))
 
 for _, c in ipairs(given.cases) do
   if mode == "read" then

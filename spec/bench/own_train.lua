@@ -11,8 +11,8 @@ local size, batch, threads, steps = tonumber(arg[2]), tonumber(arg[3]), tonumber
 local flag = {}
 for i = 6, #arg do flag[arg[i]] = arg[i + 1] or true end
 frt.set_threads(threads)
-if flag["--bf16"] then assert(require("foodrt.precision").set "bf16" == "bf16", "this CPU has no bf16") end
-if flag["--memory"] then require("foodrt.ffi").C.frt_set_memory(require("foodrt.budget").bytes(flag["--memory"])) end
+if flag["--bf16"] then assert(require("foodrt.train.precision").set "bf16" == "bf16", "this CPU has no bf16") end
+if flag["--memory"] then require("foodrt.core.ffi").C.frt_set_memory(require("foodrt.train.budget").bytes(flag["--memory"])) end
 local model = frt.models[name] { classes = 101, checkpoint = flag["--checkpoint"] ~= nil }
 model:build { input = { batch, 3, size, size }, classes = 101, seed = 1 }
 model:train()

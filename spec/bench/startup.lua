@@ -4,11 +4,11 @@
 -- data: photos to train on; those that recipes draw on their first run will do.
 local compare = dofile((arg[0]:match "^(.*/)" or "./") .. "compare.lua")
 local o = compare.options("startup", { rounds = "5", data = "data/sample" })
-if not require("foodrt.io").kind(o.data .. "/train") then
+if not require("foodrt.core.io").kind(o.data .. "/train") then
   error(("startup: no photos in %s/train: run a recipe once, or give --data DIR"):format(o.data), 0)
 end
 local peers = compare.peers "startup"
-local C = require("foodrt.ffi").C
+local C = require("foodrt.core.ffi").C
 
 -- best wall ms of `command`; where it prints "at SECONDS" (the clock's), the ms until then
 local function best(command, prints)
@@ -32,7 +32,7 @@ local frt = require "foodrt"
 local r = dofile "recipes/effnet_b4_focal.lua"
 r.data = frt.data.folder { photos, size = 224, batch = 8, train = r.data.train }
 r.on = { phase_start = function()
-  io.stdout:write(("at %.6f\n"):format(require("foodrt.ffi").C.frt_now()))
+  io.stdout:write(("at %.6f\n"):format(require("foodrt.core.ffi").C.frt_now()))
   io.stdout:flush()
   os.exit(0)
 end }

@@ -1,6 +1,6 @@
 -- budget: what /proc and the control groups leave.
 local process = require "spec.support.process"
-local budget = require "foodrt.budget"
+local budget = require "foodrt.train.budget"
 
 describe("memory that is available", function()
   local root
@@ -39,7 +39,7 @@ describe("memory that is available", function()
 end)
 
 describe("threads", function()
-  local C = require("foodrt.ffi").C
+  local C = require("foodrt.core.ffi").C
   local root
   before_each(function()
     root = process.temp_dir()

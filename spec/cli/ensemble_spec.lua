@@ -1,7 +1,7 @@
 -- Ensembles: their numbers are the means of their members' own predictions, from the command line, a recipe and Lua.
 local process = require "spec.support.process"
-local predictions = require "foodrt.predictions"
-local csv, json = require "foodrt.data.csv", require "foodrt.json"
+local predictions = require "foodrt.run.predictions"
+local csv, json = require "foodrt.data.csv", require "foodrt.core.json"
 local foodrt = process.foodrt
 
 local RECIPE = [[

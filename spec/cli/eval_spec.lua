@@ -1,7 +1,7 @@
 -- foodrt eval and predict, and frt.run.load: what they say of a small run, other photos, unreadable ones.
 local process = require "spec.support.process"
 local foodrt = process.foodrt
-local json = require "foodrt.json"
+local json = require "foodrt.core.json"
 
 local RECIPE = [[
 local frt = require "foodrt"

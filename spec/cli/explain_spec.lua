@@ -1,7 +1,7 @@
 -- foodrt explain: what it finds, that it needs no photos and computes nothing, and what it refuses.
 local process = require "spec.support.process"
 local foodrt = process.foodrt
-local json = require "foodrt.json"
+local json = require "foodrt.core.json"
 
 local RECIPE = [[
 local frt = require "foodrt"

@@ -1,6 +1,6 @@
 -- foodrt weights get beside a server on the loopback that speaks as the hub does, rightly and wrongly.
 local hub = require "spec.support.hub"
-local json = require "foodrt.json"
+local json = require "foodrt.core.json"
 local process = require "spec.support.process"
 
 describe("foodrt weights get", function()
@@ -158,7 +158,7 @@ describe("foodrt weights get", function()
 
   it("waits while another process is fetching the file, and goes on when that one is gone", function()
     assert.equal(1, (try("twice", "trickle")))
-    local lib = require "foodrt.ffi"
+    local lib = require "foodrt.core.ffi"
     local lock = lib.ffi.new "int32_t[1]"
     lib.check(lib.C.frt_file_lock(server:path("resnet18.twice", ".lock"), lock))
     server:behave("resnet18.twice", nil)

@@ -2,7 +2,7 @@
 local frt = require "foodrt"
 local decode = require "spec.support.base64"
 local files = require "spec.fixtures.pth"
-local json = require "foodrt.json"
+local json = require "foodrt.core.json"
 local process = require "spec.support.process"
 
 describe("foodrt weights", function()
@@ -39,7 +39,7 @@ describe("foodrt weights", function()
 
   it("convert: the same values in safetensors, with the metadata; nothing is overwritten without --force", function()
     assert.equal(0, (weights("convert", "old.pth", "new.safetensors")))
-    local io_ = require "foodrt.io"
+    local io_ = require "foodrt.core.io"
     assert.equal(io_.hash(dir .. "/old.pth"), io_.hash(dir .. "/new.safetensors"))
     local status, _, err = weights("convert", "a.safetensors", "new.safetensors")
     assert.equal(1, status)
@@ -90,7 +90,7 @@ describe("foodrt weights", function()
     local m = frt.nn.Linear { 2 }
     m:build { input = { 1, 3 } }
     m:save(dir .. "/half.safetensors", nil, { dtype = "bf16" })
-    local list = require("foodrt.io").list(dir .. "/half.safetensors")
+    local list = require("foodrt.core.io").list(dir .. "/half.safetensors")
     assert.equal("BF16", list[1].stored)
     m:load(dir .. "/half.safetensors")
     local ok, why = pcall(m.save, m, dir .. "/x.safetensors", nil, { dtype = "f61" })

@@ -2,7 +2,7 @@
 -- each instruction set and as products of bf16; the same bits however many threads; what is not finite.
 local frt = require "foodrt"
 local T = require "foodrt.tensor"
-local C = require("foodrt.ffi").C
+local C = require("foodrt.core.ffi").C
 local O, isas = require "spec.support.op_case", require "spec.support.isas"
 local attend, plans = require "spec.support.attend", require "spec.support.plans"
 

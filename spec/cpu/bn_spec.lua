@@ -3,7 +3,7 @@
 local O = require "spec.support.op_case"
 local isas = require "spec.support.isas"
 local frt = require "foodrt"
-local C = require("foodrt.ffi").C
+local C = require("foodrt.core.ffi").C
 local ops = O.ops()
 
 local function numbers(u, dims, mean, spread)
@@ -11,7 +11,7 @@ local function numbers(u, dims, mean, spread)
   for k = 1, O.numel(dims) do data[k] = mean + spread * (2 * u() - 1) end
   return { dims = dims, dtype = O.F32, data = data }
 end
-local round = require("foodrt.ffi").ffi.new "float[1]"
+local round = require("foodrt.core.ffi").ffi.new "float[1]"
 local function in_double(x)
   local data = {}
   for k, v in ipairs(x.data) do

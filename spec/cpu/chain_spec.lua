@@ -3,7 +3,7 @@
 local O = require "spec.support.op_case"
 local isas = require "spec.support.isas"
 local frt = require "foodrt"
-local lib = require "foodrt.ffi"
+local lib = require "foodrt.core.ffi"
 local C = lib.C
 local ops = O.ops()
 

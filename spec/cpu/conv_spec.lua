@@ -3,7 +3,7 @@
 local O = require "spec.support.op_case"
 local agree = require "spec.support.agree"
 local frt = require "foodrt"
-local C = require("foodrt.ffi").C
+local C = require("foodrt.core.ffi").C
 
 -- name, N, C, H, W, K, kernel, stride, padding, dilation, groups
 local SHAPES = {

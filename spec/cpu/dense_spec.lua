@@ -2,7 +2,7 @@
 -- copies, lanes, pooling, beside the plain-C reference in double.
 local O = require "spec.support.op_case"
 local agree = require "spec.support.agree"
-local C = require("foodrt.ffi").C
+local C = require("foodrt.core.ffi").C
 local ops = O.ops()
 
 local function n(...)

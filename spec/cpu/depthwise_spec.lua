@@ -2,7 +2,7 @@
 -- double, for filters, strides, dilations, paddings and channel counts that leave vectors and tiles incomplete.
 local O = require "spec.support.op_case"
 local isas = require "spec.support.isas"
-local C = require("foodrt.ffi").C
+local C = require("foodrt.core.ffi").C
 local ops = O.ops()
 
 --- { n, c, h, w, kh, kw, stride, pad top left bottom right, dilation }

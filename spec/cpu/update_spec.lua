@@ -1,7 +1,7 @@
 -- Optimizer steps, gradient norm and random numbers on the CPU's own kernels, beside the plain-C reference.
 local O = require "spec.support.op_case"
 local isas = require "spec.support.isas"
-local lib = require "foodrt.ffi"
+local lib = require "foodrt.core.ffi"
 local C = lib.C
 local ops = O.ops()
 

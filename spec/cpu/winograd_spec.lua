@@ -6,7 +6,7 @@ local isas = require "spec.support.isas"
 local plans = require "spec.support.plans"
 local V = require "spec.support.values"
 local frt = require "foodrt"
-local C = require("foodrt.ffi").C
+local C = require("foodrt.core.ffi").C
 
 local function dims(...)
   return { dims = { ... }, fill = "n" }

@@ -5,7 +5,7 @@ local process, files = require "spec.support.process", require "spec.fixtures.pt
 local out = arg[1] or "build-fuzz/seeds"
 
 local function write(target, name, bytes)
-  require("foodrt.io").make_folders(out .. "/" .. target)
+  require("foodrt.core.io").make_folders(out .. "/" .. target)
   process.write(("%s/%s/%s"):format(out, target, name), bytes)
 end
 

@@ -1,6 +1,6 @@
 -- What the network sees of a photo: the resampler and colour against Pillow, geometry against hand values.
-local lib = require "foodrt.ffi"
-local augment = require "foodrt.augment"
+local lib = require "foodrt.core.ffi"
+local augment = require "foodrt.data.augment"
 local pillow = require "spec.image.pillow"
 local ffi, C = lib.ffi, lib.C
 

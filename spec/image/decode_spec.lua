@@ -1,5 +1,5 @@
 -- Files of every kind, good and bad: formats, channels, depths, orientation, reasons.
-local lib = require "foodrt.ffi"
+local lib = require "foodrt.core.ffi"
 local photos = require "spec.support.photos"
 local process = require "spec.support.process"
 local ffi, C = lib.ffi, lib.C

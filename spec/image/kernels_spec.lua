@@ -1,6 +1,6 @@
 -- The loops over pixels on every instruction set against the same arithmetic in Lua: no bit may differ.
-local lib = require "foodrt.ffi"
-local augment = require "foodrt.augment"
+local lib = require "foodrt.core.ffi"
+local augment = require "foodrt.data.augment"
 local isas = require "spec.support.isas"
 local photos = require "spec.support.photos"
 local process = require "spec.support.process"

@@ -1,6 +1,6 @@
 -- The loader's promises: batches depend on seed, epoch and number only; bad photos shift nothing; no leaks.
-local lib = require "foodrt.ffi"
-local augment = require "foodrt.augment"
+local lib = require "foodrt.core.ffi"
+local augment = require "foodrt.data.augment"
 local photos = require "spec.support.photos"
 local process = require "spec.support.process"
 local ffi, C = lib.ffi, lib.C

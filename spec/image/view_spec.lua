@@ -1,6 +1,6 @@
 -- A view read from the file (only the part it needs, perhaps shrunk) against the view of the whole photo.
-local lib = require "foodrt.ffi"
-local augment = require "foodrt.augment"
+local lib = require "foodrt.core.ffi"
+local augment = require "foodrt.data.augment"
 local photos = require "spec.support.photos"
 local process = require "spec.support.process"
 local ffi, C = lib.ffi, lib.C

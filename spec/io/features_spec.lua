@@ -1,5 +1,5 @@
 -- the file of kept features: rows by view and photo, whole or not there, found again or begun anew.
-local lib = require "foodrt.ffi"
+local lib = require "foodrt.core.ffi"
 local process = require "spec.support.process"
 local ffi, C = lib.ffi, lib.C
 

@@ -15,8 +15,8 @@ for i = 1, n do
     for _, t in pairs(result) do bytes = bytes + t:numel() * 8 end
   end
   print(ok and "loaded " .. bytes or "error " .. tostring(result):gsub("[%c]", "?"))
-  pcall(require("foodrt.io").list, path)
-  pcall(require("foodrt.io").convert, path, dir .. "/out.safetensors", "bf16")
+  pcall(require("foodrt.core.io").list, path)
+  pcall(require("foodrt.core.io").convert, path, dir .. "/out.safetensors", "bf16")
 end
 print("peak " .. io.open("/proc/self/status"):read("*a"):match "VmHWM:%s*(%d+) kB")
 ]]

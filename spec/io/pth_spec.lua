@@ -1,6 +1,6 @@
 --- PyTorch's .pth files: both containers as PyTorch wrote them, what is refused by name, and damage.
 local frt = require "foodrt"
-local io_ = require "foodrt.io"
+local io_ = require "foodrt.core.io"
 local decode = require "spec.support.base64"
 local files = require "spec.fixtures.pth"
 local process = require "spec.support.process"

@@ -1,6 +1,6 @@
 --- safetensors files: round trips, the format byte for byte, damage of every kind, and a full disk.
 local frt = require "foodrt"
-local io_ = require "foodrt.io"
+local io_ = require "foodrt.core.io"
 local bit = require "bit"
 local V = require "spec.support.values"
 local same, why = V.same, V.why

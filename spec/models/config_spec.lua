@@ -1,7 +1,7 @@
 -- What photos weights want travels with them: config.json beside model.safetensors, or the metadata of foodrt's own checkpoints.
 local frt = require "foodrt"
 local config, pretrained = require "foodrt.models.config", require "foodrt.models.pretrained"
-local process, json = require "spec.support.process", require "foodrt.json"
+local process, json = require "spec.support.process", require "foodrt.core.json"
 
 local NEW = [[{ "architecture": "resnet18", "num_classes": 1000, "pretrained_cfg": { "tag": "a1_in1k", "input_size": [3, 192, 192],
   "test_input_size": [3, 256, 256], "crop_pct": 0.9, "test_crop_pct": 1.0, "crop_mode": "squash", "interpolation": "lanczos",

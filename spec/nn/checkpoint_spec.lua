@@ -2,8 +2,8 @@
 -- that keeps them, in every bit; the arena is smaller.
 local frt = require "foodrt"
 local T = require "foodrt.tensor"
-local rng = require "foodrt.rng"
-local lib = require "foodrt.ffi"
+local rng = require "foodrt.core.rng"
+local lib = require "foodrt.core.ffi"
 local C, ffi = lib.C, lib.ffi
 local V = require "spec.support.values"
 local plans = require "spec.support.plans"

@@ -1,7 +1,7 @@
 -- Every recipe that is shipped: it loads, explains without photos, its plans have no step by the reference, and it trains.
 local process = require "spec.support.process"
 local foodrt = process.foodrt
-local json = require "foodrt.json"
+local json = require "foodrt.core.json"
 local photos = require "spec.support.photos"
 
 -- name -> parameters with 101 classes: backbones without their 1000 classes, plus the head (by hand from timm's counts)
@@ -100,7 +100,7 @@ describe("shipped recipes", function()
   for _, name in ipairs { "effnet_b4_focal", "lite0_quick", "mobilenetv2", "convnext_tiny", "multiscale_b4",
     "cbam_resnet", "vit_small" } do
     it(name .. " trains: its last phase takes 2 steps and its loss stays finite", function()
-      local recipe, trainer, pretrained = require "foodrt.recipe", require "foodrt.trainer", require "foodrt.models.pretrained"
+      local recipe, trainer, pretrained = require "foodrt.train.recipe", require "foodrt.train.trainer", require "foodrt.models.pretrained"
       local root, say = dir .. "/few", pretrained.say
       photos.tree(root, { train = { pizza = 4, ramen = 4 } })
       pretrained.say = function() end

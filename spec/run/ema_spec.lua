@@ -1,8 +1,8 @@
 -- ema in runs: what is measured and kept as best, phases, accumulation, refused steps, resuming, memory.
 local process, tiny = require "spec.support.process", require "spec.support.tiny"
 local frt = require "foodrt"
-local trainer, checkpoint = require "foodrt.trainer", require "foodrt.checkpoint"
-local json, io_ = require "foodrt.json", require "foodrt.io"
+local trainer, checkpoint = require "foodrt.train.trainer", require "foodrt.train.checkpoint"
+local json, io_ = require "foodrt.core.json", require "foodrt.core.io"
 
 describe("a run with ema", function()
   local dir

@@ -1,7 +1,7 @@
 -- kept features: a phase with cache = true makes the same bits as without, whatever happens to it or to its file.
 local process, tiny = require "spec.support.process", require "spec.support.tiny"
-local frt, json = require "foodrt", require "foodrt.json"
-local recipe = require "foodrt.recipe"
+local frt, json = require "foodrt", require "foodrt.core.json"
+local recipe = require "foodrt.train.recipe"
 
 local PLAIN = { { 'train = { augment.flip {}, augment.color_jitter { 0.2, 0.2, 0.2 } }', 'train = {}' },
   { 'freeze = "backbone",', 'freeze = "backbone", cache = true,' } }
@@ -59,7 +59,7 @@ describe("kept features", function()
     assert.not_same(measured "plain", measured "kept24")
     assert.same(hashes("plain")[1], hashes("kept24")[1])  -- training sees what it saw
     assert.truthy(said:find("evaluation sees: shortest edge to 27, middle 24 x 24", 1, true))
-    local p = require("foodrt.checkpoint").peek(dir .. "/kept24/last.safetensors").preprocessing
+    local p = require("foodrt.train.checkpoint").peek(dir .. "/kept24/last.safetensors").preprocessing
     assert.same({ 24, 16 }, { p.size, p.train_size })
     local status, out = tiny.run(dir, { "eval", "kept24" })
     assert.same({ 0, tiny.last(said):match "test: [^(]*" }, { status, tiny.last(out):match "test: [^(]*" })
@@ -220,7 +220,7 @@ describe("kept features of a trainer", function()
   end)
 
   it("filling that a signal stops goes on where it was: 3 batches of 8 photos are there, the bits are the same", function()
-    local C = require("foodrt.ffi").C
+    local C = require("foodrt.core.ffi").C
     local folder = dir .. "/stopped"
     local function made(watch)
       local r = tiny.recipe(dir, PLAIN, { { "phases.head.epochs", "3" } })

@@ -2,7 +2,7 @@
 -- the growth of the resident set from the moment the recipe is read to its peak.
 local process = require "spec.support.process"
 local plans = require "spec.support.plans"
-local json = require "foodrt.json"
+local json = require "foodrt.core.json"
 local tree = debug.getinfo(1, "S").source:match "^@(.*)spec/run/" or ""
 
 local RECIPE = [[

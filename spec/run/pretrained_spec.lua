@@ -1,7 +1,7 @@
 -- pretrained weights in recipes: by tag from the hub and its cache, what can't be had, "auto", resuming without either.
 local frt = require "foodrt"
 local hub, tiny, process = require "spec.support.hub", require "spec.support.tiny", require "spec.support.process"
-local photos, json = require "spec.support.photos", require "foodrt.json"
+local photos, json = require "spec.support.photos", require "foodrt.core.json"
 
 local RECIPE = [[
 local frt = require "foodrt"
@@ -54,7 +54,7 @@ describe("pretrained in a recipe", function()
     assert.matches("has 5 classes, this model 2: its classifier is left out and starts from random weights", out, 1, true)
     assert.not_matches("what is frozen has random weights", out)
     assert.same(weights["conv_stem.weight"]:totable(), stem(dir .. "/a/best.safetensors"))
-    local meta = require("foodrt.checkpoint").peek(dir .. "/a/last.safetensors")
+    local meta = require("foodrt.train.checkpoint").peek(dir .. "/a/last.safetensors")
     assert.same({ 0.5, 0.5, 0.5 }, meta.preprocessing.mean)
   end)
 

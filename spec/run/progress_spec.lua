@@ -1,5 +1,5 @@
 -- progress: the live line of a terminal and the plain lines of a log.
-local progress = require "foodrt.progress"
+local progress = require "foodrt.run.progress"
 
 -- a file that remembers what was written
 local function sink()

@@ -1,6 +1,6 @@
 -- recipes: wrong input gives one line that names file or recipe line, overrides reach what they name.
 local process, tiny = require "spec.support.process", require "spec.support.tiny"
-local recipe = require "foodrt.recipe"
+local recipe = require "foodrt.train.recipe"
 
 describe("a recipe", function()
   local dir
@@ -89,9 +89,9 @@ describe("a recipe", function()
   end)
 
   it("a hook may require too, when the recipe is long read", function()
-    process.write(dir .. "/later.lua", "return { word = 'late', ffi = require 'foodrt.ffi' }")
+    process.write(dir .. "/later.lua", "return { word = 'late', ffi = require 'foodrt.core.ffi' }")
     process.write(dir .. "/hooked.lua", 'local r = require "tiny"\n'
-      .. 'r.on = { step_end = function() return require("foodrt.json").decode "1", require("later").word end }\nreturn r\n')
+      .. 'r.on = { step_end = function() return require("foodrt.core.json").decode "1", require("later").word end }\nreturn r\n')
     local r = recipe.load(dir .. "/hooked.lua")
     local one, word = r.on.step_end()
     assert.same({ 1, "late" }, { one, word })

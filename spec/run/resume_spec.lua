@@ -1,6 +1,6 @@
 -- resuming: a run that was stopped, by a signal or by kill -9, ends with the bits of one that never stopped.
 local process, tiny = require "spec.support.process", require "spec.support.tiny"
-local checkpoint, json = require "foodrt.checkpoint", require "foodrt.json"
+local checkpoint, json = require "foodrt.train.checkpoint", require "foodrt.core.json"
 
 local function exists(path)
   local file = io.open(path)
@@ -67,8 +67,8 @@ describe("resuming", function()
     local args = { "-o", "precision=bf16", "-o", "data.size=48", "-o", "save.every=0.02" }
     local status, out = tiny.run(dir, { "tiny.lua", "--run", "half", unpack(args) })
     assert.equal(0, status)
-    if require("foodrt.precision").set "bf16" == "bf16" then
-      require("foodrt.precision").set "fp32"
+    if require("foodrt.train.precision").set "bf16" == "bf16" then
+      require("foodrt.train.precision").set "fp32"
       assert.match("maps in bf16", out)
       assert.equal(0, (killed_until_done("half_killed", args, { 0.3, 0.37 })))
       assert.equal(tiny.hash(dir .. "/half/last.safetensors"), tiny.hash(dir .. "/half_killed/last.safetensors"))

@@ -1,6 +1,6 @@
 -- a run as a command: what it says, what it leaves behind, and how it fails.
 local process, tiny = require "spec.support.process", require "spec.support.tiny"
-local checkpoint, json = require "foodrt.checkpoint", require "foodrt.json"
+local checkpoint, json = require "foodrt.train.checkpoint", require "foodrt.core.json"
 local ffi = require "ffi"
 
 local function lines(text)
@@ -75,7 +75,7 @@ describe("a run", function()
     assert.equal(60, meta.data.train.n)
     assert.equal("center", meta.preprocessing.mode)
     assert.equal(11, meta.best.n)
-    assert.equal(ffi.string(require("foodrt.ffi").C.frt_version()), meta.version)
+    assert.equal(ffi.string(require("foodrt.core.ffi").C.frt_version()), meta.version)
     local best = checkpoint.load(dir .. "/runs/tiny/best.safetensors")
     assert.is_nil(best.optim)
     assert.same({ 16, 8, 3, 3 }, best.tensors["backbone.3.weight"].shape)
@@ -106,7 +106,7 @@ describe("a run", function()
   end)
 
   it("--time ends schedule and test in time, in both phases", function()
-    local clock = require("foodrt.ffi").C
+    local clock = require("foodrt.core.ffi").C
     local began = clock.frt_now()
     local got, said = tiny.run(dir, { "tiny.lua", "--run", "timed", "--time", "3s", "-o", "phases.head.epochs=1000",
       "-o", "phases.all.epochs=4000" })

@@ -1,7 +1,7 @@
 -- the trainer: what phases freeze, what accumulation sums, what hooks and a step of one's own see.
 local process, tiny = require "spec.support.process", require "spec.support.tiny"
 local frt = require "foodrt"
-local trainer = require "foodrt.trainer"
+local trainer = require "foodrt.train.trainer"
 
 describe("the trainer", function()
   local dir

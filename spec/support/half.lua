@@ -2,7 +2,7 @@
 local O = require "spec.support.op_case"
 local ffi = require "ffi"
 require "foodrt"
-local C = require("foodrt.ffi").C
+local C = require("foodrt.core.ffi").C
 local half = {}
 
 half.here = tonumber(C.frt_set_precision "bf16") == 0

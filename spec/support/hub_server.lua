@@ -6,7 +6,7 @@
 -- listed in ROOT/log. It ends by itself after two minutes.
 local ffi = require "ffi"
 local bit = require "bit"
-local lib = require "foodrt.ffi"
+local lib = require "foodrt.core.ffi"
 local root = arg[1]
 
 ffi.cdef [[

@@ -1,6 +1,6 @@
 -- isas: the instruction sets of the CPU's own kernels that this machine has, the plainest first. Specs of kernels
 -- run under each: C.frt_set_isa(name) before, C.frt_set_isa "auto" after.
-local lib = require "foodrt.ffi"
+local lib = require "foodrt.core.ffi"
 local C = lib.C
 
 local isas, was = {}, lib.ffi.string(C.frt_isa())  -- FOODRT_ISA's, where it is set

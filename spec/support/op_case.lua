@@ -1,6 +1,6 @@
 -- op_case: ops through the C API alone, as the op specs need them: plain tables of numbers in and out, the
 -- cases that ops declare, gradients beside finite differences. Nothing of it survives the call.
-local lib = require "foodrt.ffi"
+local lib = require "foodrt.core.ffi"
 local ffi, C = lib.ffi, lib.C
 local M = { C = C }
 

@@ -1,6 +1,6 @@
 -- plans: what the engine's specs ask about plans, and arming of allocation failures.
 local T = require "foodrt.tensor"
-local lib = require "foodrt.ffi"
+local lib = require "foodrt.core.ffi"
 local C, ffi = lib.C, lib.ffi
 
 local plans = {}

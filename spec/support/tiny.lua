@@ -56,7 +56,7 @@ end
 function tiny.recipe(dir, changes, overrides)
   local list = { { "data.root", dir .. "/photos" } }
   for _, o in ipairs(overrides or {}) do list[#list + 1] = o end
-  return require("foodrt.recipe").from_text("tiny.lua", tiny.text(changes), list)
+  return require("foodrt.train.recipe").from_text("tiny.lua", tiny.text(changes), list)
 end
 
 --- runs foodrt in the folder: exit status, stdout, stderr
@@ -76,7 +76,7 @@ end
 
 --- hash of a checkpoint's tensors
 function tiny.hash(path)
-  return require("foodrt.io").hash(path)
+  return require("foodrt.core.io").hash(path)
 end
 
 --- the last line of a text

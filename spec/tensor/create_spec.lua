@@ -91,7 +91,7 @@ describe("making tensors", function()
   end)
 
   it("keep computes with the next realize", function()
-    local C = require("foodrt.ffi").C
+    local C = require("foodrt.core.ffi").C
     local a = frt.tensor({ 1, 2 }) * 2
     a:keep()
     frt.realize(frt.tensor { 1 } + 1)

@@ -132,7 +132,7 @@ describe("elementwise", function()
   end)
 
   it("a changed number does not make another plan", function()
-    local C = require("foodrt.ffi").C
+    local C = require("foodrt.core.ffi").C
     local info = require("ffi").new "frt_plan_info"
     local a, values, cached = frt.tensor { 1, 2 }, {}, nil
     for i = 1, 3 do

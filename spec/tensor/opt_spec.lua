@@ -1,5 +1,5 @@
 --- option schemas, hints, and the lazily loaded parts.
-local opt, err = require "foodrt.opt", require "foodrt.err"
+local opt, err = require "foodrt.core.opt", require "foodrt.core.err"
 local frt = require "foodrt"
 local V = require "spec.support.values"
 local why = V.why

@@ -1,7 +1,7 @@
 --- explain, profile, memory and threads from Lua.
 local frt = require "foodrt"
 local T = require "foodrt.tensor"
-local C = require("foodrt.ffi").C
+local C = require("foodrt.core.ffi").C
 local V = require "spec.support.values"
 
 describe("plans", function()

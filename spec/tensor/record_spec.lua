@@ -1,8 +1,8 @@
 --- recording: speed, lines, what the collector bridge frees, and running out of memory.
 local frt = require "foodrt"
 local T = require "foodrt.tensor"
-local C = require("foodrt.ffi").C
-local line = require "foodrt.line"
+local C = require("foodrt.core.ffi").C
+local line = require "foodrt.core.line"
 local V = require "spec.support.values"
 
 local MB = 2 ^ 20

@@ -1,8 +1,8 @@
 -- averages of weights: decays, what is averaged, and that they follow the plain arithmetic.
 local frt = require "foodrt"
-local T, ema = require "foodrt.tensor", require "foodrt.ema"
+local T, ema = require "foodrt.tensor", require "foodrt.train.ema"
 local nn = frt.nn
-local C = require("foodrt.ffi").C
+local C = require("foodrt.core.ffi").C
 local plans = require "spec.support.plans"
 
 local function message(fn, ...)
@@ -167,7 +167,7 @@ describe("averages", function()
   end)
 
   it("variables that trade bytes must be alike, owned and without a pending value", function()
-    local lib = require "foodrt.ffi"
+    local lib = require "foodrt.core.ffi"
     local function refused(x, y) return message(function() lib.check(C.frt_var_swap(x.ref, y.ref)) end) end
     local a, b = frt.tensor { 1, 2 }, frt.tensor { 3, 4 }
     assert.equal("HERE swap: 'tensor' must be given f32 [2], got f32 [3]", refused(a, frt.tensor { 1, 2, 3 }))

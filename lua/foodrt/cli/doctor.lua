@@ -1,6 +1,6 @@
 --- foodrt doctor: what this machine offers and what foodrt found of it, one fact per line; --json for
 --- programs. Status 1 when something that training needs is missing.
-local host, read = require "foodrt.host", require("foodrt.file").read
+local host, read = require "foodrt.host", require("foodrt.core.file").read
 local doctor = {}
 
 doctor.usage = [[
@@ -37,7 +37,7 @@ local function facts()
   add("LuaJIT", (host.luajit:gsub("^LuaJIT ", "")))
   add("root", host.root)
   add("processor", (read "/proc/cpuinfo" or ""):match "model name%s*:%s*([^\n]+)" or jit.arch)
-  local ok, lib = pcall(function() return require("foodrt.ffi") end)
+  local ok, lib = pcall(function() return require("foodrt.core.ffi") end)
   if ok then
     add("instruction set", lib.ffi.string(lib.C.frt_isa()))
     add("threads", lib.C.frt_threads())

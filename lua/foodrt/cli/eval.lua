@@ -1,5 +1,5 @@
 --- foodrt eval: measures a run or checkpoint on photos, seen the way it was trained to see them. --json for programs.
-local cli, args, text = require "foodrt.cli", require "foodrt.args", require "foodrt.text"
+local cli, args, text = require "foodrt.cli", require "foodrt.core.args", require "foodrt.core.text"
 local eval = {}
 
 eval.usage = [[
@@ -20,7 +20,7 @@ function eval.take_runs(command, o)
     if o.mean then cli.usage_error("%s: --mean is for --ensemble", command) end
     return
   end
-  local kind = require("foodrt.io").kind
+  local kind = require("foodrt.core.io").kind
   local i = 2
   while o[i] and (o[i]:match "%.safetensors$" or kind(o[i] .. "/last.safetensors") or kind(o[i] .. "/best.safetensors")) do
     o.runs[i], i = o[i], i + 1
@@ -35,13 +35,13 @@ end
 local function parse(given)
   local o = args.parse("eval", given, { ["--json"] = true, ["--split"] = args.text, ["--batch"] = args.whole(1, 65536),
     ["--threads"] = args.whole(1, 1024), ["--workers"] = args.whole(1, 256), ["--backend"] = args.one_of { "cpu", "reference" },
-    ["--precision"] = args.one_of(require("foodrt.precision").NAMES),
+    ["--precision"] = args.one_of(require("foodrt.train.precision").NAMES),
     ["--out"] = args.text, ["--ensemble"] = true, ["--weights"] = args.numbers,
-    ["--mean"] = args.one_of(require("foodrt.ensemble").MEANS) })
+    ["--mean"] = args.one_of(require("foodrt.run.ensemble").MEANS) })
   if not o[1] then cli.usage_error "eval: which run? foodrt eval runs/NAME" end
   eval.take_runs("eval", o)
   local folder = o.out and o.out:match "^(.*)/[^/]*$"
-  if folder and folder ~= "" and require("foodrt.io").kind(folder) ~= "folder" then
+  if folder and folder ~= "" and require("foodrt.core.io").kind(folder) ~= "folder" then
     error(("foodrt: eval: --out %s: no folder '%s'"):format(o.out, folder), 0)
   end
   o.data = o[#o.runs + 1]
@@ -139,14 +139,14 @@ local function per_class(m, classes)
 end
 
 local function set_machine(o)
-  local lib = require "foodrt.ffi"
+  local lib = require "foodrt.core.ffi"
   if o.backend then lib.check(lib.C.frt_backend(o.backend)) end
   if o.threads then require("foodrt.tensor").api.set_threads(o.threads) end
-  require("foodrt.precision").announce(o.precision)
+  require("foodrt.train.precision").announce(o.precision)
 end
 
 local function measure(o)
-  local run, predictions = require "foodrt.run", require "foodrt.predictions"
+  local run, predictions = require "foodrt.run", require "foodrt.run.predictions"
   local model, r, state = run.load(o.runs[1])
   local data, split = require("foodrt.run.photos").choose(r, state, o.data, o.split)
   data:open { classes = state.classes, splits = { split } }
@@ -171,7 +171,7 @@ local function measure_ensemble(e, o)
 end
 
 local function as_json(found)
-  local json = require "foodrt.json"
+  local json = require "foodrt.core.json"
   local out = { photos = found.values.n, n_unreadable = #found.unreadable }
   for _, key in ipairs { "name", "run", "checkpoint", "phase", "epoch", "split", "data", "preprocessing", "mean" } do
     out[key] = found[key]
@@ -211,7 +211,7 @@ function eval.run(given)
   local o = parse(given)
   set_machine(o)
   if o.ensemble then
-    return eval.ensemble(require("foodrt.ensemble").new { mean = o.mean, weights = o.weights, unpack(o.runs) }, o)
+    return eval.ensemble(require("foodrt.run.ensemble").new { mean = o.mean, weights = o.weights, unpack(o.runs) }, o)
   end
   return say(measure(o), o)
 end

@@ -1,7 +1,7 @@
 --- foodrt explain: what a recipe would do on this machine, without photos and without computing: parameters,
 --- phases, learning rates, FLOPs, memory, kernels, and what is probably not meant; of an ensemble its members. --json for
 --- programs.
-local cli, args = require "foodrt.cli", require "foodrt.args"
+local cli, args = require "foodrt.cli", require "foodrt.core.args"
 local explain = {}
 
 explain.usage = [[
@@ -30,7 +30,7 @@ end
 -- What is known of the photos: counted where they are there, known of the sample set, else assumed.
 local function photos_of(r)
   local data = r.data
-  local kind = require("foodrt.io").kind
+  local kind = require("foodrt.core.io").kind
   if kind(data.file or data.root .. "/train") then
     data:open()
     local columns = {}
@@ -74,7 +74,7 @@ end
 
 -- What a phase with cache = true keeps, and how many times fewer FLOPs it computes for it.
 local function cache_of(s, found)
-  local features = require "foodrt.trainer.features"
+  local features = require "foodrt.train.features"
   local k, photos = s.kept, found.photos
   if not k or not s.phase.cache then return nil end
   local out = { shapes = k.cut.shapes, where = k.cut.where, row = k.cut.row, views = k.views, used = k.used }
@@ -91,8 +91,8 @@ end
 
 -- A script is not run: it would do its work, not say what it is.
 local function load(o)
-  local recipe = require "foodrt.recipe"
-  local text, why = require("foodrt.file").read(o[1])
+  local recipe = require "foodrt.train.recipe"
+  local text, why = require("foodrt.core.file").read(o[1])
   if not text then error("foodrt: explain: " .. why, 0) end
   if not recipe.is_recipe(text, o[1]) then
     error(("foodrt: explain: %s is a script, not a recipe: it returns nothing"):format(o[1]), 0)
@@ -108,7 +108,7 @@ local function members_of(e)
     local r, recipe_path = e:recipe_of(i)
     local model = r and r.model
     if r then
-      require("foodrt.dry").build(r, photos_of(r).classes)
+      require("foodrt.train.dry").build(r, photos_of(r).classes)
     else
       model, r = require("foodrt.run").load(path)
     end
@@ -121,15 +121,15 @@ end
 local function explain_ensemble(e, o)
   local members = members_of(e)
   if o.json then
-    local list = require("foodrt.json").list {}
+    local list = require("foodrt.core.json").list {}
     for i, m in ipairs(members) do
       list[i] = { path = m.path, name = m.name, weight = m.weight, run = m.run or false, parameters = m.parameters,
         preprocessing = m.preprocessing }
     end
-    print(require("foodrt.json").encode { name = e.name, recipe = e.source.path, ensemble = true, mean = e.mean, members = list })
+    print(require("foodrt.core.json").encode { name = e.name, recipe = e.source.path, ensemble = true, mean = e.mean, members = list })
     return 0
   end
-  local text = require "foodrt.text"
+  local text = require "foodrt.core.text"
   local rows = { { "member", "weight", "parameters", "run", "photos" } }
   for i, m in ipairs(members) do
     rows[i + 1] = { m.path, ("%g"):format(m.weight), text.count(m.parameters), m.run or "none yet, trained first", m.seen }
@@ -140,12 +140,12 @@ local function explain_ensemble(e, o)
 end
 
 local function gather(o, r)
-  local dry, budget = require "foodrt.dry", require "foodrt.budget"
+  local dry, budget = require "foodrt.train.dry", require "foodrt.train.budget"
   local api = require("foodrt.tensor").api
   if o.threads or r.threads then api.set_threads(o.threads or r.threads) end
-  local lib = require "foodrt.ffi"
+  local lib = require "foodrt.core.ffi"
   if o.backend then lib.check(lib.C.frt_backend(o.backend)) end
-  local precision, other = require("foodrt.precision").set(r.precision)
+  local precision, other = require("foodrt.train.precision").set(r.precision)
   local photos = photos_of(r)
   dry.build(r, photos.classes)
   local planned = budget.limit(r, photos.columns)
@@ -159,20 +159,20 @@ local function gather(o, r)
   return { recipe = r, photos = photos, steps = steps, needs = needs, worst = worst, evaluation = evaluation,
     verdict = verdict, fit = fit, available = available, where = where, device = api.device(),
     precision = precision, precision_why = other,
-    lints = require("foodrt.lint").find(r, { steps = steps, photos = photos }) }
+    lints = require("foodrt.train.lint").find(r, { steps = steps, photos = photos }) }
 end
 
 --- in arguments after "explain"; out exit status
 function explain.run(given)
   local o = parse(given)
   local r = load(o)
-  if require("foodrt.ensemble").is(r) then return explain_ensemble(r, o) end
+  if require("foodrt.run.ensemble").is(r) then return explain_ensemble(r, o) end
   local found = gather(o, r)
   found.fused = o.fused
   for _, s in ipairs(found.steps) do s.kernels = kernels_of(s) end
   local show = require "foodrt.show"
   if o.json then
-    print(require("foodrt.json").encode(show.json(found)))
+    print(require("foodrt.core.json").encode(show.json(found)))
   else
     print(table.concat(show.text(found), "\n"))
   end

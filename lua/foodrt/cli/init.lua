@@ -1,7 +1,7 @@
 --- cli: the command line. Looks at the first argument: a recipe or script, a subcommand (the module
 --- foodrt.cli.NAME, a table { usage = text, run = function(args) -> exit status }), an option, or nothing.
 --- Exit status: 0 done, 1 the work failed, 2 wrong usage, 130 interrupted.
-local host, exists = require "foodrt.host", require("foodrt.file").exists
+local host, exists = require "foodrt.host", require("foodrt.core.file").exists
 local cli = {}
 
 local USAGE = [[
@@ -86,7 +86,7 @@ local function check_exists(path)
   for _, file in ipairs(host.list(dir == "" and "." or dir) or {}) do
     if file:match "%.lua$" then siblings[file] = true end
   end
-  error(("foodrt: %s: no such file%s"):format(path, require("foodrt.err").hint(name, siblings)), 0)
+  error(("foodrt: %s: no such file%s"):format(path, require("foodrt.core.err").hint(name, siblings)), 0)
 end
 
 -- A recipe or script. cli/train.lua tells them apart by what the file returns.
@@ -104,7 +104,7 @@ local function run_command(args)
   local path = name:match "^%a[%w-]*$" and commands()[name]
   if not path then
     cli.usage_error("unknown command '%s'%s (foodrt --help lists them)", name,
-      require("foodrt.err").hint(name, commands()))
+      require("foodrt.core.err").hint(name, commands()))
   end
   local command = require("foodrt.cli." .. name:gsub("-", "_"))
   local rest = { [0] = "foodrt " .. name, unpack(args, 2) }
@@ -151,7 +151,7 @@ local function dispatch(args)
     return run_script(args, 1)
   elseif first:sub(1, 1) == "-" then
     cli.usage_error("unknown option '%s'%s (options of a run stand after the recipe)", first,
-      require("foodrt.err").hint(first, options))
+      require("foodrt.core.err").hint(first, options))
   elseif first:match "%.lua$" or first:match "/" then
     return run_file(args)
   elseif not commands()[first] and exists(first) then
@@ -168,7 +168,7 @@ end
 --- runs the command line `args` ([0] is the program) and returns the exit status
 function cli.main(args)
   jit.opt.start "maxsnap=1000"  -- runtime/host/interrupt.c takes one per line of a trace
-  local ok, status = xpcall(function() return dispatch(args) end, require "foodrt.traceback")
+  local ok, status = xpcall(function() return dispatch(args) end, require "foodrt.core.traceback")
   if not ok then
     if type(status) == "table" and status.usage then
       report("foodrt: " .. status.usage)

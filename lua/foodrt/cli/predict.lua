@@ -1,5 +1,5 @@
 --- foodrt predict: what a run or checkpoint sees in photos. --json for programs.
-local cli, args, text = require "foodrt.cli", require "foodrt.args", require "foodrt.text"
+local cli, args, text = require "foodrt.cli", require "foodrt.core.args", require "foodrt.core.text"
 local predict = {}
 
 predict.usage = [[
@@ -12,9 +12,9 @@ usage: foodrt predict RUN_OR_CKPT PHOTO ... [--top 5] [--threads N] [--json]
 
 local function parse(given)
   local o = args.parse("predict", given, { ["--json"] = true, ["--top"] = args.whole(1, 100000), ["--threads"] = args.whole(1, 1024),
-    ["--precision"] = args.one_of(require("foodrt.precision").NAMES),
+    ["--precision"] = args.one_of(require("foodrt.train.precision").NAMES),
     ["--backend"] = args.one_of { "cpu", "reference" }, ["--ensemble"] = true, ["--weights"] = args.numbers,
-    ["--mean"] = args.one_of(require("foodrt.ensemble").MEANS) })
+    ["--mean"] = args.one_of(require("foodrt.run.ensemble").MEANS) })
   if not o[1] then cli.usage_error "predict: which run? foodrt predict runs/NAME PHOTO ..." end
   require("foodrt.cli.eval").take_runs("predict", o)
   if not o[#o.runs + 1] then cli.usage_error "predict: which photos? foodrt predict runs/NAME PHOTO ..." end
@@ -23,7 +23,7 @@ end
 
 -- the photos of a folder, sorted by bytes
 local function in_folder(dir, list)
-  local lib = require "foodrt.ffi"
+  local lib = require "foodrt.core.ffi"
   local C, made, n = lib.C, lib.ffi.new "frt_manifest *[1]", lib.ffi.new "int32_t[1]"
   lib.check(C.frt_manifest_new(made, 1))
   local m = lib.ffi.gc(made[0], C.frt_manifest_free)
@@ -35,7 +35,7 @@ end
 local function photos_of(o)
   local list = {}
   for i = #o.runs + 1, #o do
-    if require("foodrt.io").kind(o[i]) == "folder" then
+    if require("foodrt.core.io").kind(o[i]) == "folder" then
       if in_folder(o[i], list) == 0 then error(("foodrt: predict: no photos in '%s'"):format(o[i]), 0) end
     else
       list[#list + 1] = o[i]
@@ -47,14 +47,14 @@ end
 -- what sees the photos: look(path, n) -> the n most probable classes; and what is said of it
 local function seer(o)
   if o.ensemble then
-    local e = require("foodrt.ensemble").new { mean = o.mean, weights = o.weights, unpack(o.runs) }:open()
-    local settings, list = {}, require("foodrt.json").list
+    local e = require("foodrt.run.ensemble").new { mean = o.mean, weights = o.weights, unpack(o.runs) }:open()
+    local settings, list = {}, require("foodrt.core.json").list
     for i, m in ipairs(e.members) do settings[i] = m.recipe.data:settings() end
     return function(path, n) return e:predict(path, n) end, { ensemble = list(o.runs), weights = list(e.weights), mean = e.mean,
       name = e.name, preprocessing = list(settings) }
   end
   local model, r, state = require("foodrt.run").load(o.runs[1])
-  return function(path, n) return require("foodrt.predictions").one(model, r.data, state.classes, path):top(1, n) end,
+  return function(path, n) return require("foodrt.run.predictions").one(model, r.data, state.classes, path):top(1, n) end,
     { run = o.runs[1], checkpoint = state.path, name = r.name, preprocessing = r.data:settings() }
 end
 
@@ -82,10 +82,10 @@ end
 --- in arguments after "predict"; out exit status
 function predict.run(given)
   local o = parse(given)
-  local lib = require "foodrt.ffi"
+  local lib = require "foodrt.core.ffi"
   if o.backend then lib.check(lib.C.frt_backend(o.backend)) end
   if o.threads then require("foodrt.tensor").api.set_threads(o.threads) end
-  require("foodrt.precision").announce(o.precision)
+  require("foodrt.train.precision").announce(o.precision)
   local see, about = seer(o)
   local list, failed = {}, 0
   for i, path in ipairs(photos_of(o)) do
@@ -97,7 +97,7 @@ function predict.run(given)
   end
   if o.json then
     about.photos, about.n, about.failed = list, #list, failed
-    print(require("foodrt.json").encode(about))
+    print(require("foodrt.core.json").encode(about))
   else
     show(list)
     if failed > 0 then print(("%d of %d photos could not be read"):format(failed, #list)) end

@@ -1,6 +1,6 @@
 --- foodrt test: clang-format and luacheck over the tree, then the specs, run by busted inside foodrt. The
 --- last line is "N passed, N failed, N skipped"; a file with lint counts as one failed test.
-local host, exists = require "foodrt.host", require("foodrt.file").exists
+local host, exists = require "foodrt.host", require("foodrt.core.file").exists
 local test = {}
 
 test.usage = [[
@@ -50,7 +50,7 @@ local function parse(args)
         given.filter = args[i] or cli.usage_error "test: --filter needs a pattern"
       end
     elseif arg:sub(1, 1) == "-" then
-      local hint = require("foodrt.err").hint(arg, { ["--asan"] = 1, ["--no-lint"] = 1, ["--filter"] = 1 })
+      local hint = require("foodrt.core.err").hint(arg, { ["--asan"] = 1, ["--no-lint"] = 1, ["--filter"] = 1 })
       cli.usage_error("test: unknown option '%s'%s", arg, hint)
     else
       given.paths[#given.paths + 1] = arg
@@ -165,7 +165,7 @@ local function add_counts(path, status, totals)
 end
 
 -- The specs of numbers, which must hold on machines with less than this one has: our kernels and oneDNN's.
-local NUMBERS = { "spec/ops", "spec/nn", "spec/graph/fuse_spec.lua", "spec/graph/gradient_spec.lua",
+local NUMBERS = { "spec/ops", "spec/nn", "spec/plan/fuse_spec.lua", "spec/ir/gradient_spec.lua",
   "spec/models/efficientnet_spec.lua", "spec/models/resnet_spec.lua", "spec/models/timm_spec.lua" }
 local LESSER = { { "avx2", "FOODRT_ISA=avx2 ONEDNN_MAX_CPU_ISA=AVX2 " }, { "base", "FOODRT_ISA=base ONEDNN_MAX_CPU_ISA=SSE41 " } }
 
@@ -186,7 +186,7 @@ end
 
 -- those of LESSER that this machine has and does not take by itself
 local function lesser()
-  local C, out = require("foodrt.ffi").C, {}
+  local C, out = require("foodrt.core.ffi").C, {}
   local own = require("ffi").string(C.frt_isa())
   for _, isa in ipairs(LESSER) do
     if isa[1] ~= own and C.frt_set_isa(isa[1]) == 0 then out[#out + 1] = isa end

@@ -31,14 +31,14 @@ local function one_of(name, text, known)
     local names = {}
     for k in pairs(known) do names[#names + 1] = k end
     table.sort(names)
-    usage_error("%s must be one of %s, got '%s'%s", name, table.concat(names, ", "), text, require("foodrt.err").hint(text, known))
+    usage_error("%s must be one of %s, got '%s'%s", name, table.concat(names, ", "), text, require("foodrt.core.err").hint(text, known))
   end
   return text
 end
 
 local TAKE = {
   ["-o"] = function(o, text)
-    local given, why = require("foodrt.override").parse(text)
+    local given, why = require("foodrt.train.override").parse(text)
     if not given then usage_error("%s", why) end
     o.overrides[#o.overrides + 1] = given
   end,
@@ -51,7 +51,7 @@ local TAKE = {
   ["--device"] = function(o, text) o.device = one_of("--device", text, { cpu = true, cuda = true, auto = true }) end,
   ["--backend"] = function(o, text) o.backend = one_of("--backend", text, { cpu = true, reference = true }) end,
   ["--time"] = function(o, text)
-    o.time_s = require("foodrt.recipe").seconds(text)
+    o.time_s = require("foodrt.train.recipe").seconds(text)
     if not o.time_s then usage_error("--time must be a time such as 15m, 90s or 1h30m, got '%s'", text) end
   end,
 }
@@ -73,7 +73,7 @@ function train.parse(args)
     elseif (name == "--help" or name == "-h") and not value then
       o.help = true
     elseif name:sub(1, 1) == "-" then
-      usage_error("unknown option '%s'%s", args[i], require("foodrt.err").hint(name, VALUED, PLAIN))
+      usage_error("unknown option '%s'%s", args[i], require("foodrt.core.err").hint(name, VALUED, PLAIN))
     else
       usage_error("unexpected argument '%s' (an option of the recipe is -o key.path=value)", name)
     end
@@ -83,7 +83,7 @@ function train.parse(args)
 end
 
 local function read(path)
-  local text, why = require("foodrt.file").read(path)
+  local text, why = require("foodrt.core.file").read(path)
   return text or error("foodrt: " .. why, 0)
 end
 
@@ -103,7 +103,7 @@ end
 --- in arguments, the recipe's path first; out exit status
 function train.run(args)
   if not args[1] then usage_error "a recipe is missing" end
-  if not require("foodrt.recipe").is_recipe(read(args[1]), args[1]) then return run_script(args) end
+  if not require("foodrt.train.recipe").is_recipe(read(args[1]), args[1]) then return run_script(args) end
   local o = train.parse(args)
   if o.help then
     print((train.usage:gsub("%s+$", "")))

@@ -1,5 +1,5 @@
 --- foodrt weights: files of weights: what is in one, another form of one, and fetching them from the hub.
-local cli, args, text = require "foodrt.cli", require "foodrt.args", require "foodrt.text"
+local cli, args, text = require "foodrt.cli", require "foodrt.core.args", require "foodrt.core.text"
 local weights = {}
 
 weights.usage = [[
@@ -37,7 +37,7 @@ end
 
 -- tensors that the glob covers, and what they have in all
 local function pick(path, keys)
-  local list, metadata = require("foodrt.io").list(path)
+  local list, metadata = require("foodrt.core.io").list(path)
   local out, types = { tensors = {}, numbers = 0, bytes = 0, types = {}, all = #list, metadata = metadata }, {}
   local glob = keys and require "foodrt.nn.glob"
   for _, t in ipairs(list) do
@@ -59,7 +59,7 @@ local function show(given)
   if o[2] then cli.usage_error("weights show: one file at a time, got '%s' and '%s'", o[1], o[2]) end
   local found = pick(o[1], o.keys)
   if o.json then
-    local json, list = require "foodrt.json", {}
+    local json, list = require "foodrt.core.json", {}
     for i, t in ipairs(found.tensors) do list[i] = { name = t.name, shape = json.list(t.shape), dtype = t.stored, bytes = t.bytes } end
     print(json.encode { file = o[1], tensors = json.list(list), numbers = found.numbers, bytes = found.bytes, metadata = found.metadata })
     return 0
@@ -88,7 +88,7 @@ local function convert(given)
   if not to:match "%.safetensors$" then
     cli.usage_error("weights convert: OUT must end in .safetensors, the one kind that is written, got '%s'", to)
   end
-  local io_ = require "foodrt.io"
+  local io_ = require "foodrt.core.io"
   if io_.kind(to) and not o.force then error(("foodrt: weights convert: '%s' is there already; --force replaces it"):format(to), 0) end
   io_.convert(from, to, WORDS[o.dtype])
   local found = pick(to)
@@ -99,7 +99,7 @@ end
 -- --- get ------------------------------------------------------------------------------------------------------------
 -- what is in the cache must still be what was fetched; else it is fetched again
 local function recheck(where)
-  local hub, io_ = require "foodrt.models.hub", require "foodrt.io"
+  local hub, io_ = require "foodrt.models.hub", require "foodrt.core.io"
   local there, note = hub.cached(where)
   if not there or not note.sha256 or io_.sha256(where.path) == note.sha256 then return there end
   io.stderr:write(("%s is damaged\n"):format(where.path))
@@ -117,7 +117,7 @@ local function get(given)
   local there = recheck(where)
   local path, cant, note = pretrained.fetch(where, o.accept_licence)
   if not path then error("foodrt: weights get: " .. cant, 0) end
-  local _, bytes = require("foodrt.io").kind(path)
+  local _, bytes = require("foodrt.core.io").kind(path)
   print(("%s: %s, licence %s, %s"):format(path, size(bytes), hub.licence(where) or "not stated", not note.sha256
     and "put there by hand" or (there and "was here already, " or "") .. (note.checked and "sha256 as announced" or "size as announced")))
   return 0
@@ -131,7 +131,7 @@ function weights.run(given)
   local run = COMMANDS[given[1]]
   if not run then
     if not given[1] then cli.usage_error "weights: what? foodrt weights get NAME, show FILE or convert IN OUT" end
-    cli.usage_error("weights: unknown command '%s'%s", given[1], require("foodrt.err").hint(given[1], COMMANDS))
+    cli.usage_error("weights: unknown command '%s'%s", given[1], require("foodrt.core.err").hint(given[1], COMMANDS))
   end
   return run { unpack(given, 2) }
 end

@@ -5,7 +5,7 @@
 ---   for batch in data:loader("train", { seed = 1, epoch = 0 }):batches() do … batch.x, batch.y … end
 ---
 --- The constructor stores and checks; data:open() looks at the folders.
-local augment, err, opt = require "foodrt.augment", require "foodrt.err", require "foodrt.opt"
+local augment, err, opt = require "foodrt.data.augment", require "foodrt.core.err", require "foodrt.core.opt"
 local scan = require "foodrt.data.scan"
 local data = {}
 
@@ -208,7 +208,7 @@ end
 
 --- the C view of training photos (augmented) or of evaluation photos. It anchors what it points to.
 function Data:view(augmented)
-  local lib = require "foodrt.ffi"
+  local lib = require "foodrt.core.ffi"
   local s = self:settings()
   local list, n = augment.compile(augmented and self.train
     or { augment.resize { scale_of(s), edge = EDGE[s.mode], interpolation = s.interpolation }, augment.center_crop {} })
@@ -247,7 +247,7 @@ end
 
 --- one photo as the network sees it in evaluation: tensor [1, 3, S, S], S = settings().size.
 function Data:preprocess(path)
-  local lib, T = require "foodrt.ffi", require "foodrt.tensor"
+  local lib, T = require "foodrt.core.ffi", require "foodrt.tensor"
   local view = self:view(false)
   local size = view.c.size
   local bytes = lib.ffi.new("float[?]", size * size * 3)

@@ -5,7 +5,7 @@
 ---   local batch = loader:next()   -- { x, y, labels = { class = … }, n, index, ids, paths, raw }, nil after the last
 ---
 --- A batch's tensors are its slot of the ring: valid until the next call of next or stop.
-local opt = require "foodrt.opt"
+local opt = require "foodrt.core.opt"
 local M = {}
 
 local Loader = {}
@@ -29,7 +29,7 @@ local function either(given, default)
 end
 
 function M.new(data, split, s, given)
-  local lib = require "foodrt.ffi"
+  local lib = require "foodrt.core.ffi"
   local o = opt.check(LOADER, given)
   local train = split == "train"
   local self = setmetatable({ data = data, split = split, manifest = s.manifest, vars = {} }, Loader)
@@ -83,7 +83,7 @@ end
 --- the next batch; nil after the last (which gives the ring back), or nil and "interrupted" when a signal asked to stop while it waited.
 function Loader:next()
   if not self.handle then return nil end
-  local lib = require "foodrt.ffi"
+  local lib = require "foodrt.core.ffi"
   local C, ffi, b = lib.C, lib.ffi, self.batch
   local status = C.frt_loader_next(self.handle, b)
   if status == C.FRT_ESTATE then return nil, "interrupted" end
@@ -110,7 +110,7 @@ end
 --- photos that could not be read in the batches so far: { { path, why, batch, id }, … }; id as in C, from 0
 function Loader:bad()
   if not self.handle then return self.bads or {} end
-  local lib = require "foodrt.ffi"
+  local lib = require "foodrt.core.ffi"
   local out, one = {}, lib.ffi.new "frt_bad_photo"
   for i = 1, lib.C.frt_loader_bad_count(self.handle) do
     lib.check(lib.C.frt_loader_bad(self.handle, i - 1, one))
@@ -122,13 +122,13 @@ end
 --- seconds that next has waited for photos.
 function Loader:wait_s()
   if not self.handle then return self.waited or 0 end
-  return require("foodrt.ffi").C.frt_loader_wait_s(self.handle)
+  return require("foodrt.core.ffi").C.frt_loader_wait_s(self.handle)
 end
 
 --- ends the threads and frees the ring. Counts stay readable.
 function Loader:stop()
   if not self.handle then return end
-  local lib = require "foodrt.ffi"
+  local lib = require "foodrt.core.ffi"
   self.bads, self.waited = self:bad(), self:wait_s()
   for _, v in pairs(self.vars) do
     lib.C.frt_var_free(v.x.ref)

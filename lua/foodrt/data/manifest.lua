@@ -1,6 +1,6 @@
 --- data.manifest: photos listed in a CSV file: path, split and label columns. Labels are numbered from 1 in the order
 --- of their bytes; an empty one is 0, "missing".
-local csv, err = require "foodrt.data.csv", require "foodrt.err"
+local csv, err = require "foodrt.data.csv", require "foodrt.core.err"
 local index, manifest = csv.index, {}
 
 local SPLITS = { train = true, val = true, test = true }
@@ -41,7 +41,7 @@ local function columns(rows, split_at, labels, classes)
 end
 
 local function new_split(self, n_columns)
-  local lib = require "foodrt.ffi"
+  local lib = require "foodrt.core.ffi"
   local made = lib.ffi.new "frt_manifest *[1]"
   lib.check(lib.C.frt_manifest_new(made, n_columns))
   local s = { manifest = lib.ffi.gc(made[0], lib.C.frt_manifest_free), count = 0, class_counts = {}, dir = self.file }
@@ -51,7 +51,7 @@ end
 
 -- Adds the photo of row r to its split; `values` is room for its labels.
 local function add(self, s, row, r, path, values)
-  local lib = require "foodrt.ffi"
+  local lib = require "foodrt.core.ffi"
   for c, column in ipairs(self.columns) do
     local value = row[column.at] or ""
     local number = column.of_class[value]

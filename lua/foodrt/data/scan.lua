@@ -1,6 +1,6 @@
 --- data.scan: which classes and photos are in root/{train,val,test}/CLASS/*, and the mistakes that folders have.
 --- Lists of photos live in C; here are names of classes and counts.
-local csv, err = require "foodrt.data.csv", require "foodrt.err"
+local csv, err = require "foodrt.data.csv", require "foodrt.core.err"
 local index, scan = csv.index, {}
 
 local SPLITS = { "train", "val", "test" }
@@ -11,12 +11,12 @@ local function fail(self, fmt, ...)
 end
 
 local function is_folder(path)
-  return require("foodrt.ffi").C.frt_is_folder(path) ~= 0
+  return require("foodrt.core.ffi").C.frt_is_folder(path) ~= 0
 end
 
 --- folders in `dir`, sorted by bytes.
 function scan.folders(dir)
-  local lib = require "foodrt.ffi"
+  local lib = require "foodrt.core.ffi"
   local text = lib.ffi.new "char *[1]"
   lib.check(lib.C.frt_folder_list(dir, text), "data: ")
   local list = lib.ffi.string(text[0])
@@ -68,7 +68,7 @@ local function columns(self)
 end
 
 local function split_of(self, name, folders)
-  local lib = require "foodrt.ffi"
+  local lib = require "foodrt.core.ffi"
   local dir = self.root .. "/" .. name
   local made, n = lib.ffi.new "frt_manifest *[1]", lib.ffi.new "int32_t[1]"
   lib.check(lib.C.frt_manifest_new(made, #self.columns))

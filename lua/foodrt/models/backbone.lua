@@ -1,6 +1,6 @@
 --- backbone: what all families share: options, the head, maps of several stages, where weights come from.
 --- A family gives stage(self, i, x), n_stages and, where it has them, last(self, map), pool(self, map), tap(self, x).
-local nn, opt, err = require "foodrt.nn", require "foodrt.opt", require "foodrt.err"
+local nn, opt, err = require "foodrt.nn", require "foodrt.core.opt", require "foodrt.core.err"
 local module = require "foodrt.nn.module"
 local cards, pretrained = require "foodrt.models.cards", require "foodrt.models.pretrained"
 

@@ -1,6 +1,6 @@
 --- config: the config.json that lies next to model.safetensors (as timm and the hub write it): which model it is and what photos its
 --- weights want; or what a checkpoint of foodrt's own says of them. Newer files keep it under pretrained_cfg, older ones at the top.
-local json = require "foodrt.json"
+local json = require "foodrt.core.json"
 local config = {}
 
 local FILES = { ["model.safetensors"] = true, ["pytorch_model.bin"] = true }
@@ -50,7 +50,7 @@ end
 
 --- what the photos of a checkpoint that foodrt trained looked like: { preprocess }; nil when `path` is no such file.
 function config.of_run(path)
-  local io_ = require "foodrt.io"
+  local io_ = require "foodrt.core.io"
   if not path:match "%.safetensors$" or io_.kind(path) ~= "file" then return nil end
   local ok, _, metadata = pcall(io_.list, path)  -- damage is named when the weights are read
   local read, p = pcall(json.decode, ok and metadata and metadata["run.preprocessing"] or "")

@@ -1,6 +1,6 @@
 --- convnext: ConvNeXt atto to xlarge. Keys, eps and initial values are timm's.
 --- from Liu et al. 2022 (arXiv:2201.03545), section 3; atto to nano: Wightman 2022 (timm)
-local nn, opt = require "foodrt.nn", require "foodrt.opt"
+local nn, opt = require "foodrt.nn", require "foodrt.core.opt"
 local backbone = require "foodrt.models.backbone"
 
 local NETS = {  -- blocks per stage, channels of the first, whether the two linear layers are 1x1 convolutions

@@ -4,8 +4,8 @@
 ---
 --- Files lie in ${XDG_CACHE_HOME:-~/.cache}/foodrt/weights/timm/MODEL.TAG/: model.safetensors and config.json, which may be
 --- put there by hand, and foodrt.json, which says what was fetched and whether the licence was accepted.
-local cards, config, fetch = require "foodrt.models.cards", require "foodrt.models.config", require "foodrt.fetch"
-local err, json = require "foodrt.err", require "foodrt.json"
+local cards, config, fetch = require "foodrt.models.cards", require "foodrt.models.config", require "foodrt.core.fetch"
+local err, json = require "foodrt.core.err", require "foodrt.core.json"
 local hub = {}
 
 local ENDPOINT = "https://huggingface.co"
@@ -13,7 +13,7 @@ local FILE, CONFIG, NOTE = "model.safetensors", "config.json", "foodrt.json"
 local MAX_CONFIG = 2 ^ 20
 
 local function io_()
-  return require "foodrt.io"
+  return require "foodrt.core.io"
 end
 
 local function env(name)

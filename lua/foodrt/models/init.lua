@@ -1,6 +1,6 @@
 --- models: image classifiers under timm's names, with timm's parameter keys.
 ---   local model = frt.models.efficientnet_b4 { classes = 101, pretrained = "efficientnet_b4.safetensors" }
-local err = require "foodrt.err"
+local err = require "foodrt.core.err"
 local glob, cards = require "foodrt.nn.glob", require "foodrt.models.cards"
 
 local FAMILIES = { "efficientnet", "mobilenetv2", "resnet", "convnext", "vit" }

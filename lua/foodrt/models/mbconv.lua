@@ -1,7 +1,7 @@
 --- mbconv: networks of inverted bottlenecks (EfficientNet, MobileNetV2) from a table of their stages. Keys, padding, eps and
 --- initial values are timm's.
 --- from Sandler et al. 2018 (arXiv:1801.04381), section 3.3
-local nn, opt = require "foodrt.nn", require "foodrt.opt"
+local nn, opt = require "foodrt.nn", require "foodrt.core.opt"
 local backbone = require "foodrt.models.backbone"
 local mbconv = {}
 

@@ -1,8 +1,8 @@
 --- pretrained: where a model's weights come from. They are read when the model is built, never in its
 --- constructor; what can't be had is an error that says what to do.
-local err, opt, io_ = require "foodrt.err", require "foodrt.opt", nil
+local err, opt, io_ = require "foodrt.core.err", require "foodrt.core.opt", nil
 local keys, config, hub = require "foodrt.models.keys", require "foodrt.models.config", nil
-local lib = require "foodrt.ffi"
+local lib = require "foodrt.core.ffi"
 local T = require "foodrt.tensor"
 local ffi = lib.ffi
 
@@ -99,7 +99,7 @@ local function take_config(model, path, at)
 end
 
 local function read(model, path, at)
-  io_ = io_ or require "foodrt.io"
+  io_ = io_ or require "foodrt.core.io"
   local file = io.open(path, "rb")
   if not file then err.at(at, "%s: no weights at '%s'", model.name, path) end
   file:close()
@@ -130,7 +130,7 @@ pretrained.progress = nil
 -- bytes done and in all as a line of progress
 local function watcher(label)
   local began = lib.C.frt_now()
-  local show = pretrained.progress or require("foodrt.progress").new { out = io.stderr }
+  local show = pretrained.progress or require("foodrt.run.progress").new { out = io.stderr }
   local function mib(n) return math.ceil(n / 2 ^ 20) end
   return function(done, total)
     local seconds = lib.C.frt_now() - began

@@ -1,6 +1,6 @@
 --- resnet: ResNet 18 to 152 and ResNeXt, with the stride in the 3x3 convolution. Keys are timm's and torchvision's.
 --- from He et al. 2015 (arXiv:1512.03385), table 1; Xie et al. 2016 (arXiv:1611.05431)
-local nn, opt = require "foodrt.nn", require "foodrt.opt"
+local nn, opt = require "foodrt.nn", require "foodrt.core.opt"
 local backbone = require "foodrt.models.backbone"
 
 local NETS = {  -- blocks per layer, bottleneck, groups, width of a group

@@ -1,6 +1,6 @@
 --- vit: the Vision Transformer, tiny to large, with a class token. Keys and initial values are timm's.
 --- from Dosovitskiy et al. 2020 (arXiv:2010.11929), table 1; tiny and small: Steiner et al. 2021 (arXiv:2106.10270)
-local nn, opt, err, lib = require "foodrt.nn", require "foodrt.opt", require "foodrt.err", require "foodrt.ffi"
+local nn, opt, err, lib = require "foodrt.nn", require "foodrt.core.opt", require "foodrt.core.err", require "foodrt.core.ffi"
 local T, backbone = require "foodrt.tensor", require "foodrt.models.backbone"
 local ffi = lib.ffi
 

@@ -1,6 +1,6 @@
 --- attention: layers that weigh tokens, channels and positions: MultiheadAttention, ChannelAttention, SpatialAttention, CBAM.
 local R = require "foodrt.tensor.record"
-local err = require "foodrt.err"
+local err = require "foodrt.core.err"
 local class = require "foodrt.nn.module".class
 local layers, norm = require "foodrt.nn.layers", require "foodrt.nn.norm"
 local nn = {}

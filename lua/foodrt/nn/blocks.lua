@@ -1,5 +1,5 @@
 --- blocks: small modules made of layers.
-local err = require "foodrt.err"
+local err = require "foodrt.core.err"
 local module = require "foodrt.nn.module"
 local layers, norm, act = require "foodrt.nn.layers", require "foodrt.nn.norm", require "foodrt.nn.act"
 local class = module.class

@@ -1,6 +1,6 @@
 --- drop: Dropout and DropPath. The numbers drawn follow from (seed, step, sample, module path, call), so any
 --- step can be reproduced alone.
-local rng = require "foodrt.rng"
+local rng = require "foodrt.core.rng"
 local module = require "foodrt.nn.module"
 local class = module.class
 local nn = {}

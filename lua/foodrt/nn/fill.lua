@@ -1,7 +1,7 @@
 --- fill: initial values of parameters, drawn by (seed, parameter name): independent of construction order.
 ---   fill.values(t, "fc.weight", { "uniform", -0.1, 0.1 }, 17)
-local lib = require "foodrt.ffi"
-local err = require "foodrt.err"
+local lib = require "foodrt.core.ffi"
+local err = require "foodrt.core.err"
 local C, ffi = lib.C, lib.ffi
 
 local fill = {}

@@ -1,6 +1,6 @@
 --- glob: shell patterns over whole dotted components, for freezing, counting and rates per group.
 ---   glob.match("backbone.blocks.[0-3]", "backbone.blocks.2.1.conv_pw.weight")  -->  true: covers what is below
-local err = require "foodrt.err"
+local err = require "foodrt.core.err"
 local glob = {}
 
 local compiled = {}

@@ -1,6 +1,6 @@
 --- nn: layers. PascalCase owns parameters (nn.Linear { 10 }); snake_case is a pure function (nn.cat { a, b }).
 ---   local m = nn.Chain { nn.Linear { 64 }, nn.ReLU {}, nn.Linear { "classes" } }
-local err = require "foodrt.err"
+local err = require "foodrt.core.err"
 local module, glob = require "foodrt.nn.module", require "foodrt.nn.glob"
 require "foodrt.nn.state"
 

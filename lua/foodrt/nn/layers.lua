@@ -1,7 +1,7 @@
 --- layers: Linear, Conv2d, Embedding, Identity, Flatten and pooling. Input widths are inferred on the first
 --- call; option names and initial values are PyTorch's.
 local T, R = require "foodrt.tensor", require "foodrt.tensor.record"
-local err = require "foodrt.err"
+local err = require "foodrt.core.err"
 local module, fill = require "foodrt.nn.module", require "foodrt.nn.fill"
 local class = module.class
 local nn = {}

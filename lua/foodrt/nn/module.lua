@@ -1,8 +1,8 @@
 --- module: what every layer and model is. Children, parameters and buffers by name in construction order,
 --- the call that gives nodes their scope and line, and building (parameters get their shapes on the first call).
-local lib = require "foodrt.ffi"
-local T, rng = require "foodrt.tensor", require "foodrt.rng"
-local err, line, opt = require "foodrt.err", require "foodrt.line", require "foodrt.opt"
+local lib = require "foodrt.core.ffi"
+local T, rng = require "foodrt.tensor", require "foodrt.core.rng"
+local err, line, opt = require "foodrt.core.err", require "foodrt.core.line", require "foodrt.core.opt"
 local fill = require "foodrt.nn.fill"
 local frt_scope, frt_checkpoint = lib.C.frt_scope, lib.C.frt_checkpoint
 

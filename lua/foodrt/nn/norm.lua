@@ -1,6 +1,6 @@
 --- norm: BatchNorm2d, LayerNorm, LayerNorm2d, GroupNorm. Batch statistics move once per training forward pass.
 local T, R = require "foodrt.tensor", require "foodrt.tensor.record"
-local lib, err = require "foodrt.ffi", require "foodrt.err"
+local lib, err = require "foodrt.core.ffi", require "foodrt.core.err"
 local module = require "foodrt.nn.module"
 local want = require "foodrt.nn.layers"._want
 local class = module.class

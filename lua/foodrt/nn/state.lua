@@ -1,8 +1,8 @@
 --- state: what a module holds, by name: parameters, buffers, saving and loading, freezing, counting, summary.
 --- Adds methods to every module.
-local lib = require "foodrt.ffi"
+local lib = require "foodrt.core.ffi"
 local T = require "foodrt.tensor"
-local err, opt = require "foodrt.err", require "foodrt.opt"
+local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
 local module, glob = require "foodrt.nn.module", require "foodrt.nn.glob"
 local ffi, C = lib.ffi, lib.C
 local Module, walk = module.Module, module.walk
@@ -322,7 +322,7 @@ end
 --- reads a safetensors file into the module: load_state_dict of its tensors.
 function Module:load(path, o)
   local given = opt.check({ "load", strict = { "boolean", true } }, o)
-  local dict = require "foodrt.io".load(path)
+  local dict = require "foodrt.core.io".load(path)
   return self:load_state_dict(dict, { strict = given.strict, from = path })
 end
 
@@ -330,7 +330,7 @@ end
 ---   model:save("b4.safetensors", { note = "for timm" }, { dtype = "bf16" })
 function Module:save(path, metadata, o)
   local dict = self:state_dict()
-  require "foodrt.io".save(path, dict, metadata, o)
+  require "foodrt.core.io".save(path, dict, metadata, o)
   return self
 end
 

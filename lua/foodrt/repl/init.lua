@@ -1,7 +1,7 @@
 --- repl: the prompt. Values print (tensors by __tostring), a line may go on over several, Tab completes
 --- tables, globals and methods after "x:", Ctrl-C drops the line or stops the work and comes back here.
 local host = require "foodrt.host"
-local traceback = require "foodrt.traceback"
+local traceback = require "foodrt.core.traceback"
 
 local MAX_ITEMS, MAX_DEPTH = 20, 3
 
@@ -90,7 +90,7 @@ end
 -- Assignments that wait and can't be computed would make every later line fail: they are dropped, and that is said.
 local function drop_hopeless()
   local T = package.loaded["foodrt.tensor"]
-  if not T or require("foodrt.ffi").C.frt_pending() == 0 or pcall(T.api.realize) then return end
+  if not T or require("foodrt.core.ffi").C.frt_pending() == 0 or pcall(T.api.realize) then return end
   T.forget()
   io.stderr:write "assignments that waited and can't be computed are dropped\n"
 end

@@ -1,6 +1,6 @@
 --- run.folder: what a run leaves behind: runs/NAME (a second run of that name is NAME-2), the recipe as it ran,
 --- the files it required, its options, and metrics.jsonl, a JSON object a line.
-local err = require "foodrt.err"
+local err = require "foodrt.core.err"
 local folder = {}
 local Folder = {}
 Folder.__index = Folder
@@ -8,7 +8,7 @@ Folder.__index = Folder
 folder.BASE = "runs"
 
 local function kind(path)
-  return (require("foodrt.io").kind(path))
+  return (require("foodrt.core.io").kind(path))
 end
 
 -- Whether a folder holds a run: then nothing in it may be overwritten.
@@ -75,7 +75,7 @@ function folder.open(dir, keep)
     end
     self.lines = #kept
     kept[#kept + 1] = ""
-    require("foodrt.io").replace(self.path, table.concat(kept, "\n"))
+    require("foodrt.core.io").replace(self.path, table.concat(kept, "\n"))
   end
   local file, why = io.open(self.path, "ab")
   if not file then error("foodrt: " .. why, 0) end
@@ -85,7 +85,7 @@ end
 
 --- makes the folder and writes what the run started from.
 function folder.create(dir, r, options)
-  local io_ = require "foodrt.io"
+  local io_ = require "foodrt.core.io"
   io_.make_folders(dir)
   io_.replace(dir .. "/recipe.lua", r.source.text)
   for _, file in ipairs(r.source.files) do
@@ -93,13 +93,13 @@ function folder.create(dir, r, options)
     io_.make_folders((path:match "^(.*)/"))
     io_.replace(path, file.text)
   end
-  io_.replace(dir .. "/options.json", require("foodrt.json").encode(options) .. "\n")
+  io_.replace(dir .. "/options.json", require("foodrt.core.json").encode(options) .. "\n")
   return folder.open(dir)
 end
 
 --- adds a line to metrics.jsonl.
 function Folder:log(entry)
-  local ok, why = self.file:write(require("foodrt.json").encode(entry), "\n")
+  local ok, why = self.file:write(require("foodrt.core.json").encode(entry), "\n")
   if ok then ok, why = self.file:flush() end
   if not ok then err.user("%s: %s", self.path, tostring(why)) end
   self.lines = self.lines + 1

@@ -2,7 +2,7 @@
 local photos = {}
 
 local function kind(path)
-  return (require("foodrt.io").kind(path))
+  return (require("foodrt.core.io").kind(path))
 end
 
 --- data like `data`, but with the photos of where.file (a CSV file) or where.root (a folder).
@@ -45,7 +45,7 @@ function photos.choose(r, state, given, split)
       data = photos.moved(data, { root = path })
     end
   elseif r.source.sample then
-    require("foodrt.run.sample").ensure(r, require("foodrt.progress").new { out = io.stderr })
+    require("foodrt.run.sample").ensure(r, require("foodrt.run.progress").new { out = io.stderr })
   end
   if not split and not data.file then
     for _, name in ipairs { "test", "val" } do

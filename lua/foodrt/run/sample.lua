@@ -11,7 +11,7 @@ end
 
 -- data/sample.lua of this tree.
 local function generator()
-  local path = require("foodrt.ffi").root .. "/share/foodrt/data/sample.lua"
+  local path = require("foodrt.core.ffi").root .. "/share/foodrt/data/sample.lua"
   local chunk, why = loadfile(path)
   if not chunk then error("foodrt: the sample set can't be drawn: " .. why, 0) end
   return chunk "sample"
@@ -31,9 +31,9 @@ function sample.ensure(r, progress)
   local set, root = generator(), r.data.root
   local settings = sample.settings(r.source.sample)
   progress:say("no photos in '%s/train': taking the sample set '%s' (%d drawn dishes)%s",
-    require("foodrt.recipe").DEFAULT_ROOT, root, #set.classes(), settings ~= "" and " with " .. settings or "")
+    require("foodrt.train.recipe").DEFAULT_ROOT, root, #set.classes(), settings ~= "" and " with " .. settings or "")
   if set.ready(root, set.default_seed) then return end
-  local C = require("foodrt.ffi").C
+  local C = require("foodrt.core.ffi").C
   local began = C.frt_now()
   local drawn = set.draw { root = root, progress = function(done, total)
     progress:update { label = "drawing", done = done, total = total, seconds = C.frt_now() - began, fields = {} }

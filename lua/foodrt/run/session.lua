@@ -1,9 +1,9 @@
 --- run.session: a run from its first line to its last: watches a trainer, shows progress, keeps metrics and
 --- checkpoints, tests the best one.
-local checkpoint, progress = require "foodrt.checkpoint", require "foodrt.progress"
+local checkpoint, progress = require "foodrt.train.checkpoint", require "foodrt.run.progress"
 local folder = require "foodrt.run.folder"
-local recipe = require "foodrt.recipe"
-local lib = require "foodrt.ffi"
+local recipe = require "foodrt.train.recipe"
+local lib = require "foodrt.core.ffi"
 local C = lib.C
 
 local session = {}
@@ -29,7 +29,7 @@ end
 --- metadata of a checkpoint: the trainer's state and what does not change.
 function Session:state()
   local r, data = self.recipe, self.recipe.data
-  local json = require "foodrt.json"
+  local json = require "foodrt.core.json"
   local out = self.trainer:state()
   local files = json.list {}
   for i, f in ipairs(r.source.files) do files[i] = { name = f.name, path = f.path, text = f.text } end
@@ -196,7 +196,7 @@ end
 -- The best checkpoint's values, or those of now where no epoch could be the best.
 local function take_best(self)
   local path = self.dir .. "/best.safetensors"
-  if not require("foodrt.io").kind(path) then self:save_best() end
+  if not require("foodrt.core.io").kind(path) then self:save_best() end
   self.trainer:take(checkpoint.load(path))
 end
 

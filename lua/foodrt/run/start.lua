@@ -1,12 +1,12 @@
 --- run.start: from a recipe file and the command's options to a run: a new one, or one that goes on where its
 --- newest checkpoint left it.
-local recipe, override = require "foodrt.recipe", require "foodrt.override"
-local checkpoint, folder = require "foodrt.checkpoint", require "foodrt.run.folder"
-local progress, session = require "foodrt.progress", require "foodrt.run.session"
+local recipe, override = require "foodrt.train.recipe", require "foodrt.train.override"
+local checkpoint, folder = require "foodrt.train.checkpoint", require "foodrt.run.folder"
+local progress, session = require "foodrt.run.progress", require "foodrt.run.session"
 local start = {}
 
 local function lib()
-  return require "foodrt.ffi"
+  return require "foodrt.core.ffi"
 end
 
 -- --- what a run is made of -------------------------------------------------------------------------------------
@@ -28,7 +28,7 @@ local function set_machine(o, r, meta)
         stored.isa, isa)
     end
   end
-  local precision, why = require("foodrt.precision").set(stored.precision or r.precision)
+  local precision, why = require("foodrt.train.precision").set(stored.precision or r.precision)
   if why then o.progress:say("%s", why) end
   r.precision = precision
   return { backend = backend, threads = r.threads, isa = isa, precision = precision, version = ffi.string(C.frt_version()) }
@@ -62,7 +62,7 @@ end
 -- in   dir   the run's folder
 --      meta  of the checkpoint that the run goes on from, or nil: its values follow, and photos are seen as it says
 local function open(r, o, settings, used_s, dir, meta)
-  local trainer, pretrained = require "foodrt.trainer", require "foodrt.models.pretrained"
+  local trainer, pretrained = require "foodrt.train.trainer", require "foodrt.models.pretrained"
   pretrained.say = function(text) o.progress:say("%s", text) end
   pretrained.progress = o.progress
   local before = pretrained.n_read
@@ -70,7 +70,7 @@ local function open(r, o, settings, used_s, dir, meta)
     folder = dir .. "/features", weights = not meta })
   if meta then require("foodrt.run").see_as(r.data, meta.preprocessing) end
   t:open()
-  require("foodrt.budget").check(r, { workers = o.workers })  -- a step must fit the machine
+  require("foodrt.train.budget").check(r, { workers = o.workers })  -- a step must fit the machine
   settings.data = signatures(r.data)
   settings.random = not meta and pretrained.n_read == before or meta ~= nil and meta.random
   return t
@@ -89,7 +89,7 @@ end
 
 -- --- a new run --------------------------------------------------------------------------------------------------
 local function options_of(o, r)
-  return { recipe = r.source.path, overrides = require("foodrt.json").list(r.source.overrides),
+  return { recipe = r.source.path, overrides = require("foodrt.core.json").list(r.source.overrides),
     sample = r.source.sample ~= nil, threads = r.threads, workers = o.workers, backend = o.backend, time = o.time_s }
 end
 
@@ -118,7 +118,7 @@ function begin(o, dir)
   local given = { args = o.args, unpack(o.overrides) }
   local r = recipe.load(o.path, given)
   if not r then return 0 end
-  if require("foodrt.ensemble").is(r) then return together(r, o) end
+  if require("foodrt.run.ensemble").is(r) then return together(r, o) end
   dir = dir or folder.choose(r.name, o.run)
   local settings = set_machine(o, r)
   settings.time_s = o.time_s
@@ -145,7 +145,7 @@ end
 
 local function shown(v)
   if type(v) == "number" or type(v) == "string" or type(v) == "boolean" or v == nil then return tostring(v) end
-  local ok, text = pcall(require("foodrt.json").encode, v)
+  local ok, text = pcall(require("foodrt.core.json").encode, v)
   return ok and text or tostring(v)
 end
 
@@ -218,7 +218,7 @@ local function resume(o)
   if not c then error("foodrt: --resume: " .. why, 0) end
   local meta = c.meta
   check_threads(o, meta)
-  if require("foodrt.file").read(o.path) ~= meta.recipe_text then
+  if require("foodrt.core.file").read(o.path) ~= meta.recipe_text then
     o.progress:say("%s has changed since this run began: it goes on with its own copy, %s/recipe.lua", o.path, dir)
   end
   local r = merge(o, meta)

@@ -1,7 +1,7 @@
 --- create: tensors from numbers, and variables: tensors that own their bytes and outlive every graph.
-local lib = require "foodrt.ffi"
-local err, opt = require "foodrt.err", require "foodrt.opt"
-local rng = require "foodrt.rng"
+local lib = require "foodrt.core.ffi"
+local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
+local rng = require "foodrt.core.rng"
 local R = require "foodrt.tensor.record"
 local ffi, C, methods, api, mt = lib.ffi, lib.C, R.methods, R.api, R.mt
 

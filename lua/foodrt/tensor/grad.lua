@@ -1,7 +1,7 @@
 --- grad: gradients. backward() records them and assigns them to the variables' .grad, which are variables
 --- themselves; nothing is computed before the next realize.
-local lib = require "foodrt.ffi"
-local err, line, opt = require "foodrt.err", require "foodrt.line", require "foodrt.opt"
+local lib = require "foodrt.core.ffi"
+local err, line, opt = require "foodrt.core.err", require "foodrt.core.line", require "foodrt.core.opt"
 local R = require "foodrt.tensor.record"
 local ffi, C, methods, api, mt = lib.ffi, lib.C, R.methods, R.api, R.mt
 

@@ -1,5 +1,5 @@
 --- index: picking by i32 tensors of 1-based positions, and class numbers as rows of 0 and 1.
-local err, opt = require "foodrt.err", require "foodrt.opt"
+local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
 local R = require "foodrt.tensor.record"
 local methods, input, attr = R.methods, R.input, R.attr
 

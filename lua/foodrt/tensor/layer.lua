@@ -1,6 +1,6 @@
 --- layer: the methods behind layers: matrix products, convolution, pooling, norms, dropout. Options have
 --- PyTorch's names; a size is one integer for both directions or { height, width }.
-local err, opt = require "foodrt.err", require "foodrt.opt"
+local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
 local R = require "foodrt.tensor.record"
 local methods, input, attr, output, mt = R.methods, R.input, R.attr, R.output, R.mt
 local integer, pair, tensor_arg = R.integer, R.pair, R.tensor_arg
@@ -281,6 +281,6 @@ function methods.dropout(x, p)
   R.number("dropout", "p", p)
   if p < 0 or p >= 1 then err.user("dropout: 'p' must be from 0 to below 1, got %g", p) end
   if p == 0 then return x end
-  local keep = require("foodrt.rng").uniform(x.shape, x.dtype):ge(p)
+  local keep = require("foodrt.core.rng").uniform(x.shape, x.dtype):ge(p)
   return x * keep * (1 / (1 - p))
 end

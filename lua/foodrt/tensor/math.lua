@@ -1,7 +1,7 @@
 --- math: elementwise methods and operators, with broadcasting; a number may stand on either side and takes
 --- the dtype of its partner. Composite functions are written in terms of the ops of runtime/ops.
-local lib = require "foodrt.ffi"
-local err, line, opt = require "foodrt.err", require "foodrt.line", require "foodrt.opt"
+local lib = require "foodrt.core.ffi"
+local err, line, opt = require "foodrt.core.err", require "foodrt.core.line", require "foodrt.core.opt"
 local R = require "foodrt.tensor.record"
 local C, methods, mt = lib.C, R.methods, R.mt
 local input, attr, output, wrap, record, operand = R.input, R.attr, R.output, R.wrap, R.record, R.operand

@@ -1,7 +1,7 @@
 --- plan: what the planner makes of a graph: explain shows it without running, profile after; memory, threads
 --- and device.
-local lib = require "foodrt.ffi"
-local err, opt = require "foodrt.err", require "foodrt.opt"
+local lib = require "foodrt.core.ffi"
+local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
 local R = require "foodrt.tensor.record"
 local ffi, C, api = lib.ffi, lib.C, R.api
 
@@ -113,7 +113,7 @@ end
 
 local function explain(o, ...)
   local p = R.plan(...)
-  print(o.fused and table.concat(require("foodrt.fused").lines(p), "\n") or tostring(p))
+  print(o.fused and table.concat(require("foodrt.show.fused").lines(p), "\n") or tostring(p))
   return p
 end
 

@@ -3,8 +3,8 @@
 ---
 --- A tensor is { ref = number }: shape, dtype and value are asked from C. The fast path is one FFI call and
 --- one small table per node: no closures, no varargs, arguments in arrays that are allocated once.
-local lib = require "foodrt.ffi"
-local err, line, opt = require "foodrt.err", require "foodrt.line", require "foodrt.opt"
+local lib = require "foodrt.core.ffi"
+local err, line, opt = require "foodrt.core.err", require "foodrt.core.line", require "foodrt.core.opt"
 local ffi, C, ops = lib.ffi, lib.C, lib.ops
 
 local R = { methods = {}, props = {}, api = {} }

@@ -1,6 +1,6 @@
 --- reduce: sums and their relatives over all dimensions, one, or a list of them; sorting and cumulating.
 --- Class numbers and positions that come out are 1-based.
-local err, opt = require "foodrt.err", require "foodrt.opt"
+local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
 local R = require "foodrt.tensor.record"
 local bit = require "bit"
 local methods, input, attr, output, wrap = R.methods, R.input, R.attr, R.output, R.wrap

@@ -1,6 +1,6 @@
 --- shape: methods that move, cut and join without computing; dimensions and positions are 1-based, negative
 --- dimensions count from the end.
-local err, opt = require "foodrt.err", require "foodrt.opt"
+local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
 local R = require "foodrt.tensor.record"
 local methods, api, input, attr, mt = R.methods, R.api, R.input, R.attr, R.mt
 local MAX_DIM = 6

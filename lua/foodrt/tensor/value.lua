@@ -1,6 +1,6 @@
 --- value: computing what was recorded, and getting numbers out: realize, item, totable.
-local lib = require "foodrt.ffi"
-local err, opt = require "foodrt.err", require "foodrt.opt"
+local lib = require "foodrt.core.ffi"
+local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
 local R = require "foodrt.tensor.record"
 local ffi, C, methods, api, mt = lib.ffi, lib.C, R.methods, R.api, R.mt
 

@@ -1,0 +1,115 @@
+--- opt: one schema per call, with types, defaults and ranges; checks what was given and fills in the rest.
+---
+---   local spec = { "Conv2d", "out", "kernel",                    -- name, then the positional options in order
+---     out = "integer",                                           -- required
+---     kernel = { "integer|table", 1, "height and width" },       -- type, default, doc
+---     momentum = { "number", 0.1, min = 0, max = 1 },
+---     mode = { "string", "nearest", one_of = { "nearest", "bilinear" } },
+---     bias = { "tensor", nil } }                                 -- optional without a default
+---   local o = opt.check(spec, { 64, kernel = 3 })
+---
+--- Types: number integer boolean string table function tensor any, joined by |.
+local err = require "foodrt.core.err"
+local opt = {}
+
+local function is_tensor(v)
+  local T = package.loaded["foodrt.tensor"]
+  return T ~= nil and T.is(v)
+end
+
+local function fits(v, want)
+  if want == "any" then return true end
+  local kind = type(v)
+  for w in want:gmatch "[^|]+" do
+    if w == "integer" then
+      if kind == "number" and v % 1 == 0 then return true end
+    elseif w == "tensor" then
+      if is_tensor(v) then return true end
+    elseif kind == w then
+      return true
+    end
+  end
+  return false
+end
+
+--- `v` as error messages show it: "string ('same')", "number (0.5)", "tensor [2, 3]".
+function opt.show(v)
+  if v == nil then return "nil" end
+  if is_tensor(v) then return "tensor [" .. table.concat(v.shape, ", ") .. "]" end
+  if type(v) == "string" then return ("string ('%s')"):format(v) end
+  if type(v) == "number" or type(v) == "boolean" then return ("%s (%s)"):format(type(v), tostring(v)) end
+  return type(v)
+end
+
+local function check_one(name, key, rule, v)
+  local want = type(rule) == "table" and rule[1] or rule
+  if not fits(v, want) then
+    err.user("%s: '%s' must be %s, got %s", name, key, (want:gsub("|", " or ")), opt.show(v))
+  end
+  if type(rule) ~= "table" then return end
+  if type(v) == "number" then
+    if rule.min and (v ~= v or v < rule.min) then
+      err.user("%s: '%s' must be at least %g, got %g", name, key, rule.min, v)
+    end
+    if rule.max and (v ~= v or v > rule.max) then
+      err.user("%s: '%s' must be at most %g, got %g", name, key, rule.max, v)
+    end
+  elseif rule.one_of and type(v) == "string" then
+    local known = {}
+    for _, k in ipairs(rule.one_of) do known[k] = true end
+    if not known[v] then
+      local other = want:gsub("|?string", "")
+      err.user("%s: '%s' must be %sone of %s, got '%s'%s", name, key, other ~= "" and other .. " or " or "",
+        table.concat(rule.one_of, ", "), v, err.hint(v, known))
+    end
+  end
+end
+
+local function before(a, b)
+  if type(a) == type(b) then return a < b end
+  return type(a) == "number"
+end
+
+--- the options of a call: a new table with every default filled in. A value that is not a plain table
+--- counts as the first positional option; an unknown key is an error that suggests the nearest.
+function opt.check(spec, given)
+  local name = spec[1]
+  if given == nil then
+    given = {}
+  elseif type(given) ~= "table" or getmetatable(given) then
+    given = { given }
+  end
+  local keys = {}
+  for k in pairs(given) do
+    if type(k) ~= "string" and type(k) ~= "number" then
+      err.user("%s: an option's name must be a string, got %s", name, type(k))
+    end
+    keys[#keys + 1] = k
+  end
+  table.sort(keys, before)
+  local out = {}
+  for _, k in ipairs(keys) do
+    local key = k
+    if type(k) == "number" then
+      key = spec[k + 1]
+      if k % 1 ~= 0 or k < 1 or not key then
+        err.user("%s: takes %d unnamed option%s, got a value at [%s]", name, #spec - 1, #spec == 2 and "" or "s",
+          tostring(k))
+      end
+    end
+    local rule = spec[key]
+    if rule == nil then err.user("%s: unknown option '%s'%s", name, key, err.hint(key, spec)) end
+    if out[key] ~= nil then err.user("%s: '%s' is given twice", name, key) end
+    check_one(name, key, rule, given[k])
+    out[key] = given[k]
+  end
+  for key, rule in pairs(spec) do
+    if type(key) == "string" and out[key] == nil then
+      if type(rule) ~= "table" then err.user("%s: missing option '%s'", name, key) end
+      out[key] = rule[2]
+    end
+  end
+  return out
+end
+
+return opt

@@ -1,0 +1,182 @@
+--- ensemble: several trained runs asked together: the mean of what they say, each looking at photos its own way.
+---   local e = frt.ensemble { "runs/resnet50", "runs/vit_small", weights = { 2, 1 }, mean = "logits" }
+---   print(e:evaluate {}.values.top1)
+---   for _, one in ipairs(e:predict("photo.jpg", 3)) do print(one.class, one.p) end
+---
+--- A member is a run's folder, a checkpoint file, or a recipe (FILE.lua: the newest run of its name). The constructor stores
+--- and checks; members are loaded when they are needed.
+local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
+local ensemble = {}
+
+local Ensemble = {}
+Ensemble.__index = Ensemble
+
+ensemble.MEANS = { "probs", "logits" }
+
+local SPEC = { "ensemble",
+  weights = { "table", nil, "one positive number per member; all the same when left out" },
+  mean = { "string", "probs", "of probabilities, or of logits", one_of = ensemble.MEANS },
+  name = { "string", "ensemble", "in reports" },
+}
+
+local function check_weights(weights, n)
+  if #weights ~= n then err.user("ensemble: 'weights' must be %d numbers, one per member, got %d", n, #weights) end
+  for _, w in ipairs(weights) do
+    if type(w) ~= "number" or not (w > 0 and w < math.huge) then
+      err.user("ensemble: 'weights' must be positive numbers, got %s", opt.show(w))
+    end
+  end
+end
+
+--- frt.ensemble { "runs/a", "runs/b", weights = { 2, 1 }, mean = "probs" }.
+function ensemble.new(given)
+  if type(given) ~= "table" then err.user("ensemble: expected { \"runs/a\", \"runs/b\" }, got %s", opt.show(given)) end
+  local paths, options = {}, {}
+  for key, v in pairs(given) do
+    if type(key) == "number" then
+      if type(v) ~= "string" then err.user("ensemble: a member must be the path of a run, got %s", opt.show(v)) end
+      paths[key] = v
+    else
+      options[key] = v
+    end
+  end
+  if #paths < 2 then err.user("ensemble: at least two members, got %d", #paths) end
+  local o = opt.check(SPEC, options)
+  if not o.weights then
+    o.weights = {}
+    for i = 1, #paths do o.weights[i] = 1 end
+  end
+  check_weights(o.weights, #paths)
+  return setmetatable({ paths = paths, weights = o.weights, mean = o.mean, name = o.name }, Ensemble)
+end
+
+--- whether v is an ensemble.
+function ensemble.is(v)
+  return getmetatable(v) == Ensemble
+end
+
+-- --- members ------------------------------------------------------------------------------------------------------
+--- the recipe that a member names, loaded, and its path; nil when the member is a run or checkpoint. A recipe is looked for
+--- where the path says, then beside the recipe that made the ensemble.
+function Ensemble:recipe_of(i)
+  local path = self.paths[i]
+  if not path:match "%.lua$" then return nil end
+  local kind, beside = require("foodrt.core.io").kind, self.source and self.source.path:match "^(.*/)" or ""
+  local found = kind(path) == "file" and path or kind(beside .. path) == "file" and beside .. path
+  if not found then error(("foodrt: ensemble: no such recipe: '%s'"):format(path), 0) end
+  return require("foodrt.train.recipe").load(found), found
+end
+
+--- the run or checkpoint of a member; nil and the recipe's path when that recipe has not been trained yet.
+function Ensemble:run_of(i)
+  local r, path = self:recipe_of(i)
+  if not r then return self.paths[i] end
+  return require("foodrt.run").newest(r.name), path
+end
+
+local function check_classes(self)
+  local first = self.members[1]
+  local known = {}
+  for _, name in ipairs(first.classes) do known[name] = true end
+  for i = 2, #self.members do
+    local m, own = self.members[i], {}
+    for _, name in ipairs(m.classes) do
+      own[name] = true
+      if not known[name] then
+        error(("foodrt: ensemble: '%s' has the class '%s', '%s' has not%s"):format(m.path, name, first.path,
+          err.hint(name, known)), 0)
+      end
+    end
+    for _, name in ipairs(first.classes) do
+      if not own[name] then
+        error(("foodrt: ensemble: '%s' has the class '%s', '%s' has not%s"):format(first.path, name, m.path,
+          err.hint(name, own)), 0)
+      end
+    end
+  end
+end
+
+--- loads the members: self.members[i] = { path, model, recipe, state, classes, weight }; self.classes are the first one's.
+function Ensemble:open()
+  if self.members then return self end
+  local members = {}
+  for i = 1, #self.paths do
+    local path, recipe_path = self:run_of(i)
+    if not path then
+      error(("foodrt: ensemble: no run of %s yet: foodrt %s trains it"):format(recipe_path, recipe_path), 0)
+    end
+    local model, r, state = require("foodrt.run").load(path)
+    members[i] = { path = path, model = model, recipe = r, state = state, classes = state.classes, weight = self.weights[i] }
+  end
+  self.members, self.classes = members, members[1].classes
+  check_classes(self)
+  return self
+end
+
+-- --- measuring ----------------------------------------------------------------------------------------------------
+-- the first member's photos as member m sees them
+local function seen_by(m, data)
+  if m.recipe.data == data then return data end
+  local where = data.file and { file = data.file } or { root = data.root }
+  return require("foodrt.run.photos").moved(m.recipe.data, where)
+end
+
+local function names_of(r)
+  local names = { "top1" }
+  for _, name in ipairs(r.metrics) do
+    if name ~= "top1" then names[#names + 1] = name end
+  end
+  return names
+end
+
+local EVALUATE = { "ensemble:evaluate", data = { "string", nil, "other photos than the first member's" },
+  split = { "string", nil, "test, else val, when left out" }, batch = { "integer", nil, min = 1 },
+  workers = { "integer", nil, min = 1, max = 256 } }
+
+--- measures the ensemble and its members on the same photos. A photo that one of them can't read is left out for all.
+--- out  { values, metrics, predictions, split, data, bad = { { path, why } }, members = { { path, weight, values, … } } }, as
+---      `foodrt eval` reports them; the loss is that of the first member's recipe. nil when a signal came.
+function Ensemble:evaluate(given)
+  local o = opt.check(EVALUATE, given)
+  self:open()
+  local predictions, run = require "foodrt.run.predictions", require "foodrt.run"
+  local first = self.members[1]
+  local data, split = require("foodrt.run.photos").choose(first.recipe, first.state, o.data, o.split)
+  local list, bad, named = {}, {}, {}
+  for i, m in ipairs(self.members) do
+    local own = seen_by(m, data)
+    own:open { classes = m.classes, splits = { split } }
+    local p = predictions.of(m.model, own, split, { metrics = { "top1" }, batch = o.batch, workers = o.workers })
+    if not p then return nil end
+    for _, b in ipairs(p.bad) do
+      if not named[b.path] then
+        named[b.path], bad[#bad + 1] = true, b
+      end
+    end
+    list[i], m.data = p, own
+  end
+  list = predictions.matched(list)
+  local names, loss = names_of(first.recipe), run.loss(first.recipe, first.state)
+  local found = { split = split, data = data.file or data.root, bad = bad, members = {} }
+  for i, m in ipairs(self.members) do
+    found.members[i] = { path = m.path, name = m.recipe.name, checkpoint = m.state.path, weight = m.weight,
+      phase = m.state.phase_name, epoch = m.state.epoch, preprocessing = m.data:settings(), predictions = list[i],
+      values = (list[i]:measure(names, not m.recipe.step and run.loss(m.recipe, m.state) or nil)) }
+  end
+  found.predictions = predictions.mean(list, self.weights, self.mean)
+  found.values, found.metrics = found.predictions:measure(names, not first.recipe.step and loss or nil)
+  return found
+end
+
+--- the most probable classes of one photo: { { class, p }, … }, the first `n`; all of them without n.
+function Ensemble:predict(path, n)
+  self:open()
+  local predictions, list = require "foodrt.run.predictions", {}
+  for i, m in ipairs(self.members) do list[i] = predictions.one(m.model, m.recipe.data, m.classes, path) end
+  return predictions.mean(predictions.matched(list), self.weights, self.mean):top(1, n or #self.classes)
+end
+
+return setmetatable(ensemble, { __call = function(_, given)
+  local e = ensemble.new(given)
+  return e
+end })

@@ -1,0 +1,70 @@
+// conv_dense.c -- dense convolutions as own products with packed weights, what goes before and
+// after them in the same pass.
+#include "cpu/conv/conv_state.h"
+
+// Fewer channels leave a product too short for what surrounds it, or panels half empty. By the
+// input a convolution itself where the stride is 1; 1x1 there is oneDNN's, whose sgemm takes the
+// plain weights as they lie and is up to 10 % faster on few channels. Few outputs are worth it
+// where bias, activation and gate go along.
+bool frt__conv_dense_can(const frt_dn_conv *c)
+{
+  enum { FEW = 32 };
+  if (c->groups != 1) {
+    return false;
+  }
+  if (c->kind == FRT_DN_GRAD_INPUT) {
+    return c->stride[0] == 1 && c->stride[1] == 1 && c->kh * c->kw > 1 && c->c >= FEW &&
+           c->o >= FEW;
+  }
+  return c->kind == FRT_DN_CONV && c->c >= FEW && (c->o >= FEW || c->bias);
+}
+
+void frt__conv_dense_plan(frt__conv *v)
+{
+  const frt_dn_conv *c = &v->c;
+  const bool back = c->kind == FRT_DN_GRAD_INPUT;
+  v->dense = (frt_dense){
+    .n = c->n,
+    .c = back ? c->o : c->c,
+    .h = back ? c->oh : c->h,
+    .w = back ? c->ow : c->w,
+    .o = back ? c->c : c->o,
+    .oh = back ? c->h : c->oh,
+    .ow = back ? c->w : c->ow,
+    .kh = (int32_t)c->kh,
+    .kw = (int32_t)c->kw,
+    .stride_h = (int32_t)c->stride[0],
+    .stride_w = (int32_t)c->stride[1],
+    .dil_h = (int32_t)c->dilation[0],
+    .dil_w = (int32_t)c->dilation[1],
+    .top = (int32_t)(back ? (c->kh - 1) * c->dilation[0] - c->pad[0] : c->pad[0]),
+    .left = (int32_t)(back ? (c->kw - 1) * c->dilation[1] - c->pad[1] : c->pad[1]),
+    .act = (int32_t)c->act,
+    .in_rows = frt__conv_one_pixel(c),
+    .loads = v->loads > 0,
+    .counts = v->counts,
+  };
+  v->parts = v->counts ? frt__kernels()->dense_team(&v->dense) : 0;
+  v->packed_bytes = frt__conv_keeps(v) ? frt__kernels()->dense_packed(&v->dense) : 0;
+}
+
+size_t frt__conv_dense_scratch(const frt__conv *v)
+{
+  const frt_kernels *k = frt__kernels();
+  return frt__conv_pass_scratch(v, k->dense_scratch(&v->dense), k->dense_packed(&v->dense));
+}
+
+void frt__conv_dense_pack(const frt__conv *v, const float *w, void *packed)
+{
+  frt__kernels()->dense_pack(&v->dense, v->c.kind == FRT_DN_GRAD_INPUT, w, packed);
+}
+
+void frt__conv_dense(const frt__conv *v, const void *packed, void *const *in, void *const *out,
+                     char *scratch)
+{
+  const frt_kernels *k = frt__kernels();
+  frt__conv_pass p;
+  frt__conv_begin(v, packed, in, scratch, k->dense_scratch(&v->dense), frt__conv_dense_pack, &p);
+  k->dense(&v->dense, p.load, in[0], p.packed, p.bias, p.residual, out[0], p.moments, p.scratch);
+  frt__conv_finish_counts(v, p.moments, in, out);
+}

@@ -1,0 +1,46 @@
+// conv_half.c -- a convolution's step whose maps are stored as bf16, by the products of half.h.
+#include "cpu/conv/conv_state.h"
+
+static bool by_weight(const frt__conv *v)
+{
+  return v->c.kind == FRT_DN_GRAD_WEIGHT;
+}
+
+frt_status frt__conv_half_plan(frt_step *s)
+{
+  frt__conv *v = s->state;
+  FRT_TRY(frt__half_conv(&v->half, &v->c));
+  v->half.source_half = s->in[0]->half;
+  v->half.out_half = s->out[0]->half;
+  v->half.loads = v->loads > 0;
+  v->half.counts = v->counts;
+  s->scratch = frt__conv_counts(v) +
+               (by_weight(v) ? frt__half_weight_plan(&v->half) : frt__half_plan(&v->half));
+  return FRT_OK;
+}
+
+frt_status frt__conv_half(const frt_step *s, void *const *in, void *const *out, void *scratch)
+{
+  frt__conv *v = s->state;
+  frt_load room;
+  const size_t counts = frt__conv_counts(v);
+  const frt__half_args a = {.source = in[0],
+                            .w = in[1],
+                            .bias = v->c.bias ? in[2] : NULL,
+                            .load = frt__conv_load(v, in, &room),
+                            .out = out[0],
+                            .parts = counts > 0 ? scratch : NULL,
+                            .part = counts / FRT_MAX((size_t)1, (size_t)v->parts),
+                            .scratch = (char *)scratch + counts};
+  if (by_weight(v)) {
+    frt__half_weight(&v->half, s->in[1]->half, &a);
+    return FRT_OK;
+  }
+  frt__half_pack(&v->half, in[1], s->in_version ? s->in_version[1] : 0);
+  if (counts > 0) {
+    memset(scratch, 0, counts);
+  }
+  frt__half_run(&v->half, &a);
+  frt__conv_finish_counts(v, scratch, in, out);
+  return FRT_OK;
+}

@@ -1,0 +1,85 @@
+// conv_winograd.c -- dense 3x3 convolutions of stride 1, their gradients too, by Winograd's
+// F(4x4, 3x3), and F(2x2, 3x3) where maps are stored as bf16.
+#include "cpu/conv/conv_state.h"
+
+enum { TAPS = 9 };
+
+// Where it pays, in multiply-adds per pair of channels: a tile's products with what its transforms
+// cost, against the outputs' taps; packed weights are four (bf16: two) times as many, and read (at
+// evaluation) or made and read (in training) however few the tiles are. Gradients by the weights
+// are only turned back once.
+typedef struct costs {
+  int64_t out, each, read, made, back; // out: outputs along a side of a tile
+} costs;
+static const costs f32 = {4, 47, 800, 1000, 400}, bf16 = {2, 22, 350, 350, 400};
+
+static bool pays(const frt_dn_conv *c, const costs *k)
+{
+  const bool back = c->kind == FRT_DN_GRAD_INPUT;
+  const int64_t oh = back ? c->h : c->oh, ow = back ? c->w : c->ow; // of the map that is made
+  const int64_t tiles = c->n * ((oh + k->out - 1) / k->out) * ((ow + k->out - 1) / k->out);
+  const bool made = c->kind != FRT_DN_CONV || !c->bias;
+  const int64_t filters = c->kind == FRT_DN_GRAD_WEIGHT ? k->back : k->read + (made ? k->made : 0);
+  return tiles * k->each + filters < c->n * oh * ow * TAPS;
+}
+
+bool frt__conv_winograd_can(const frt_dn_conv *c, bool half)
+{
+  return c->groups == 1 && c->kh == 3 && c->kw == 3 && c->stride[0] == 1 && c->stride[1] == 1 &&
+         c->dilation[0] == 1 && c->dilation[1] == 1 && c->pad[0] <= 2 && c->pad[1] <= 2 &&
+         c->c >= 16 && c->o >= 16 && c->act <= FRT_ACT_RELU6 && pays(c, half ? &bf16 : &f32);
+}
+
+void frt__conv_winograd_plan(frt__conv *v, const frt_step *s)
+{
+  const frt_dn_conv *c = &v->c;
+  const bool forward = c->kind != FRT_DN_GRAD_INPUT; // by the weights: x is read in the same tiles
+  const frt_value *y = c->kind == FRT_DN_GRAD_WEIGHT ? s->in[1] : s->out[0];
+  v->wino = (frt_winograd){
+    .n = c->n,
+    .c = forward ? c->c : c->o,
+    .h = forward ? c->h : c->oh,
+    .w = forward ? c->w : c->ow,
+    .o = forward ? c->o : c->c,
+    .oh = forward ? c->oh : c->h,
+    .ow = forward ? c->ow : c->w,
+    .top = (int32_t)(forward ? c->pad[0] : 2 - c->pad[0]),
+    .left = (int32_t)(forward ? c->pad[1] : 2 - c->pad[1]),
+    .act = (int32_t)c->act,
+    .half = s->in[0]->half || y->half,
+    .half_x = s->in[0]->half,
+    .half_y = y->half,
+  };
+  v->parts = v->counts ? frt__kernels()->winograd_team(&v->wino) : 0;
+  v->packed_bytes = frt__conv_keeps(v) ? frt__kernels()->winograd_packed(&v->wino) : 0;
+}
+
+size_t frt__conv_winograd_scratch(const frt__conv *v)
+{
+  const frt_kernels *k = frt__kernels();
+  if (v->c.kind == FRT_DN_GRAD_WEIGHT) {
+    return k->winograd_weight_scratch(&v->wino);
+  }
+  return frt__conv_pass_scratch(v, k->winograd_scratch(&v->wino), k->winograd_packed(&v->wino));
+}
+
+void frt__conv_winograd_pack(const frt__conv *v, const float *w, void *packed)
+{
+  frt__kernels()->winograd_pack(&v->wino, v->c.kind == FRT_DN_GRAD_INPUT, w, packed);
+}
+
+void frt__conv_winograd(const frt__conv *v, const void *packed, void *const *in, void *const *out,
+                        char *scratch)
+{
+  const frt_kernels *k = frt__kernels();
+  frt__conv_pass p;
+  if (v->c.kind == FRT_DN_GRAD_WEIGHT) {
+    const frt_load *load = frt__conv_load(v, in, &p.room);
+    k->winograd_weight(&v->wino, load, in[0], in[1], out[0], scratch);
+    return;
+  }
+  frt__conv_begin(v, packed, in, scratch, k->winograd_scratch(&v->wino), frt__conv_winograd_pack,
+                  &p);
+  k->winograd(&v->wino, p.load, in[0], p.packed, p.bias, p.residual, out[0], p.moments, p.scratch);
+  frt__conv_finish_counts(v, p.moments, in, out);
+}

@@ -1,0 +1,12 @@
+// fused_conv2d_grad_weight.c -- gradient of a convolution by its weights, its input computed again
+// as it is read.
+#include "cpu/conv/conv.h"
+
+FRT_CONV_FUNCTIONS(FRT_DN_GRAD_WEIGHT, frt__conv_can_fuse)
+
+FRT_KERNEL(fused_conv2d_grad_weight) = {
+  FRT_CONV_FIELDS,
+  .plain_out = 1, // weights
+  .half_in = 3,
+  .product = true,
+};

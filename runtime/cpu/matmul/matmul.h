@@ -1,0 +1,28 @@
+// matmul.h -- a matrix product's step between matmul.c and matmul_half.c, the way for maps stored
+// as bf16.
+#pragma once
+#include "cpu/conv/half.h"
+
+// What becomes of a product whose maps are bf16: rows times weights, a gradient by weights (no
+// leading dimensions), or one product after another.
+typedef enum frt__matmul_way {
+  FRT__MATMUL_F32,
+  FRT__MATMUL_ROWS,
+  FRT__MATMUL_WEIGHT,
+  FRT__MATMUL_BATCH
+} frt__matmul_way;
+
+typedef struct frt__matmul {
+  frt_dn_matmul c;
+  frt_dn *dn; // f32; NULL: one sgemm
+  frt__matmul_way way;
+  frt__half half;
+  // one after another
+  bool a_half, b_half, out_half;
+  int64_t items, tile;          // products; rows at a time
+  size_t left, right, sums;     // bytes of a thread's scratch: a, b packed, f32
+  int64_t a_step[4], b_step[4]; // matrices to the next one of each leading dimension
+} frt__matmul;
+
+frt_status frt__matmul_half_plan(frt_step *s);
+void frt__matmul_half(const frt_step *s, void *const *in, void *const *out, void *scratch);

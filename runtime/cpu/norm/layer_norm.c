@@ -1,0 +1,33 @@
+// layer_norm.c -- rows brought to mean 0 and variance 1, scaled and shifted.
+#include "cpu/kernels.h"
+#include "cpu/reduce/lanes.h"
+
+static bool can(const frt_step *s)
+{
+  return frt__all_f32(s) && s->in[0]->half == s->out[0]->half;
+}
+
+static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)
+{
+  (void)scratch;
+  const frt_kernels *k = frt__kernels();
+  const int64_t rows = frt__numel(&s->out[1]->shape);
+  const int64_t n = frt__numel(&s->in[0]->shape) / FRT_MAX(rows, 1);
+  const size_t step = frt__item_bytes(s->in[0]) * (size_t)n;
+  const float *w = s->n_in > 1 ? in[1] : NULL, *b = s->n_in > 2 ? in[2] : NULL;
+  float *mean = out[1], *rstd = out[2];
+#pragma omp parallel for schedule(static) if (rows * n >= FRT_SMALL_LANES)
+  for (int64_t i = 0; i < rows; i++) {
+    k->layer_norm(s->in[0]->half, (const char *)in[0] + (size_t)i * step, n, (float)s->attr[1], w,
+                  b, (char *)out[0] + (size_t)i * step, &mean[i], &rstd[i]);
+  }
+  return FRT_OK;
+}
+
+FRT_KERNEL(layer_norm) = {
+  .name = "own",
+  .can = can,
+  .run = run,
+  .half_in = 1,
+  .half_out = 1,
+};

@@ -1,0 +1,59 @@
+// layer_norm_grad.c -- gradient of layer_norm in one pass over x and dy. Rows are split into a
+// fixed number of parts, each with its own sums for the scale and the shift.
+#include "cpu/kernels.h"
+#include "cpu/reduce/lanes.h"
+
+enum { X, DY, WEIGHT, MEAN, RSTD, N_PART = 16 };
+
+static bool can(const frt_step *s)
+{
+  return frt__all_f32(s) && s->in[X]->half == s->in[DY]->half && s->in[X]->half == s->out[0]->half;
+}
+
+static frt_status plan(frt_step *s)
+{
+  s->scratch = sizeof(float) * 2 * N_PART * (size_t)frt__numel(&s->out[1]->shape);
+  return FRT_OK;
+}
+
+static void add_parts(const float *parts, int64_t n, float *y)
+{
+  for (int64_t k = 0; k < n; k++) {
+    double sum = 0;
+    for (int64_t p = 0; p < N_PART; p++) {
+      sum += (double)parts[p * 2 * n + k];
+    }
+    y[k] = (float)sum;
+  }
+}
+
+static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)
+{
+  const frt_kernels *k = frt__kernels();
+  const int64_t count = frt__numel(&s->in[MEAN]->shape), n = frt__numel(&s->out[1]->shape);
+  const size_t step = frt__item_bytes(s->in[X]) * (size_t)n;
+  const float *mean = in[MEAN], *rstd = in[RSTD];
+  float *parts = scratch;
+#pragma omp parallel for schedule(static) if (count * n >= FRT_SMALL_LANES)
+  for (int64_t p = 0; p < N_PART; p++) {
+    float *dw = parts + p * 2 * n;
+    memset(dw, 0, sizeof *dw * 2 * (size_t)n);
+    for (int64_t i = count * p / N_PART; i < count * (p + 1) / N_PART; i++) {
+      const size_t at = (size_t)i * step;
+      k->layer_norm_grad(s->in[X]->half, (const char *)in[X] + at, (const char *)in[DY] + at, n,
+                         in[WEIGHT], mean[i], rstd[i], (char *)out[0] + at, dw, dw + n);
+    }
+  }
+  add_parts(parts, n, out[1]);
+  add_parts(parts + n, n, out[2]);
+  return FRT_OK;
+}
+
+FRT_KERNEL(layer_norm_grad) = {
+  .name = "own",
+  .can = can,
+  .plan = plan,
+  .run = run,
+  .half_in = 3,
+  .half_out = 1,
+};

@@ -1,0 +1,151 @@
+// reduce.c -- sums over the rows of [outer, rows, c], of one operand or of the product of two:
+// global average pooling, sums per channel, the gradient of a gate. Chunks of rows are summed apart
+// and added in order, whatever the number of threads.
+#include "cpu/norm/load_simd.h"
+
+enum {
+  CHUNK = 256,
+  COLUMNS = 512
+}; // rows summed together; floats per row below which rows are folded
+
+// Rows are folded so that a row is whole vectors, where c is not.
+static int64_t fold_of(int64_t c)
+{
+  int64_t fold = 1;
+  if (c % FRT_VL != 0 && c < COLUMNS) {
+    fold = FRT_VL;
+    while (fold > 1 && c * (fold / 2) % FRT_VL == 0) {
+      fold /= 2;
+    }
+  }
+  return fold;
+}
+FRT_INLINE void add_products(const bool half, const void *x, const void *y, int64_t rows,
+                             int64_t cols, float *sum)
+{
+  memset(sum, 0, (size_t)cols * sizeof(float));
+  int64_t r = 0;
+  for (; r + 1 < rows; r += 2) {
+    const int64_t a = r * cols, b = a + cols;
+    int64_t j = 0;
+    for (; j + FRT_VL <= cols; j += FRT_VL) {
+      vf s = v_get(half, x, a + j) * v_get(half, y, a + j) +
+             v_get(half, x, b + j) * v_get(half, y, b + j);
+      v_store(sum + j, v_load(sum + j) + s);
+    }
+    for (; j < cols; j++) {
+      sum[j] += v_item(half, x, a + j) * v_item(half, y, a + j) +
+                v_item(half, x, b + j) * v_item(half, y, b + j);
+    }
+  }
+  for (int64_t j = 0; r < rows && j < cols; j++) {
+    sum[j] += v_item(half, x, r * cols + j) * v_item(half, y, r * cols + j);
+  }
+}
+FRT_INLINE void add_rows(const bool half, const void *x, int64_t rows, int64_t cols, float *sum)
+{
+  memset(sum, 0, (size_t)cols * sizeof(float));
+  int64_t r = 0;
+  for (; r + 3 < rows; r += 4) {
+    const int64_t a = r * cols, b = a + cols, c = b + cols, d = c + cols;
+    int64_t j = 0;
+    for (; j + FRT_VL <= cols; j += FRT_VL) {
+      vf s = (v_get(half, x, a + j) + v_get(half, x, b + j)) +
+             (v_get(half, x, c + j) + v_get(half, x, d + j));
+      v_store(sum + j, v_load(sum + j) + s);
+    }
+    for (; j < cols; j++) {
+      sum[j] += (v_item(half, x, a + j) + v_item(half, x, b + j)) +
+                (v_item(half, x, c + j) + v_item(half, x, d + j));
+    }
+  }
+  for (; r < rows; r++) {
+    for (int64_t j = 0; j < cols; j++) {
+      sum[j] += v_item(half, x, r * cols + j);
+    }
+  }
+}
+// out[c] = sum of n rows of x, or of x * y; `wide` holds one folded row.
+FRT_INLINE void chunk_sum(const bool half, const void *x, const void *y, int64_t n, int64_t c,
+                          int64_t fold, float *wide, float *out)
+{
+  if (y) {
+    add_products(half, x, y, n / fold, fold * c, wide);
+  } else {
+    add_rows(half, x, n / fold, fold * c, wide);
+  }
+  for (int64_t j = 0; j < c; j++) {
+    float s = 0;
+    for (int64_t k = 0; k < fold; k++) {
+      s += wide[k * c + j];
+    }
+    for (int64_t r = n / fold * fold; r < n; r++) {
+      const float v = v_item(half, x, r * c + j);
+      s += y ? v * v_item(half, y, r * c + j) : v;
+    }
+    out[j] = s;
+  }
+}
+static int64_t chunks_of(int64_t rows)
+{
+  return FRT_MAX(1, (rows + CHUNK - 1) / CHUNK);
+}
+FRT_INLINE void sum_any(const int act, const bool half, const frt_load *l, const void *x,
+                        const void *y, int64_t n, int64_t c, float *sum)
+{
+  if (y) {
+    load_sum(act, half, true, l, x, y, n, c, sum);
+  } else {
+    load_sum(act, half, false, l, x, y, n, c, sum);
+  }
+}
+// The same of x computed as load says.
+FRT_INLINE void chunk_loaded(const bool half, const frt_load *l, const void *x, const void *y,
+                             int64_t n, int64_t c, float *out)
+{
+  memset(out, 0, (size_t)c * sizeof(float));
+  FRT_BY_ACT(l->act, sum_any, half, l, x, y, n, c, out)
+}
+size_t FRT_K(reduce_rows_scratch)(int64_t n_outer, int64_t rows, int64_t c)
+{
+  int64_t wide = fold_of(c) * c * frt__team(n_outer * rows * c);
+  return (size_t)(wide + n_outer * chunks_of(rows) * c) * sizeof(float);
+}
+FRT_INLINE void sums(const bool half, const frt_load *load, const void *x, const void *y,
+                     int64_t n_outer, int64_t rows, int64_t c, float scale, float *out,
+                     void *scratch)
+{
+  int64_t fold = fold_of(c), chunks = chunks_of(rows);
+  int32_t threads = frt__team(n_outer * rows * c);
+  float *part = (float *)scratch + fold * c * threads;
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int32_t t = 0; t < threads; t++) {
+    int64_t from, to;
+    frt__share(n_outer * chunks, 1, t, threads, &from, &to);
+    for (int64_t i = from; i < to; i++) {
+      int64_t o = i / chunks, r = i % chunks * CHUNK;
+      int64_t at = (o * rows + r) * c, n = FRT_MIN(CHUNK, rows - r);
+      const void *from_x = v_at(half, x, at), *factor = y ? v_at(half, y, at) : NULL;
+      if (load) {
+        chunk_loaded(half, load, from_x, factor, n, c, part + i * c);
+      } else {
+        chunk_sum(half, from_x, factor, n, c, fold, (float *)scratch + t * fold * c, part + i * c);
+      }
+    }
+  }
+  for (int64_t o = 0; o < n_outer; o++) {
+    for (int64_t j = 0; j < c; j++) {
+      float s = 0;
+      for (int64_t i = 0; i < chunks; i++) {
+        s += part[(o * chunks + i) * c + j];
+      }
+      out[o * c + j] = s * scale;
+    }
+  }
+}
+void FRT_K(reduce_rows)(const frt_load *load, bool half, const void *x, const void *y,
+                        int64_t n_outer, int64_t rows, int64_t c, float scale, float *out,
+                        void *scratch)
+{
+  FRT_BY_HALF(half, sums, load, x, y, n_outer, rows, c, scale, out, scratch)
+}

@@ -1,0 +1,568 @@
+// node.c -- the table of recorded nodes: handles, recording, walking, sweeping.
+#include "ir/graph.h"
+
+#include <stdio.h>
+
+frt_graph frt__graph = {.newest = -1};
+#define G frt__graph
+
+// --- origins: recipe lines and module paths are interned once ---------------------------------
+static char **texts;
+static int32_t n_texts, cap_texts;
+static int32_t *text_table, text_slots; // ids by hash, open addressing; 0 is free
+static char error_line[320];
+
+// Where `text` is in the table, or would be.
+static int32_t *text_slot(const char *text)
+{
+  uint64_t at = frt__hash(0, text, strlen(text));
+  int32_t *slot;
+  do {
+    slot = &text_table[at++ & (uint64_t)(text_slots - 1)];
+  } while (*slot && strcmp(texts[*slot], text) != 0);
+  return slot;
+}
+
+static bool more_texts(void)
+{
+  if (frt__grow(&texts, &cap_texts, n_texts + 2, sizeof *texts) != FRT_OK) {
+    return false;
+  }
+  if (2 * (n_texts + 1) > text_slots) {
+    int32_t slots = FRT_MAX(256, 2 * text_slots),
+            *table = frt__zalloc(sizeof *table * (size_t)slots);
+    if (!table) {
+      return false;
+    }
+    frt__free(text_table);
+    text_table = table;
+    text_slots = slots;
+    for (int32_t i = 1; i < n_texts; i++) {
+      *text_slot(texts[i]) = i;
+    }
+  }
+  return true;
+}
+
+// The id of a text; 0 ("unknown") when there is no memory for it.
+static int32_t intern(const char *text)
+{
+  static int32_t recent;
+  if (recent > 0 && strcmp(texts[recent], text) == 0) {
+    return recent;
+  }
+  if (!more_texts()) {
+    return 0;
+  }
+  int32_t *slot = text_slot(text);
+  if (!*slot) {
+    char *copy = frt__strdup(text);
+    if (!copy) {
+      return 0;
+    }
+    n_texts = FRT_MAX(n_texts, 1);
+    *slot = n_texts;
+    texts[n_texts++] = copy;
+  }
+  return recent = *slot;
+}
+
+const char *frt__text(int32_t id)
+{
+  return id > 0 ? texts[id] : "";
+}
+
+void frt_line(const char *source, int32_t line)
+{
+  G.here.source = source && *source ? intern(source) : 0;
+  G.here.line = line;
+}
+
+void frt_scope(const char *path)
+{
+  G.here.scope = path && *path ? intern(path) : 0;
+}
+
+void frt_checkpoint(int32_t on)
+{
+  static int32_t stages;
+  stages = stages == INT32_MAX ? 0 : stages;
+  G.here.stage = on ? ++stages : 0;
+}
+
+const char *frt__origin_line(frt_origin o)
+{
+  static char ring[4][320];
+  static int next;
+  char *text = ring[next++ & 3];
+  if (o.source) {
+    snprintf(text, 320, "%s:%d", frt__text(o.source), o.line);
+  } else {
+    text[0] = 0;
+  }
+  return text;
+}
+
+void frt__blame(frt_origin o)
+{
+  snprintf(error_line, sizeof error_line, "%s", frt__origin_line(o));
+}
+
+const char *frt_error_line(void)
+{
+  return error_line;
+}
+
+// --- handles ------------------------------------------------------------------------------------
+frt_ref frt__ref(frt_link link)
+{
+  return link.node < 0 ? 0 : frt__pack(link.node, G.gen[link.node], link.out);
+}
+
+frt_status frt__link(frt_ref ref, frt_link *out)
+{
+  uint64_t bits = (uint64_t)ref;
+  int32_t index = (int32_t)(bits & 0x3fffff);
+  uint32_t gen = (uint32_t)(bits >> 22 & 0x3ffff);
+  int32_t k = (int32_t)(bits >> 40);
+  *out = (frt_link){-1, 0};
+  if (k == FRT_OUT_VAR) {
+    FRT_TRY(frt__var(ref, &index));
+    if (G.var[index].current.node >= 0) {
+      *out = G.var[index].current;
+      return FRT_OK;
+    }
+    out->out = 0;
+    return frt__leaf(index, &out->node);
+  }
+  FRT_CHECK(index < G.n_node && G.node[index] && G.gen[index] == gen && k < G.node[index]->n_out,
+            FRT_ESTATE, "stale tensor handle: its graph has been freed");
+  *out = (frt_link){index, k};
+  return FRT_OK;
+}
+
+frt_status frt_info(frt_ref t, frt_shape *out)
+{
+  if (frt__names_var(t)) {
+    int32_t v;
+    FRT_TRY(frt__var(t, &v));
+    *out = G.var[v].shape;
+    return FRT_OK;
+  }
+  frt_link l;
+  FRT_TRY(frt__link(t, &l));
+  *out = *frt__link_shape(l);
+  return FRT_OK;
+}
+
+const frt_shape *frt__ref_shape(frt_ref t)
+{
+  frt_link l;
+  static const frt_shape none;
+  return frt__link(t, &l) == FRT_OK ? frt__link_shape(l) : &none;
+}
+
+int32_t frt_has_value(frt_ref t)
+{
+  frt_link l;
+  return frt__names_var(t) || (frt__link(t, &l) == FRT_OK && frt__link_has_value(l));
+}
+
+int32_t frt_nodes(void)
+{
+  return G.live;
+}
+
+// --- making nodes -------------------------------------------------------------------------------
+static frt_status take_slot(int32_t *slot)
+{
+  if (G.n_free > 0) {
+    *slot = G.free_slot[--G.n_free];
+    return FRT_OK;
+  }
+  FRT_CHECK(G.n_node < (1 << 22) - 1, FRT_ENOMEM, "out of memory: more than %d live tensors",
+            G.n_node);
+  FRT_TRY(frt__grow(&G.node, &G.cap_node, G.n_node + 1, sizeof *G.node));
+  FRT_TRY(frt__grow(&G.gen, &G.cap_gen, G.n_node + 1, sizeof *G.gen));
+  // Room to give every slot back, so that sweeping cannot fail.
+  FRT_TRY(frt__grow(&G.free_slot, &G.cap_free, G.n_node + 1, sizeof *G.free_slot));
+  G.gen[G.n_node] = 1;
+  G.node[G.n_node] = NULL;
+  *slot = G.n_node++;
+  return FRT_OK;
+}
+
+static frt_status node_new(const frt_op *op, int32_t n_in, int32_t n_out, int32_t n_attr,
+                           int32_t *index)
+{
+  size_t ins = sizeof(frt_link) * (size_t)n_in, outs = sizeof(frt_shape) * (size_t)n_out;
+  size_t bytes = sizeof(frt_node) + ins + outs + sizeof(double) * (size_t)n_attr;
+  FRT_TRY(take_slot(index));
+  frt_node *n = frt__alloc(bytes);
+  if (!n) {
+    G.free_slot[G.n_free++] = *index;
+    return frt_error_set(FRT_ENOMEM, "out of memory: recording %s", op ? op->name : "a value");
+  }
+  memset(n, 0, sizeof *n);
+  char *tail = (char *)(n + 1);
+  *n = (frt_node){.op = op,
+                  .n_in = n_in,
+                  .n_out = n_out,
+                  .n_attr = n_attr,
+                  .var = -1,
+                  .origin = G.here,
+                  .older = G.newest};
+  n->shape = (frt_shape *)tail;
+  n->attr = (double *)(tail + outs);
+  n->in = (frt_link *)(tail + outs + sizeof(double) * (size_t)n_attr);
+  memset(n->shape, 0, outs);
+  G.node[*index] = n;
+  G.newest = *index;
+  G.live++;
+  return FRT_OK;
+}
+
+// Undoes node_new of the newest node.
+static void node_undo(int32_t index)
+{
+  frt_node *n = G.node[index];
+  G.newest = n->older;
+  G.node[index] = NULL;
+  G.free_slot[G.n_free++] = index;
+  G.live--;
+  frt__free(n);
+}
+
+static frt_status check_attrs(const frt_op *op, int32_t n_attr, const double *attr)
+{
+  int32_t at = 0;
+  for (int32_t i = 0; i < op->n_attr; i++) {
+    const frt_attr *a = &op->attr[i];
+    for (int32_t k = 0; k < FRT_MAX(a->n, 1); k++, at++) {
+      FRT_CHECK(at < n_attr, FRT_EARG, "%s: attribute '%s' is missing", op->name, a->name);
+      FRT_CHECK(attr[at] >= a->min && attr[at] <= a->max, FRT_EARG,
+                "%s: '%s' must be in [%g, %g], got %g", op->name, a->name, a->min, a->max,
+                attr[at]);
+    }
+  }
+  FRT_CHECK(at == n_attr, FRT_EARG, "%s: takes %d attributes, got %d", op->name, at, n_attr);
+  return FRT_OK;
+}
+
+frt_status frt__record_links(const frt_op *op, int32_t n_in, const frt_link *in, int32_t n_attr,
+                             const double *attr, int32_t n_out, int32_t *node)
+{
+  FRT_CHECK(op->n_in < 0 || (n_in <= op->n_in && n_in >= op->n_in - op->n_optional), FRT_EARG,
+            "%s: takes %d inputs, got %d", op->name, op->n_in, n_in);
+  FRT_TRY(check_attrs(op, n_attr, attr));
+  int32_t full = FRT_MAX(n_in, op->n_in);
+  int32_t made = op->n_out >= 0 ? op->n_out : n_out;
+  FRT_CHECK(made >= 0 && made < FRT_OUT_VAR, FRT_EARG, "%s: at most %d outputs, got %d", op->name,
+            FRT_OUT_VAR - 1, made);
+  FRT_TRY(node_new(op, full, made, n_attr, node));
+  frt_node *n = G.node[*node];
+  const frt_shape *few[16], **xs = few;
+  if (full > 16 && !(xs = frt__alloc(sizeof *xs * (size_t)full))) {
+    node_undo(*node);
+    return frt_error_set(FRT_ENOMEM, "out of memory: recording %s", op->name);
+  }
+  frt_status status = FRT_OK;
+  for (int32_t i = 0; i < full; i++) {
+    n->in[i] = i < n_in ? in[i] : (frt_link){-1, 0};
+    xs[i] = n->in[i].node >= 0 ? frt__link_shape(n->in[i]) : NULL;
+    if (!xs[i] && op->n_in >= 0 && i < op->n_in - op->n_optional && status == FRT_OK) {
+      status = frt_error_set(FRT_EARG, "%s: input %d is missing", op->name, i + 1);
+    }
+  }
+  if (n_attr > 0) {
+    memcpy(n->attr, attr, sizeof(double) * (size_t)n_attr);
+  }
+  if (status == FRT_OK) {
+    frt_infer c = {.n_in = full, .n_out = made, .x = xs, .y = n->shape, .attr = n->attr};
+    status = op->infer(&c);
+  }
+  if (xs != few) {
+    frt__free(xs);
+  }
+  if (status != FRT_OK) {
+    node_undo(*node);
+  }
+  return status;
+}
+
+static int32_t attr_total(const frt_op *op)
+{
+  int32_t n = 0;
+  for (int32_t i = 0; i < op->n_attr; i++) {
+    n += FRT_MAX(op->attr[i].n, 1);
+  }
+  return n;
+}
+
+static frt_status record(const frt_op *op, int32_t n_in, const frt_ref *in, int32_t n_attr,
+                         const double *attr, int32_t n_out, frt_ref *out)
+{
+  frt_link few[16] =
+    {
+      {0, 0}
+  },
+           *links = few;
+  if (n_in > 16) {
+    links = frt__alloc(sizeof *links * (size_t)n_in);
+    FRT_CHECK(links, FRT_ENOMEM, "out of memory: recording %s", op->name);
+  }
+  frt_status status = FRT_OK;
+  for (int32_t i = 0; i < n_in && status == FRT_OK; i++) {
+    if (in[i] == 0) {
+      links[i] = (frt_link){-1, 0};
+    } else {
+      status = frt__link(in[i], &links[i]);
+    }
+  }
+  int32_t node = -1;
+  if (status == FRT_OK) {
+    status = frt__record_links(op, n_in, links, n_attr, attr, n_out, &node);
+  }
+  if (links != few) {
+    frt__free(links);
+  }
+  FRT_TRY(status);
+  for (int32_t k = 0; k < G.node[node]->n_out && k < n_out; k++) {
+    out[k] = frt__pack(node, G.gen[node], k);
+  }
+  return FRT_OK;
+}
+
+frt_status frt_record(int32_t op, int32_t n_in, const frt_ref *in, int32_t n_attr,
+                      const double *attr, int32_t n_out, frt_ref *out)
+{
+  FRT_CHECK(op >= 0 && op < frt_op_table_len, FRT_EARG, "record: no op number %d", op);
+  return record(frt_op_table[op], n_in, in, n_attr, attr, n_out, out);
+}
+
+frt_status frt__node(const frt_op *op, int32_t n_in, const frt_ref *in, const double *attr,
+                     int32_t n_out, frt_ref *out)
+{
+  return record(op, n_in, in, attr_total(op), attr, n_out, out);
+}
+
+frt_status frt_scalar(double value, int32_t dtype, frt_ref *out)
+{
+  int32_t node = -1;
+  FRT_CHECK(dtype == FRT_F32 || dtype == FRT_F64 || dtype == FRT_I32, FRT_EARG,
+            "scalar: must be f32, f64 or i32, got dtype %d", dtype);
+  FRT_TRY(node_new(NULL, 0, 1, 0, &node));
+  frt_node *n = G.node[node];
+  n->kind = FRT_NODE_SCALAR;
+  n->scalar = value;
+  n->shape[0].dtype = dtype;
+  *out = frt__pack(node, G.gen[node], 0);
+  return FRT_OK;
+}
+
+frt_status frt__leaf(int32_t var, int32_t *node)
+{
+  frt_var *v = &G.var[var];
+  if (v->leaf < 0) {
+    int32_t made = -1;
+    FRT_TRY(node_new(NULL, 0, 1, 0, &made));
+    frt_node *n = G.node[made];
+    n->kind = FRT_NODE_VAR;
+    n->var = var;
+    n->version = v->version;
+    n->shape[0] = v->shape;
+    v->leaf = made;
+  }
+  *node = v->leaf;
+  return FRT_OK;
+}
+
+// --- values of nodes ----------------------------------------------------------------------------
+frt_status frt__result_new(frt_node *n, int32_t out)
+{
+  if (!n->value) {
+    n->value = frt__zalloc(sizeof *n->value * (size_t)n->n_out);
+    FRT_CHECK(n->value, FRT_ENOMEM, "out of memory: a result");
+  }
+  frt_result *r = &n->value[out];
+  if (!r->data) {
+    r->bytes = frt__bytes(&n->shape[out]);
+    FRT_TRY(frt__block_new(&r->data, r->bytes, "a result"));
+  }
+  return FRT_OK;
+}
+
+static void node_free(int32_t index)
+{
+  frt_node *n = G.node[index];
+  for (int32_t k = 0; n->value && k < n->n_out; k++) {
+    frt__block_free(n->value[k].data, n->value[k].bytes);
+  }
+  frt__free(n->value);
+  if (n->kind == FRT_NODE_VAR && G.var[n->var].leaf == index) {
+    G.var[n->var].leaf = -1;
+  }
+  frt__free(n);
+  G.node[index] = NULL;
+  G.gen[index] = (G.gen[index] + 1) & 0x3ffff;
+  G.gen[index] += G.gen[index] == 0;
+  G.free_slot[G.n_free++] = index;
+  G.live--;
+}
+
+// --- walks
+// ----------------------------------------------------------------------------------------
+static int32_t *order;
+static int32_t n_order, cap_order;
+
+static void mark_link(frt_link l, int32_t *open, bool stop)
+{
+  if (l.node < 0) {
+    return;
+  }
+  frt_node *n = G.node[l.node];
+  bool leaf = n->kind != FRT_NODE_OP || (stop && frt__link_has_value(l));
+  if (!leaf && n->mark != G.mark) {
+    n->mark = G.mark;
+    (*open)++;
+  }
+}
+
+static frt_status check_fresh(const frt_node *user, frt_link l)
+{
+  const frt_node *n = l.node < 0 ? NULL : G.node[l.node];
+  if (n && n->kind == FRT_NODE_VAR && n->version != G.var[n->var].version) {
+    frt__blame(user->origin);
+    return frt_error_set(FRT_ESTATE,
+                         "%s: its value is gone: variable '%s' has changed since this was recorded "
+                         "(keep() the result before the step that changes it)",
+                         user->op ? user->op->name : "tensor",
+                         G.var[n->var].name ? G.var[n->var].name : "?");
+  }
+  return FRT_OK;
+}
+
+frt_status frt__walk_needed(int32_t n, const frt_link *from, bool with_pending, bool stop_at_values,
+                            const int32_t **out, int32_t *n_out)
+{
+  int32_t open = 0;
+  G.mark++;
+  n_order = 0;
+  for (int32_t i = 0; i < n; i++) {
+    mark_link(from[i], &open, stop_at_values);
+  }
+  for (int32_t i = 0; with_pending && i < G.n_pending; i++) {
+    frt_link value = G.var[G.pending[i]].current;
+    if (stop_at_values) {
+      FRT_TRY(check_fresh(G.node[value.node], value));
+    }
+    mark_link(value, &open, stop_at_values);
+  }
+  FRT_TRY(frt__grow(&order, &cap_order, G.live, sizeof *order));
+  for (int32_t at = G.newest; at >= 0 && open > 0; at = G.node[at]->older) {
+    frt_node *node = G.node[at];
+    if (node->mark != G.mark || node->kind != FRT_NODE_OP) {
+      continue;
+    }
+    open--;
+    order[n_order++] = at;
+    for (int32_t i = 0; i < node->n_in; i++) {
+      if (stop_at_values) {
+        FRT_TRY(check_fresh(node, node->in[i]));
+      }
+      mark_link(node->in[i], &open, stop_at_values);
+    }
+  }
+  for (int32_t i = 0, j = n_order - 1; i < j; i++, j--) {
+    int32_t swap = order[i];
+    order[i] = order[j];
+    order[j] = swap;
+  }
+  *out = order;
+  *n_out = n_order;
+  return FRT_OK;
+}
+
+// Which kept nodes still need what they were computed from: those without a value, and those
+// through which a gradient could be asked for by a variable as it is now or by a root. node->dep
+// says whether such a thing lies at or below a node.
+static void find_useful(void)
+{
+  int32_t n = 0;
+  for (int32_t at = G.newest; at >= 0; at = G.node[at]->older) {
+    order[n++] = at;
+  }
+  while (n-- > 0) { // oldest first
+    frt_node *node = G.node[order[n]];
+    node->dep = node->kind == FRT_NODE_OP && node->mark == G.mark;
+    if (node->kind == FRT_NODE_VAR) {
+      const frt_var *v = &G.var[node->var];
+      node->dep = node->version == v->version && !v->released;
+    }
+    bool flows = node->kind == FRT_NODE_OP && !(node->op->flags & FRT_NO_GRAD);
+    for (int32_t i = 0; flows && i < node->n_in && !node->dep; i++) {
+      node->dep = node->in[i].node >= 0 && G.node[node->in[i].node]->dep;
+    }
+  }
+}
+
+static bool needs_inputs(const frt_node *n)
+{
+  for (int32_t k = 0; k < n->n_out; k++) {
+    if (!n->value || !n->value[k].data) {
+      return true;
+    }
+  }
+  for (int32_t i = 0; i < n->n_in; i++) {
+    if (n->in[i].node >= 0 && G.node[n->in[i].node]->dep) {
+      return true;
+    }
+  }
+  return false;
+}
+
+frt_status frt_sweep(int32_t n, const frt_ref *roots)
+{
+  G.mark++;
+  for (int32_t i = 0; i < n; i++) {
+    frt_link l;
+    if (!frt__names_var(roots[i]) && frt__link(roots[i], &l) == FRT_OK) {
+      G.node[l.node]->mark = G.mark;
+    }
+  }
+  for (int32_t i = 0; i < G.n_pending; i++) {
+    G.node[G.var[G.pending[i]].current.node]->mark = G.mark;
+  }
+  bool known = frt__grow(&order, &cap_order, G.live, sizeof *order) == FRT_OK;
+  if (known) { // else everything keeps its inputs this time
+    find_useful();
+  }
+  // Newest to oldest: users come before their inputs, so one pass marks and frees.
+  int32_t *keep = &G.newest;
+  for (int32_t at = G.newest; at >= 0;) {
+    frt_node *node = G.node[at];
+    int32_t older = node->older;
+    if (node->mark == G.mark) {
+      bool inputs = !known || needs_inputs(node);
+      for (int32_t i = 0; i < node->n_in; i++) {
+        if (node->in[i].node >= 0 && inputs) {
+          G.node[node->in[i].node]->mark = G.mark;
+        } else {
+          node->in[i] = (frt_link){-1, 0};
+        }
+      }
+      *keep = at;
+      keep = &node->older;
+    } else {
+      node_free(at);
+    }
+    at = older;
+  }
+  *keep = -1;
+  for (int32_t i = 0; i < G.n_var; i++) {
+    if (G.var[i].released && G.var[i].leaf < 0) {
+      frt__var_drop(i);
+    }
+  }
+  return FRT_OK;
+}

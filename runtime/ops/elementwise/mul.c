@@ -1,0 +1,30 @@
+/// mul -- a * b, element-wise with broadcasting.
+///
+/// in    a   f32 or f64 [any]
+/// in    b   dtype of a, a shape that broadcasts with a's
+/// out   y   the broadcast shape
+/// grad  da  dy * b
+/// grad  db  dy * a, both summed over what was broadcast
+/// errs  FRT_ESHAPE when dtypes differ or shapes do not broadcast
+#include "ops/elementwise/elementwise.h"
+
+FRT_BINARY_CASES("nn");
+FRT_BINARY(mul, a *b)
+
+static frt_status grad(const frt_grad_call *c)
+{
+  for (int32_t k = 0; k < 2; k++) {
+    if (c->need[k]) {
+      frt_ref t;
+      FRT_TRY(frt__g2(&frt_op_mul, c->dy[0], c->x[1 - k], &t));
+      FRT_TRY(frt__g_unbroadcast(t, c->xs[k], &c->dx[k]));
+    }
+  }
+  return FRT_OK;
+}
+
+FRT_OP(mul) = {
+  FRT_ELEMENTWISE_FIELDS(mul, 2, "a * b"),
+  .flags = FRT_ELEMENTWISE,
+  .grad = grad,
+};

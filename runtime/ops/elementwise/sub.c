@@ -1,0 +1,31 @@
+/// sub -- a - b, element-wise with broadcasting.
+///
+/// in    a   f32 or f64 [any]
+/// in    b   dtype of a, a shape that broadcasts with a's
+/// out   y   the broadcast shape
+/// grad  da  dy
+/// grad  db  -dy, both summed over what was broadcast
+/// errs  FRT_ESHAPE when dtypes differ or shapes do not broadcast
+#include "ops/elementwise/elementwise.h"
+
+FRT_BINARY_CASES("nn");
+FRT_BINARY(sub, a - b)
+
+static frt_status grad(const frt_grad_call *c)
+{
+  if (c->need[0]) {
+    FRT_TRY(frt__g_unbroadcast(c->dy[0], c->xs[0], &c->dx[0]));
+  }
+  if (c->need[1]) {
+    frt_ref t;
+    FRT_TRY(frt__g1(&frt_op_neg, c->dy[0], &t));
+    FRT_TRY(frt__g_unbroadcast(t, c->xs[1], &c->dx[1]));
+  }
+  return FRT_OK;
+}
+
+FRT_OP(sub) = {
+  FRT_ELEMENTWISE_FIELDS(sub, 2, "a - b"),
+  .flags = FRT_ELEMENTWISE,
+  .grad = grad,
+};
