@@ -8,8 +8,11 @@
 ---     bias = { "tensor", nil } }                                 -- optional without a default
 ---   local o = opt.check(spec, { 64, kernel = 3 })
 ---
---- Types: number integer boolean string table function tensor any, joined by |.
-local err = require "foodrt.core.err"
+---     milestones = { "list", of = "number", least = 1 }          -- 1 .. n without holes (core/list.lua), of one kind
+---
+--- Types: number integer boolean string table list function tensor any, joined by |. A number is never nan, and infinite only
+--- where a rule says infinite = true: what a schema takes is computed with later, far from the line that gave it.
+local err, lists = require "foodrt.core.err", require "foodrt.core.lists"
 local opt = {}
 
 local function is_tensor(v)
@@ -25,6 +28,8 @@ local function fits(v, want)
       if kind == "number" and v % 1 == 0 then return true end
     elseif w == "tensor" then
       if is_tensor(v) then return true end
+    elseif w == "list" then
+      if kind == "table" and not is_tensor(v) then return true end
     elseif kind == w then
       return true
     end
@@ -41,17 +46,41 @@ function opt.show(v)
   return type(v)
 end
 
+local function check_finite(name, key, rule, v)
+  if v ~= v or (v - v ~= 0 and not (rule and rule.infinite)) then
+    err.user("%s: '%s' must be a finite number, got %s", name, key, opt.show(v))
+  end
+end
+
+local function check_list(name, key, rule, v)
+  local n, of = lists.length(name, key, v), rule and rule.of
+  for i = 1, of and n or 0 do
+    if not fits(v[i], of) then
+      err.user("%s: '%s' must be a list of %s, got %s at [%d]", name, key, (of:gsub("|", " or ")), opt.show(v[i]), i)
+    end
+    if type(v[i]) == "number" then check_finite(name, ("%s[%d]"):format(key, i), rule, v[i]) end
+  end
+  if rule and rule.least and n < rule.least then
+    err.user("%s: '%s' must have %s, got %d", name, key, rule.least == 1 and "an entry" or rule.least .. " entries", n)
+  end
+end
+
 local function check_one(name, key, rule, v)
   local want = type(rule) == "table" and rule[1] or rule
   if not fits(v, want) then
     err.user("%s: '%s' must be %s, got %s", name, key, (want:gsub("|", " or ")), opt.show(v))
   end
-  if type(rule) ~= "table" then return end
+  local is_rule = type(rule) == "table"
+  if type(v) == "number" then check_finite(name, key, is_rule and rule, v) end
+  if type(v) == "table" and want:find("list", 1, true) and not is_tensor(v) then
+    check_list(name, key, is_rule and rule, v)
+  end
+  if not is_rule then return end
   if type(v) == "number" then
-    if rule.min and (v ~= v or v < rule.min) then
+    if rule.min and v < rule.min then
       err.user("%s: '%s' must be at least %g, got %g", name, key, rule.min, v)
     end
-    if rule.max and (v ~= v or v > rule.max) then
+    if rule.max and v > rule.max then
       err.user("%s: '%s' must be at most %g, got %g", name, key, rule.max, v)
     end
   elseif rule.one_of and type(v) == "string" then
@@ -105,7 +134,7 @@ function opt.check(spec, given)
   end
   for key, rule in pairs(spec) do
     if type(key) == "string" and out[key] == nil then
-      if type(rule) ~= "table" then err.user("%s: missing option '%s'", name, key) end
+      if type(rule) ~= "table" or rule.required then err.user("%s: missing option '%s'", name, key) end
       out[key] = rule[2]
     end
   end

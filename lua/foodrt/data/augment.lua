@@ -67,8 +67,8 @@ local P = { "number", 0.5, min = 0, max = 1 }
 --- A part of random area (fraction of the photo) and aspect ratio, resized to size x size.
 function augment.random_resized_crop(given)
   local name = "augment.random_resized_crop"
-  local o = opt.check({ name, "scale", "ratio", scale = { "table", { 0.08, 1 } },
-    ratio = { "table", { 3 / 4, 4 / 3 } }, interpolation = INTERPOLATION }, given)
+  local o = opt.check({ name, "scale", "ratio", scale = { "list", { 0.08, 1 } },
+    ratio = { "list", { 3 / 4, 4 / 3 } }, interpolation = INTERPOLATION }, given)
   local s0, s1 = range(name, "scale", o.scale, 1e-6, 1)
   local r0, r1 = range(name, "ratio", o.ratio, 0.01, 100)
   local a = made("random_resized_crop", o, "FRT_AUG_CROP", { s0, s1, r0, r1 })
@@ -107,7 +107,7 @@ end
 --- Turned about the middle by up to `degrees` either way, or by { low, high }.
 function augment.rotation(given)
   local name = "augment.rotation"
-  local o = opt.check({ name, "degrees", degrees = "number|table" }, given)
+  local o = opt.check({ name, "degrees", degrees = "number|list" }, given)
   local lo, hi = around(name, "degrees", o.degrees, 0, -360, -360, 360)
   local a = made("rotation", o, "FRT_AUG_AFFINE", { lo, hi, 0, 0, 1, 1, 0, 0, 0, 0 })
   return a
@@ -117,8 +117,8 @@ end
 --- degrees: x either way, { low, high } of x, or { low x, high x, low y, high y }.
 function augment.affine(given)
   local name = "augment.affine"
-  local o = opt.check({ name, "degrees", degrees = { "number|table", 0 }, translate = { "table", nil },
-    scale = { "table", nil }, shear = { "number|table", nil } }, given)
+  local o = opt.check({ name, "degrees", degrees = { "number|list", 0 }, translate = { "list", nil },
+    scale = { "list", nil }, shear = { "number|list", nil } }, given)
   local d0, d1 = around(name, "degrees", o.degrees, 0, -360, -360, 360)
   local t = o.translate or { 0, 0 }
   for i = 1, 2 do
@@ -143,8 +143,8 @@ end
 --- 0.5), or { low, high } each; in random order, as torchvision's ColorJitter.
 function augment.color_jitter(given)
   local name = "augment.color_jitter"
-  local o = opt.check({ name, "brightness", "contrast", "saturation", "hue", brightness = { "number|table", 0 },
-    contrast = { "number|table", 0 }, saturation = { "number|table", 0 }, hue = { "number|table", 0 } }, given)
+  local o = opt.check({ name, "brightness", "contrast", "saturation", "hue", brightness = { "number|list", 0 },
+    contrast = { "number|list", 0 }, saturation = { "number|list", 0 }, hue = { "number|list", 0 } }, given)
   local p = {}
   for i, key in ipairs { "brightness", "contrast", "saturation" } do
     p[2 * i - 1], p[2 * i] = around(name, key, o[key], 1, 0, 0, 100)

@@ -24,11 +24,11 @@ local function options(name, first, more)
   local spec = { name, first,
     size = { "integer", nil, "edge of what the network sees; the model's when left out, else 224", min = 1, max = 4096 },
     batch = { "integer", 32, "photos in a batch", min = 1, max = 65536 },
-    train = { "table", {}, "augments of training photos" },
+    train = { "list", {}, "augments of training photos" },
     eval = { "table", {}, "size, crop_pct, mode, interpolation, shrink of evaluation photos" },
-    mean = { "table", nil, "subtracted from red, green, blue in 0 .. 1; the model's, or ImageNet's" },
-    std = { "table", nil, "then divided by this; likewise" },
-    fill = { "table", nil, "red, green, blue 0 .. 255 where the photo ends; the mean colour when left out" },
+    mean = { "list", nil, "subtracted from red, green, blue in 0 .. 1; the model's, or ImageNet's" },
+    std = { "list", nil, "then divided by this; likewise" },
+    fill = { "list", nil, "red, green, blue 0 .. 255 where the photo ends; the mean colour when left out" },
     on_bad = { "string", "substitute", "a training photo that can't be read", one_of = { "substitute", "skip", "error" } },
     workers = { "integer", nil, "loader threads; as many as cores when left out", min = 1, max = 256 },
     prefetch = { "integer", 2, "batches made ahead", min = 1, max = 64 },
@@ -85,9 +85,6 @@ local function check(spec, given)
       err.user("%s: 'train' must be a list of augments, got %s at [%d]", name, opt.show(a), i)
     end
   end
-  for key in pairs(o.train) do
-    if type(key) ~= "number" then err.user("%s: 'train' must be a list of augments, got key '%s'", name, key) end
-  end
   o.eval = checked_eval(o.eval)
   if o.mean then three(name, "mean", o.mean, -10, 10) end
   if o.std then three(name, "std", o.std, 1e-6, 10) end
@@ -132,7 +129,7 @@ end
 --- splits = { "test" }: only these. Opening again does nothing.
 function Data:open(given)
   if self.splits then return self end
-  local o = opt.check({ "data:open", classes = { "table", nil }, splits = { "table", nil } }, given)
+  local o = opt.check({ "data:open", classes = { "list", nil, of = "string" }, splits = { "list", nil, of = "string" } }, given)
   self:recheck()
   local source = self.spec == data.MANIFEST and require "foodrt.data.manifest" or scan
   source.open(self, o.classes, o.splits)

@@ -10,7 +10,7 @@ local backbone = {}
 function backbone.options(name, more)
   local rate = { "number", 0, min = 0, max = 0.999 }
   local spec = { name, classes = { "integer|string", 1000, min = 1 }, pretrained = { "boolean|string|table", false },
-    head = { "boolean", true }, features = { "table", nil, "stages whose maps the model returns instead of logits" },
+    head = { "boolean", true }, features = { "list", nil, "stages whose maps the model returns instead of logits" },
     drop_rate = rate, drop_path_rate = rate, in_chans = { "integer", 3, min = 1 },
     checkpoint = { "boolean", false, "what the stages make is computed again in the backward pass, not kept" },
     img_size = { "integer", nil, "edge of the photos, where it is not that of the default weights", min = 1 },

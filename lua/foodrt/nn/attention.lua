@@ -26,7 +26,7 @@ end
 --- from Vaswani et al. 2017 (arXiv:1706.03762); keys and order are timm's
 local MultiheadAttention
 MultiheadAttention, nn.MultiheadAttention = class({ "MultiheadAttention", "heads", heads = { "integer", 8, min = 1 },
-  qkv_bias = { "boolean", true }, init = { "table|string|number", nil } }, function(self)
+  qkv_bias = { "boolean", true }, init = { "list|string|number", nil } }, function(self)
   -- the width is set when the input is known
   self.qkv = layers.Linear { 1, bias = self.qkv_bias, init = self.init }
   self.proj = layers.Linear { 1, init = self.init }

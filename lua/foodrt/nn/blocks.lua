@@ -1,5 +1,6 @@
 --- blocks: small modules made of layers.
-local err = require "foodrt.core.err"
+local err, lists = require "foodrt.core.err", require "foodrt.core.lists"
+local T = require "foodrt.tensor"
 local module = require "foodrt.nn.module"
 local layers, norm, act = require "foodrt.nn.layers", require "foodrt.nn.norm", require "foodrt.nn.act"
 local class = module.class
@@ -22,7 +23,7 @@ local ACTS = { relu = true, silu = true, relu6 = true, gelu = true, hardswish = 
 local SqueezeExcite
 SqueezeExcite, nn.SqueezeExcite = class({ "SqueezeExcite", "rd_ratio", rd_ratio = { "number", 1 / 16, min = 0, max = 1 },
   rd_channels = { "integer", nil, min = 1 }, act = { "string", "relu" }, gate = { "string", "sigmoid" },
-  form = { "string", "timm", one_of = { "timm", "seed" } }, init = { "table|string|number", nil } }, function(self)
+  form = { "string", "timm", one_of = { "timm", "seed" } }, init = { "list|string|number", nil } }, function(self)
   if not ACTS[self.act] then err.user("SqueezeExcite: no activation '%s'%s", self.act, err.hint(self.act, ACTS)) end
   if not GATES[self.gate] then err.user("SqueezeExcite: no gate '%s'%s", self.gate, err.hint(self.gate, GATES)) end
   -- their widths are set when the input is known
@@ -95,7 +96,7 @@ MultiScaleNeck, nn.MultiScaleNeck = class({ "MultiScaleNeck", "width", width = {
 end)
 
 function MultiScaleNeck:forward(maps)
-  if type(maps) ~= "table" or #maps ~= self.levels then
+  if type(maps) ~= "table" or T.is(maps) or lists.length(tostring(self), "maps", maps) ~= self.levels then
     err.user("%s: expected a list of %d maps, as a backbone with features = { … } returns", tostring(self), self.levels)
   end
   local pick, height, width = self.to == "largest" and math.max or math.min, maps[1].shape[3], maps[1].shape[4]

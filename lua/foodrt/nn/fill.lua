@@ -1,7 +1,7 @@
 --- fill: initial values of parameters, drawn by (seed, parameter name): independent of construction order.
 ---   fill.values(t, "fc.weight", { "uniform", -0.1, 0.1 }, 17)
 local lib = require "foodrt.core.ffi"
-local err = require "foodrt.core.err"
+local err, opt, lists = require "foodrt.core.err", require "foodrt.core.opt", require "foodrt.core.lists"
 local C, ffi = lib.C, lib.ffi
 
 local fill = {}
@@ -44,6 +44,11 @@ function fill.values(t, name, init, seed)
   if not fn then
     err.user("%s: 'init' must be a number or { kind, … }, got %s%s", name, tostring(type(init) == "table" and init[1] or init),
       err.hint(type(init) == "table" and init[1] or "", draw))
+  end
+  for i = 2, math.max(3, lists.length(name, "init", init)) do
+    if not lists.finite(init[i]) then
+      err.user("%s: 'init' must be { \"%s\", number, number }, got %s at [%d]", name, init[1], opt.show(init[i]), i)
+    end
   end
   with_floats(t, function(p, n) fn(p, n, seed, name, init[2], init[3], init[4], init[5]) end)
 end

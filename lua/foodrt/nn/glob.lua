@@ -1,6 +1,6 @@
 --- glob: shell patterns over whole dotted components, for freezing, counting and rates per group.
 ---   glob.match("backbone.blocks.[0-3]", "backbone.blocks.2.1.conv_pw.weight")  -->  true: covers what is below
-local err = require "foodrt.core.err"
+local err, lists = require "foodrt.core.err", require "foodrt.core.lists"
 local glob = {}
 
 local compiled = {}
@@ -42,12 +42,12 @@ function glob.weight(pattern)
   return dots * 1000 + literal
 end
 
---- one glob or a list of them -> a list; `who` names the caller in the error.
-function glob.list(who, globs)
+--- one glob or a list of them -> a list; `who`, and `key` where it is an option, name the caller in the error.
+function glob.list(who, globs, key)
   if type(globs) == "string" then return { globs } end
   if type(globs) ~= "table" then err.user("%s: expected a glob or a list of globs, got %s", who, type(globs)) end
-  for i, g in ipairs(globs) do
-    if type(g) ~= "string" then err.user("%s: glob %d must be a string, got %s", who, i, type(g)) end
+  for i = 1, lists.length(who, key, globs) do
+    if type(globs[i]) ~= "string" then err.user("%s: glob %d must be a string, got %s", who, i, type(globs[i])) end
   end
   return globs
 end

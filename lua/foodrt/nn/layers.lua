@@ -37,7 +37,7 @@ end
 --- from PyTorch; initial values U(-1/sqrt(F), 1/sqrt(F))
 local Linear
 Linear, nn.Linear = class({ "Linear", "out_features", "bias", out_features = "integer|string", bias = { "boolean", true },
-  init = { "table|string|number", nil, "initial values of the weight; \"goog\": EfficientNet's, \"trunc\": ViT's" } }, function(self)
+  init = { "list|string|number", nil, "initial values of the weight; \"goog\": EfficientNet's, \"trunc\": ViT's" } }, function(self)
   module.check_sized(self, "out_features")
   self._params = self.bias and { "weight", "bias" } or { "weight" }
   self._biased, self.bias = self.bias, nil
@@ -86,10 +86,10 @@ end
 --- from PyTorch; initial values U(-1/sqrt(fan_in), 1/sqrt(fan_in)); init = "goog": N(0, sqrt(2/fan_out)), "trunc": N(0, 0.02)
 local Conv2d
 Conv2d, nn.Conv2d = class({ "Conv2d", "out_channels", "kernel_size", out_channels = { "integer", nil, min = 1 },
-  kernel_size = { "integer|table", 1, min = 1 }, stride = { "integer|table", 1, min = 1 },
-  padding = { "integer|table|string", 0, min = 0, one_of = { "same", "symmetric" } },
-  dilation = { "integer|table", 1, min = 1 }, groups = { "integer|string", 1, min = 1, one_of = { "depthwise" } },
-  bias = { "boolean", true }, init = { "table|string|number", nil } }, function(self)
+  kernel_size = { "integer|list", 1, of = "integer", min = 1 }, stride = { "integer|list", 1, of = "integer", min = 1 },
+  padding = { "integer|list|string", 0, of = "integer", min = 0, one_of = { "same", "symmetric" } },
+  dilation = { "integer|list", 1, of = "integer", min = 1 }, groups = { "integer|string", 1, min = 1, one_of = { "depthwise" } },
+  bias = { "boolean", true }, init = { "list|string|number", nil } }, function(self)
   if not self.out_channels and self.groups ~= "depthwise" then err.user "Conv2d: missing option 'out_channels'" end
   local geometry = {}
   self._g = geometry
@@ -161,7 +161,7 @@ end
 --- from PyTorch
 local Embedding
 Embedding, nn.Embedding = class({ "Embedding", "num_embeddings", "embedding_dim", num_embeddings = { "integer|string", nil, min = 1 },
-  embedding_dim = "integer", init = { "table|number", nil } }, function(self)
+  embedding_dim = "integer", init = { "list|number", nil } }, function(self)
   if not self.num_embeddings then err.user "Embedding: missing option 'num_embeddings'" end
   module.check_sized(self, "num_embeddings")
   self._params = { "weight" }
@@ -209,8 +209,8 @@ local function pool_options(self)
   return { kernel_size = self.kernel_size, stride = self.stride, padding = self.padding }
 end
 
-local pool_spec = { "kernel_size", kernel_size = { "integer|table", nil }, stride = { "integer|table", nil },
-  padding = { "integer|table", 0 } }
+local pool_spec = { "kernel_size", kernel_size = { "integer|list", nil, of = "integer" },
+  stride = { "integer|list", nil, of = "integer" }, padding = { "integer|list", 0, of = "integer" } }
 
 local function spec_for(name)
   local spec = { name, unpack(pool_spec) }
@@ -247,7 +247,8 @@ end
 --- in   x  f32 [N, C, H, W]
 --- out  y  f32 [N, C, output_size, output_size]
 local AdaptiveAvgPool2d
-AdaptiveAvgPool2d, nn.AdaptiveAvgPool2d = class { "AdaptiveAvgPool2d", "output_size", output_size = "integer|table" }
+AdaptiveAvgPool2d, nn.AdaptiveAvgPool2d = class { "AdaptiveAvgPool2d", "output_size",
+  output_size = { "integer|list", nil, of = "integer", required = true } }
 
 function AdaptiveAvgPool2d:forward(x)
   return (x:adaptive_avg_pool2d(self.output_size))
@@ -257,14 +258,11 @@ end
 ---   nn.cat { map:avg_pool2d(), map:max_pool2d() }    nn.cat { a, b, dim = 1 }
 --- in   list  tensors that agree in every other dimension; dim: default 2, the features
 --- out  y     one tensor
+local CAT = { dim = true }
+
 function nn.cat(list)
   if type(list) ~= "table" or T.is(list) then err.user "cat: expected a list of tensors" end
-  for k in next, list do
-    if type(k) ~= "number" and k ~= "dim" then
-      err.user("cat: unknown option '%s'%s", tostring(k), err.hint(k, { dim = true }))
-    end
-  end
-  local y = T.api.cat(list, list.dim or 2)
+  local y = T.api.cat(list, list.dim or 2, CAT)
   return y
 end
 

@@ -3,7 +3,7 @@
 local lib = require "foodrt.core.ffi"
 local T, rng = require "foodrt.tensor", require "foodrt.core.rng"
 local err, line, opt = require "foodrt.core.err", require "foodrt.core.line", require "foodrt.core.opt"
-local fill = require "foodrt.nn.fill"
+local fill, lists = require "foodrt.nn.fill", require "foodrt.core.lists"
 local frt_scope, frt_checkpoint = lib.C.frt_scope, lib.C.frt_checkpoint
 
 local M = {}
@@ -286,6 +286,12 @@ function M.new_module(t)
   return (from_table("Module", t))
 end
 
+local CHECKPOINT = { checkpoint = true }
+
+local function is_step(v)
+  return is(v) or type(v) == "function"
+end
+
 local function chain(self, x)
   for i = 1, #self do x = self[i](x) end
   return x
@@ -296,12 +302,7 @@ end
 --- in   t    a list of modules (or functions of one tensor); checkpoint as nn.Module has it
 --- out  m    the module: m(x) passes x through all of them
 function M.new_chain(t)
-  for k, v in next, type(t) == "table" and t or {} do
-    if type(k) ~= "number" and k ~= "checkpoint" then err.user("nn.Chain: takes a list of layers, got the name '%s'", tostring(k)) end
-    if type(k) == "number" and not is(v) and type(v) ~= "function" then
-      err.user("nn.Chain: entry %d must be a layer, got %s", k, type(v))
-    end
-  end
+  if type(t) == "table" and not getmetatable(t) then lists.of("nn.Chain", nil, t, "layers", is_step, CHECKPOINT) end
   return (from_table("Chain", t, chain))
 end
 
@@ -317,6 +318,7 @@ function M.new_list(t)
   if type(t) == "table" and rawget(t, "checkpoint") ~= nil then
     err.user "nn.List: 'checkpoint' belongs to its members: a list has no forward"
   end
+  if type(t) == "table" and not getmetatable(t) then lists.of("nn.List", nil, t, "modules", is) end
   return (from_table("List", t, not_callable))
 end
 
@@ -331,18 +333,16 @@ end
 ---   nn.Module { scale = nn.Parameter { 1, 64, 1, 1, init = 1 }, forward = function(self, x) return x * self.scale end }
 --- in   sizes  its shape; init: a number, or { "normal", 0, 0.02 }
 --- out         stands for the parameter until the module is built
+local INIT = { init = true }
+
 function M.new_parameter(t)
   local shape = {}
-  for i, n in ipairs(t) do
+  for i = 1, lists.length("nn.Parameter", nil, t, INIT) do
+    local n = t[i]
     if type(n) ~= "number" or n % 1 ~= 0 or n < 1 then
       err.user("nn.Parameter: size %d must be a positive integer, got %s", i, opt.show(n))
     end
     shape[i] = n
-  end
-  for k in next, t do
-    if type(k) ~= "number" and k ~= "init" then
-      err.user("nn.Parameter: unknown option '%s'%s", tostring(k), err.hint(k, { init = true }))
-    end
   end
   return setmetatable({ shape = shape, init = t.init or 0, serial = next_serial() }, parameter_mt)
 end
@@ -438,7 +438,7 @@ function Module:build(o, ...)
   end)
   return self
 end
-M.build_spec = { "build", input = { "table", nil, "shape of the input" }, classes = { "integer", nil, min = 1 },
+M.build_spec = { "build", input = { "list", nil, "shape of the input", of = "integer" }, classes = { "integer", nil, min = 1 },
   seed = { "number", nil }, values = { "boolean", true }, weights = { "boolean", true }, sample = { "boolean", false } }
 
 -- a table and all below it, tensors and metatables shared

@@ -5,7 +5,7 @@
 ---
 --- A member is a run's folder, a checkpoint file, or a recipe (FILE.lua: the newest run of its name). The constructor stores
 --- and checks; members are loaded when they are needed.
-local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
+local err, opt, lists = require "foodrt.core.err", require "foodrt.core.opt", require "foodrt.core.lists"
 local ensemble = {}
 
 local Ensemble = {}
@@ -14,7 +14,7 @@ Ensemble.__index = Ensemble
 ensemble.MEANS = { "probs", "logits" }
 
 local SPEC = { "ensemble",
-  weights = { "table", nil, "one positive number per member; all the same when left out" },
+  weights = { "list", nil, "one positive number per member; all the same when left out" },
   mean = { "string", "probs", "of probabilities, or of logits", one_of = ensemble.MEANS },
   name = { "string", "ensemble", "in reports" },
 }
@@ -32,13 +32,12 @@ end
 function ensemble.new(given)
   if type(given) ~= "table" then err.user("ensemble: expected { \"runs/a\", \"runs/b\" }, got %s", opt.show(given)) end
   local paths, options = {}, {}
+  for i = 1, lists.length("ensemble", nil, given, SPEC) do
+    if type(given[i]) ~= "string" then err.user("ensemble: a member must be the path of a run, got %s", opt.show(given[i])) end
+    paths[i] = given[i]
+  end
   for key, v in pairs(given) do
-    if type(key) == "number" then
-      if type(v) ~= "string" then err.user("ensemble: a member must be the path of a run, got %s", opt.show(v)) end
-      paths[key] = v
-    else
-      options[key] = v
-    end
+    if type(key) ~= "number" then options[key] = v end
   end
   if #paths < 2 then err.user("ensemble: at least two members, got %d", #paths) end
   local o = opt.check(SPEC, options)

@@ -3,6 +3,7 @@ local lib = require "foodrt.core.ffi"
 local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
 local rng = require "foodrt.core.rng"
 local R = require "foodrt.tensor.record"
+local list_length = require("foodrt.core.lists").length
 local ffi, C, methods, api, mt = lib.ffi, lib.C, R.methods, R.api, R.mt
 
 local shape = ffi.new "frt_shape"
@@ -16,6 +17,7 @@ local function set_shape(name, list, dtype)
   if type(list) ~= "table" or getmetatable(list) == mt then
     err.user("%s: 'shape' must be a list of integers, got %s", name, opt.show(list))
   end
+  list_length(name, "shape", list)
   if #list > 6 then err.user("%s: a tensor has at most 6 dimensions, got %d", name, #list) end
   for i, d in ipairs(list) do
     if type(d) ~= "number" or d % 1 ~= 0 or d < 1 then
@@ -59,7 +61,7 @@ end
 --- copies numbers out of nested tables into `buf`, checking that rows are alike.
 local function flatten(name, list, sizes, depth, buf, at)
   local size = sizes[depth]
-  if type(list) ~= "table" or #list ~= size then
+  if type(list) ~= "table" or list_length(name, nil, list) ~= size then
     err.user("%s: rows must have %d values as the first one has, got %s", name, size,
       type(list) == "table" and #list or opt.show(list))
   end
@@ -109,7 +111,7 @@ local function bytes_of(name, list, sizes, dtype)
   return buf, n * R.SIZE[dtype]
 end
 
-local VAR = { "tensor", shape = "table", dtype = { "string", "f32" }, name = { "string", nil },
+local VAR = { "tensor", shape = { "list", nil, required = true }, dtype = { "string", "f32" }, name = { "string", nil },
   kind = { "string", "state", one_of = { "state", "input" } }, data = { "any", nil }, init = { "number", nil } }
 
 local T = {}
@@ -242,7 +244,7 @@ function api.tensor(values, options)
   end
   local sizes, level = {}, values
   while type(level) == "table" do
-    sizes[#sizes + 1] = #level
+    sizes[#sizes + 1] = list_length("tensor", nil, level)
     level = level[1]
   end
   return write("tensor", variable("tensor", sizes, dtype, KINDS.state), values)

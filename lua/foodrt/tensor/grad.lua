@@ -3,6 +3,7 @@
 local lib = require "foodrt.core.ffi"
 local err, line, opt = require "foodrt.core.err", require "foodrt.core.line", require "foodrt.core.opt"
 local R = require "foodrt.tensor.record"
+local list_length = require("foodrt.core.lists").length
 local ffi, C, methods, api, mt = lib.ffi, lib.C, R.methods, R.api, R.mt
 
 local count = ffi.new "int32_t[1]"
@@ -83,7 +84,7 @@ end
 function api.grad(loss, list)
   if getmetatable(loss) ~= mt then err.user("grad: 'loss' must be a tensor, got %s", opt.show(loss)) end
   if getmetatable(list) == mt then list = { list } end
-  if type(list) ~= "table" or #list == 0 then err.user("grad: needs a list of tensors, got %s", opt.show(list)) end
+  if type(list) ~= "table" or list_length("grad", nil, list) == 0 then err.user("grad: needs a list of tensors, got %s", opt.show(list)) end
   local n = #list
   make_room(n)
   for i, t in ipairs(list) do leaves[i - 1] = R.tensor_arg("grad", "wrt", t) end

@@ -1,6 +1,6 @@
 --- layer: the methods behind layers: matrix products, convolution, pooling, norms, dropout. Options have
 --- PyTorch's names; a size is one integer for both directions or { height, width }.
-local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
+local err, opt, lists = require "foodrt.core.err", require "foodrt.core.opt", require "foodrt.core.lists"
 local R = require "foodrt.tensor.record"
 local methods, input, attr, output, mt = R.methods, R.input, R.attr, R.output, R.mt
 local integer, pair, tensor_arg = R.integer, R.pair, R.tensor_arg
@@ -80,13 +80,14 @@ local function padding(name, v, x, kh, kw, sh, sw, dh, dw)
     local left, right = same(w, kw, sw, dw)
     return top, left, bottom, right
   end
-  if type(v) == "table" and (#v == 2 or #v == 4) then
-    for i = 1, #v do
+  local n = type(v) == "table" and lists.length(name, "padding", v)
+  if n == 2 or n == 4 then
+    for i = 1, n do
       if integer(name, "padding", v[i]) < 0 then
         err.user("%s: 'padding' must be at least 0, got %d", name, v[i])
       end
     end
-    if #v == 2 then return v[1], v[2], v[1], v[2] end
+    if n == 2 then return v[1], v[2], v[1], v[2] end
     return v[1], v[2], v[3], v[4]
   end
   err.user("%s: 'padding' must be an integer, { height, width }, { top, left, bottom, right } or 'same', got %s", name,
@@ -279,7 +280,7 @@ function methods.dropout(x, p)
     p = p.p or p[1]
   end
   R.number("dropout", "p", p)
-  if p < 0 or p >= 1 then err.user("dropout: 'p' must be from 0 to below 1, got %g", p) end
+  if not (p >= 0 and p < 1) then err.user("dropout: 'p' must be from 0 to below 1, got %g", p) end
   if p == 0 then return x end
   local keep = require("foodrt.core.rng").uniform(x.shape, x.dtype):ge(p)
   return x * keep * (1 / (1 - p))

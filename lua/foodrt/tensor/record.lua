@@ -5,6 +5,7 @@
 --- one small table per node: no closures, no varargs, arguments in arrays that are allocated once.
 local lib = require "foodrt.core.ffi"
 local err, line, opt = require "foodrt.core.err", require "foodrt.core.line", require "foodrt.core.opt"
+local lists = require "foodrt.core.lists"
 local ffi, C, ops = lib.ffi, lib.C, lib.ops
 
 local R = { methods = {}, props = {}, api = {} }
@@ -244,9 +245,16 @@ end
 
 --- { 2, 3 } or 2, 3 -> { 2, 3 }.
 function R.list(name, key, a, ...)
-  if type(a) == "table" and getmetatable(a) == nil then return a end
+  if type(a) == "table" and getmetatable(a) == nil then
+    lists.length(name, key, a)
+    return a
+  end
   if type(a) ~= "number" then err.user("%s: '%s' must be a list of integers, got %s", name, key, opt.show(a)) end
-  return { a, ... }
+  local given = { a, ... }
+  for i = 1, select("#", ...) + 1 do
+    if given[i] == nil then err.user("%s: '%s' is nil at place %d (is a name misspelt?)", name, key, i) end
+  end
+  return given
 end
 
 --- one integer or a pair -> two integers.
@@ -255,7 +263,7 @@ function R.pair(name, key, v)
     R.integer(name, key, v)
     return v, v
   end
-  if type(v) ~= "table" or #v ~= 2 then
+  if type(v) ~= "table" or lists.length(name, key, v) ~= 2 then
     err.user("%s: '%s' must be an integer or two, got %s", name, key,
       type(v) == "table" and "a list of " .. #v or opt.show(v))
   end

@@ -1,15 +1,20 @@
 --- reduce: sums and their relatives over all dimensions, one, or a list of them; sorting and cumulating.
 --- Class numbers and positions that come out are 1-based.
-local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
+local err, opt, lists = require "foodrt.core.err", require "foodrt.core.opt", require "foodrt.core.lists"
 local R = require "foodrt.tensor.record"
 local bit = require "bit"
 local methods, input, attr, output, wrap = R.methods, R.input, R.attr, R.output, R.wrap
 
 local KNOWN = { keepdim = true }
 
+-- { keepdim = true } where dimensions may stand; { nil, 2 } are dimensions, with a hole
+local function is_options(dims)
+  return type(dims) == "table" and type(next(dims)) == "string" and dims[1] == nil
+end
+
 -- (dim | { dims } | options, options) -> mask over 0-based dimensions, keepdim, number of reduced elements
 local function over(name, x, dims, options, known)
-  if type(dims) == "table" and next(dims) ~= nil and dims[1] == nil then dims, options = nil, dims end
+  if is_options(dims) then dims, options = nil, dims end
   if options ~= nil then R.known(name, options, known or KNOWN) end
   local s = R.info(x)
   local n = s.ndim
@@ -19,7 +24,8 @@ local function over(name, x, dims, options, known)
   if dims == nil then
     mask = bit.lshift(1, n) - 1
   elseif type(dims) == "table" then
-    for _, d in ipairs(dims) do
+    for i = 1, lists.length(name, "dim", dims) do
+      local d = dims[i]
       local b = bit.lshift(1, R.dim(name, d, n))
       if bit.band(mask, b) ~= 0 then err.user("%s: dimension %d is given twice", name, d) end
       mask = mask + b
@@ -72,7 +78,7 @@ end
 local SPREAD = { keepdim = true, unbiased = true }
 
 local function variance(name, x, dims, options)
-  if type(dims) == "table" and next(dims) ~= nil and dims[1] == nil then dims, options = nil, dims end
+  if is_options(dims) then dims, options = nil, dims end
   local mask, keep, count = over(name, x, dims, options, SPREAD)
   local unbiased = true
   if options and options.unbiased ~= nil then unbiased = options.unbiased end

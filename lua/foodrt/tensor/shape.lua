@@ -3,6 +3,7 @@
 local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
 local R = require "foodrt.tensor.record"
 local methods, api, input, attr, mt = R.methods, R.api, R.input, R.attr, R.mt
+local list_length = require("foodrt.core.lists").length
 local MAX_DIM = 6
 
 local function text(list)
@@ -157,6 +158,7 @@ function methods.pad(x, amounts, options)
   if type(amounts) ~= "table" or getmetatable(amounts) == mt then
     err.user("pad: 'pad' must be a list of integers, got %s", opt.show(amounts))
   end
+  list_length("pad", "pad", amounts)
   if options ~= nil then R.known("pad", options, { value = true }) end
   local value = options and options.value or 0
   R.number("pad", "value", value)
@@ -189,7 +191,9 @@ end
 --- x:flip(dim) or x:flip { dims }: back to front.
 function methods.flip(x, dims)
   local n, mask = x:dim(), 0
-  for _, v in ipairs(type(dims) == "table" and dims or { dims }) do
+  if type(dims) ~= "table" then dims = { dims } end
+  for i = 1, list_length("flip", "dims", dims) do
+    local v = dims[i]
     local d = R.dim("flip", v, n)
     if math.floor(mask / 2 ^ d) % 2 == 1 then err.user("flip: dimension %d is given twice", v) end
     mask = mask + 2 ^ d
@@ -202,7 +206,7 @@ end
 --- x:roll(shift, dim): element i goes to i + shift, around the end. Lists of both work one after the other.
 function methods.roll(x, shift, dim)
   if type(shift) == "table" then
-    if type(dim) ~= "table" or #dim ~= #shift then err.user "roll: as many dimensions as shifts must be given" end
+    if type(dim) ~= "table" or list_length("roll", "dim", dim) ~= list_length("roll", "shift", shift) then err.user "roll: as many dimensions as shifts must be given" end
     for i = 1, #shift do x = x:roll(shift[i], dim[i]) end
     return x
   end
@@ -214,8 +218,8 @@ function methods.roll(x, shift, dim)
   return api.cat({ x:narrow(d, s[d] - k + 1, k), x:narrow(d, 1, s[d] - k) }, d)
 end
 
-local function tensors(name, list)
-  if type(list) ~= "table" or getmetatable(list) == mt or #list == 0 then
+local function tensors(name, list, known)
+  if type(list) ~= "table" or getmetatable(list) == mt or list_length(name, nil, list, known) == 0 then
     err.user("%s: needs a list of tensors, got %s", name, opt.show(list))
   end
   for i, t in ipairs(list) do
@@ -225,8 +229,8 @@ local function tensors(name, list)
 end
 
 --- frt.cat({ a, b, … } [, dim]): one after the other along `dim` (1).
-function api.cat(list, dim)
-  tensors("cat", list)
+function api.cat(list, dim, known)
+  tensors("cat", list, known)
   local d = R.dim("cat", dim == nil and 1 or dim, list[1]:dim())
   if #list == 1 then return list[1] end
   local y = R.op("cat", list, { d })

@@ -198,7 +198,7 @@ end
 
 --- bytes of "2G", "1.5GiB", "800M" or a number of bytes; nil for anything else.
 function budget.bytes(v)
-  if type(v) == "number" then return v > 0 and v or nil end
+  if type(v) == "number" then return v > 0 and v < math.huge and v or nil end
   local n, unit = tostring(v):match "^%s*([%d%.]+)%s*([kKmMgGtT]?)i?[bB]?%s*$"
   local power = ({ [""] = 0, k = 10, m = 20, g = 30, t = 40 })[(unit or ""):lower()]
   n = tonumber(n)

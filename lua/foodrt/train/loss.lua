@@ -4,6 +4,7 @@
 ---   loss(model(x), labels):backward()
 local T = require "foodrt.tensor"
 local err, line, opt = require "foodrt.core.err", require "foodrt.core.line", require "foodrt.core.opt"
+local lists = require "foodrt.core.lists"
 
 local loss = {}
 
@@ -56,7 +57,7 @@ end
 local function check_row(name, key, values)
   if values == nil or T.is(values) then return end
   for i, v in ipairs(values) do
-    if type(v) ~= "number" or v < 0 or v ~= v then
+    if not lists.finite(v) or v < 0 then
       err.user("%s: '%s' must hold numbers from 0, got %s at %d", name, key, opt.show(v), i)
     end
   end
@@ -119,7 +120,7 @@ local function cross_entropy(self, logits, target)
   return each:sum() / wy:sum()
 end
 
-make("cross_entropy", { "cross_entropy", smoothing = { "number", 0, min = 0, max = 1 }, weight = { "table|tensor", nil },
+make("cross_entropy", { "cross_entropy", smoothing = { "number", 0, min = 0, max = 1 }, weight = { "list|tensor", nil },
   reduction = REDUCTION }, function(self)
   local parts = {}
   if self.smoothing > 0 then parts[#parts + 1] = ("smoothing %g"):format(self.smoothing) end
@@ -175,7 +176,7 @@ local function focal(self, logits, target)
   return reduced(self, each, n)
 end
 
-make("focal", { "focal", gamma = { "number", 2, min = 0 }, alpha = { "number|table|tensor", 1, min = 0 },
+make("focal", { "focal", gamma = { "number", 2, min = 0 }, alpha = { "number|list|tensor", 1, min = 0 },
   smoothing = { "number", 0, min = 0, max = 1 }, reduction = REDUCTION }, function(self)
   local alpha = type(self.alpha) == "number" and ("%g"):format(self.alpha) or "per class"
   return ("focal (gamma %g, alpha %s%s)"):format(self.gamma, alpha,

@@ -9,7 +9,7 @@
 --- from scikit-learn: f1_score(average = "macro", zero_division = 0)
 local lib = require "foodrt.core.ffi"
 local T = require "foodrt.tensor"
-local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
+local err, opt, lists = require "foodrt.core.err", require "foodrt.core.opt", require "foodrt.core.lists"
 local ffi, C = lib.ffi, lib.C
 
 local metrics = {}
@@ -28,6 +28,7 @@ end
 function metrics.new(names)
   if type(names) ~= "table" then err.user("metrics: expected a list of names, got %s", opt.show(names)) end
   local want = {}
+  lists.length("metrics", nil, names)
   for i, name in ipairs(names) do
     if not KNOWN[name] then err.user("no metric '%s'%s", tostring(name), err.hint(name, KNOWN)) end
     want[i] = name

@@ -9,7 +9,7 @@
 --- adamw's default for a model, as timm's; sgd and adam decay everything, as PyTorch's; so do groups given as { params = … }.
 local lib = require "foodrt.core.ffi"
 local T, R, rng = require "foodrt.tensor", require "foodrt.tensor.record", require "foodrt.core.rng"
-local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
+local err, opt, lists = require "foodrt.core.err", require "foodrt.core.opt", require "foodrt.core.lists"
 local glob, module = require "foodrt.nn.glob", require "foodrt.nn.module"
 local ffi, C = lib.ffi, lib.C
 local F64 = R.DTYPE.f64
@@ -36,7 +36,7 @@ local function check_rates(self, key, value, names)
   if type(value) ~= "table" then return end
   local globs = {}
   for g, v in pairs(value) do
-    if type(g) ~= "string" or type(v) ~= "number" then
+    if type(g) ~= "string" or not lists.finite(v) then
       err.user("%s: '%s' must map globs to numbers, got %s = %s", self.kind, key, tostring(g), opt.show(v))
     end
     globs[#globs + 1] = g
@@ -87,7 +87,7 @@ local function attach_model(self, model)
 end
 
 local GROUP = { "group", params = "any", lr = { "number", nil, min = 0 }, weight_decay = { "number", nil, min = 0 },
-  no_decay = { "string|table", "none" } }
+  no_decay = { "string|list", "none", of = "string" } }
 
 local function number_or(value, fallback, kind, key)
   if value ~= nil then return value end
@@ -110,6 +110,7 @@ local function attach_group(self, given)
   end
   if T.is(params) then params = { params } end
   if type(params) ~= "table" then err.user("%s: 'params' must be a module or tensors, got %s", self.kind, opt.show(params)) end
+  lists.length(self.kind, "params", params)
   for i, t in ipairs(params) do
     if not T.is(t) then err.user("%s: parameter %d must be a tensor, got %s", self.kind, i, opt.show(t)) end
     local name = t.name or ("param.%d"):format(#self.entries + 1)
@@ -126,7 +127,7 @@ function Optimizer:attach(what)
     attach_model(self, what)
   elseif T.is(what) then
     attach_group(self, { params = { what } })
-  elseif type(what) ~= "table" or #what == 0 then
+  elseif type(what) ~= "table" or lists.length(self.kind, "attach", what) == 0 then
     err.user("%s: attach needs a module, a list of tensors, or groups { params = … }", self.kind)
   elseif T.is(what[1]) then
     attach_group(self, { params = what })
@@ -373,7 +374,7 @@ end
 -- --- the rules ---------------------------------------------------------------------------------------------------
 local function make(kind, spec, rule, check)
   spec.lr = spec.lr or { "number|table", 1e-3, min = 0 }
-  spec.no_decay = { "string|table", nil }
+  spec.no_decay = { "string|list", nil, of = "string" }
   optim[kind] = function(given)
     local self = opt.check(spec, given)
     self.kind, self.rule, self.spec, self.remake = kind, rule, spec, optim[kind]
@@ -390,6 +391,7 @@ end
 
 local function check_betas(self)
   local b = self.betas
+  if #b ~= 2 then err.user("%s: 'betas' must be two numbers, got %d", self.kind, #b) end
   for i = 1, 2 do
     if type(b[i]) ~= "number" or b[i] < 0 or b[i] >= 1 then
       err.user("%s: 'betas' must be two numbers from 0 to below 1, got %s", self.kind, opt.show(b[i]))
@@ -408,7 +410,7 @@ local function adam_rule(decoupled)
 end
 
 local function adam_spec(kind, decay)
-  return { kind, "lr", betas = { "table", { 0.9, 0.999 } }, eps = { "number", 1e-8, min = 0 },
+  return { kind, "lr", betas = { "list", { 0.9, 0.999 }, of = "number" }, eps = { "number", 1e-8, min = 0 },
     weight_decay = { "number|table", decay, min = 0 } }
 end
 

@@ -1,7 +1,7 @@
 --- override: changes a recipe's table from outside, before it is checked: -o key.path=value on the command line,
 --- and the smaller settings of `sample = { ["key.path"] = value }`.
 ---   override.apply(r, { { "phases.head.epochs", "2" }, { "data.size", "128" } })
-local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
+local err, opt, lists = require "foodrt.core.err", require "foodrt.core.opt", require "foodrt.core.lists"
 local override = {}
 
 --- "key.path=value" -> { path, value text }; nil and a message when it is none.
@@ -11,18 +11,28 @@ function override.parse(text)
   return { path, value }
 end
 
---- numbers, true, false, nil, quoted strings and tables are Lua; anything else is a string.
+-- A name in a value would be nil: { top1 } an empty list.
+local STRICT = setmetatable({}, { __index = function(_, name)
+  error(("'%s' is not defined; text wants quotes"):format(tostring(name)), 0)
+end })
+
+--- numbers, true, false, nil, quoted strings and tables are Lua; anything else is a string. nil and why for a table that is
+--- none.
 function override.value(text)
   if type(text) ~= "string" then return text end
   if not (tonumber(text) or text == "true" or text == "false" or text == "nil" or text:find "^%s*[{\"'%-]") then
     return text
   end
-  local chunk = loadstring("return " .. text)
-  if not chunk then return text end
-  setfenv(chunk, {})
-  local ok, value = pcall(chunk)
-  if not ok then return text end
-  return value
+  if tonumber(text) then return tonumber(text) end  -- nan and inf too: for the schema to refuse
+  local chunk, why = loadstring("return " .. text, "=value")
+  local ok, value
+  if chunk then
+    ok, value = pcall(setfenv(chunk, STRICT))
+    why = value
+  end
+  if ok then return value end
+  if not text:find "^%s*{" then return text end
+  return nil, (tostring(why):gsub("^value:%d+: ", ""))
 end
 
 local function fail(o, fmt, ...)
@@ -87,7 +97,8 @@ local function set_checked(o, object, spec, keys)
   if rule == nil then
     fail(o, "unknown option '%s'%s%s", key, inside(keys, #keys - 1), err.hint(key, names_in(object), spec))
   end
-  local value = typed(rule, o[2])
+  local value, why = typed(rule, o[2])
+  if why then fail(o, "no Lua table: %s", why) end
   local given = {}
   for k in pairs(spec) do
     if type(k) == "string" and k ~= key then given[k] = rawget(object, k) end
@@ -105,7 +116,9 @@ local function set_checked(o, object, spec, keys)
 end
 
 local function set_plain(o, object, keys)
-  local key, value = keys[#keys], override.value(o[2])
+  local key, value, why = keys[#keys], override.value(o[2])
+  if why then fail(o, "no Lua table: %s", why) end
+  if type(value) == "number" and not lists.finite(value) then fail(o, "'%s' must be a finite number, got %s", key, opt.show(value)) end
   local place = tonumber(key) and rawget(object, tonumber(key)) ~= nil and tonumber(key) or key
   local old = rawget(object, place)
   if old == nil then

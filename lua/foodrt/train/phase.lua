@@ -6,8 +6,8 @@ local SPEC = { "phase", "name",
   name = "string",
   epochs = { "number", nil, "passes over the training photos", min = 0 },
   steps = { "integer", nil, "optimizer steps, instead of epochs", min = 1 },
-  freeze = { "string|table", nil, "globs of what is not trained" },
-  unfreeze = { "string|table", nil, "globs of what is trained after all" },
+  freeze = { "string|list", nil, "globs of what is not trained", of = "string" },
+  unfreeze = { "string|list", nil, "globs of what is trained after all", of = "string" },
   optim = "table",
   sched = { "table", nil, "default: constant" },
   bn = { "string", "eval", "batch norms of frozen parts", one_of = { "eval", "train" } },
@@ -28,7 +28,7 @@ mt.__index = mt
 local function globs(self, key)
   local given = self[key]
   if given == nil then return {} end
-  return require "foodrt.nn.glob".list("phase", given)
+  return require "foodrt.nn.glob".list("phase", given, key)
 end
 
 -- Globs and rates are checked against the model only now: their mistakes get the phase's line.

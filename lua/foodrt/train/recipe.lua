@@ -13,8 +13,8 @@ recipe.SPEC = { "recipe",
   model = { "table", nil, "a module" },
   loss = { "table|function", nil, "loss(logits, labels) -> scalar" },
   data = { "table", nil, "frt.data.folder or frt.data.manifest" },
-  phases = { "table", nil, "a list of frt.phase" },
-  metrics = { "table", { "top1", "top5", "f1" }, "what evaluation reports" },
+  phases = { "list", nil, "a list of frt.phase" },
+  metrics = { "list", { "top1", "top5", "f1" }, "what evaluation reports" },
   clip_norm = { "number", nil, "gradients are scaled down to this norm", min = 0 },
   accumulate = { "integer", 1, "micro-batches per optimizer step", min = 1 },
   ema = { "number|boolean|table", nil, "evaluation takes averages of the weights: their decay, or a table", options = ema.SPEC },
@@ -192,11 +192,6 @@ local function check_phases(r, source)
     if seen[p.name] then fail(source, "phases", "two phases are called '%s'", p.name) end
     seen[p.name] = true
   end
-  for key in pairs(r.phases) do
-    if type(key) ~= "number" or key < 1 or key > #r.phases then
-      fail(source, "phases", "'phases' must be a list of frt.phase { … }, got the key '%s'", tostring(key))
-    end
-  end
 end
 
 local function check_parts(r, source)
@@ -225,9 +220,9 @@ end
 
 --- "15m", "90s", "1h30m" or a number of seconds -> seconds; nil when it is none.
 function recipe.seconds(text)
-  if type(text) == "number" then return text > 0 and text or nil end
+  if type(text) == "number" then return text > 0 and text < math.huge and text or nil end
   if type(text) ~= "string" then return nil end
-  if tonumber(text) then return tonumber(text) > 0 and tonumber(text) or nil end
+  if tonumber(text) then return recipe.seconds(tonumber(text)) end
   local total, rest = 0, text
   for n, unit in text:gmatch "([%d%.]+)([hms])" do
     if not tonumber(n) then return nil end

@@ -327,7 +327,7 @@ local function train_epoch(self)
 end
 
 -- --- evaluation -------------------------------------------------------------------------------------------
-local EVALUATE = { "evaluate", metrics = { "table", { "top1", "top5", "f1" } }, loss = { "table|function", nil },
+local EVALUATE = { "evaluate", metrics = { "list", { "top1", "top5", "f1" } }, loss = { "table|function", nil },
   forward = { "function", nil, "forward(batch) -> loss, logits: instead of the model and the loss" },
   batch = { "integer", nil, min = 1 }, workers = { "integer", nil, min = 1 }, on_batch = { "function", nil },
   on_logits = { "function", nil, "on_logits(batch, logits), both with their values" }, on_bad = { "function", nil },
