@@ -52,11 +52,15 @@ FRT_API void frt_memory_collected(void);
 FRT_API void frt_memory_limit(int64_t bytes); // 0: none
 FRT_API void frt_alloc_fail(int64_t n); // the n-th allocation from now fails (0-based; -1: none)
 FRT_API int64_t frt_alloc_left(void);
-FRT_API void frt_set_threads(int32_t n); // compute threads; 0: as many as the cgroup allows
+// Compute threads; 0: as at the start, which is OMP_NUM_THREADS, else frt_cpus(""). frt_threads says how
+// many there are: they are started and counted at the first question, since limits of OpenMP and of
+// the system may leave fewer; frt_threads_why says in a line which, "" where all came.
+FRT_API void frt_set_threads(int32_t n);
 // CPUs that affinity and control groups leave this process. root: "" but in tests: where /proc and
 // /sys are.
 FRT_API int32_t frt_cpus(const char *root);
 FRT_API int32_t frt_threads(void);
+FRT_API const char *frt_threads_why(void);
 FRT_API double frt_now(void);          // seconds, monotonic
 FRT_API void frt_sleep(int32_t ms);    // a signal ends it
 FRT_API int32_t frt_interrupted(void); // signals asked to stop since the last clear

@@ -1,7 +1,9 @@
 // threads.c -- how many compute threads there are: what was asked for, else what the scheduler and
 // the control groups let this process use.
 #define _GNU_SOURCE
+#include <errno.h>
 #include <omp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,36 +106,146 @@ static int32_t quota_cpus(const char *root)
   return least;
 }
 
+// CPUs that this thread may run on: a machine may have more than a cpu_set_t holds.
+static int32_t affinity(void)
+{
+  int32_t n = 0;
+  for (size_t most = CPU_SETSIZE; n == 0 && most <= (1 << 20); most *= 4) {
+    cpu_set_t *set = CPU_ALLOC(most);
+    if (set && sched_getaffinity(0, CPU_ALLOC_SIZE(most), set) == 0) {
+      n = CPU_COUNT_S(CPU_ALLOC_SIZE(most), set);
+    }
+    CPU_FREE(set);
+  }
+  return FRT_MAX(n, 1);
+}
+
 int32_t frt_cpus(const char *root)
 {
-  cpu_set_t set;
-  int32_t n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : omp_get_num_procs();
-  return FRT_MAX(1, FRT_MIN(n, quota_cpus(root)));
+  return FRT_MAX(1, FRT_MIN(affinity(), quota_cpus(root)));
 }
 
-static int32_t threads;
+// --- how many there really are -------------------------------------------------------------------
+// Kernels and oneDNN cut their work for frt_threads() threads; where fewer come, oneDNN waits for
+// those that don't or leaves their share out. So the threads are counted before anybody is told.
+static int32_t asked;   // of the caller, the environment or the machine
+static int32_t counted; // 0: not yet
+static char why[256];
 
-void frt_set_threads(int32_t n)
-{
-  threads = n > 0 ? FRT_MIN(n, (int32_t)MAX_THREADS) : frt_cpus("");
-  omp_set_dynamic(0);
-  omp_set_num_threads(threads);
-}
+typedef struct gate {
+  pthread_mutex_t lock;
+  pthread_cond_t opens;
+  bool open;
+} gate;
 
-int32_t frt_threads(void)
+static void *wait_at(void *arg)
 {
-  if (threads == 0) {
-    frt_set_threads(0);
+  gate *g = arg;
+  pthread_mutex_lock(&g->lock);
+  while (!g->open) {
+    pthread_cond_wait(&g->opens, &g->lock);
   }
-  return threads;
+  pthread_mutex_unlock(&g->lock);
+  return NULL;
+}
+
+// Threads besides this one that the system starts, at most n, all of them alive at once. libgomp
+// ends the process where it can't have one, so it is tried first. *failed: what stopped it, or 0.
+static int32_t startable(int32_t n, int *failed)
+{
+  gate g = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+  pthread_t *ids = malloc(sizeof *ids * (size_t)FRT_MAX(n, 1));
+  int32_t got = 0;
+  *failed = ids ? 0 : ENOMEM;
+  while (got < n && *failed == 0) {
+    *failed = pthread_create(&ids[got], NULL, wait_at, &g);
+    got += *failed == 0;
+  }
+  pthread_mutex_lock(&g.lock);
+  g.open = true;
+  pthread_cond_broadcast(&g.opens);
+  pthread_mutex_unlock(&g.lock);
+  for (int32_t i = 0; i < got; i++) {
+    pthread_join(ids[i], NULL);
+  }
+  free(ids);
+  return got;
+}
+
+// Threads of a region that asks for n. A limit or a nesting level may give it fewer; they stay in
+// libgomp's pool.
+static int32_t region(int32_t n)
+{
+  int32_t got = 1;
+#pragma omp parallel num_threads(n)
+  {
+#pragma omp single
+    got = omp_get_num_threads();
+  }
+  return got;
+}
+
+static void count(void)
+{
+  int failed = 0;
+  const int32_t most = asked > 1 ? startable(asked - 1, &failed) + 1 : 1;
+  counted = most > 1 ? region(most) : 1;
+  why[0] = 0;
+  if (counted < most) {
+    snprintf(why, sizeof why, "%d of %d compute threads: OpenMP gives no more (%s)", counted, asked,
+             omp_get_max_active_levels() < 1 ? "OMP_MAX_ACTIVE_LEVELS" : "OMP_THREAD_LIMIT");
+  } else if (counted < asked) {
+    snprintf(why, sizeof why,
+             "%d of %d compute threads: the system starts no more (%s; see ulimit -u, ulimit -v and "
+             "the container's limit of processes)",
+             counted, asked, strerror(failed));
+  }
+  omp_set_num_threads(counted);
 }
 
 // OpenMP's own default knows nothing of the control group. OMP_NUM_THREADS is an answer; respect
 // it.
-__attribute__((constructor)) static void start(void)
+static int32_t at_start(void)
 {
   const char *text = getenv("OMP_NUM_THREADS");
-  frt_set_threads(text ? (int32_t)strtol(text, NULL, 10) : 0);
+  const long n = text ? strtol(text, NULL, 10) : 0;
+  return n > 0 ? (int32_t)FRT_MIN(n, (long)MAX_THREADS) : frt_cpus("");
+}
+
+void frt_set_threads(int32_t n)
+{
+  n = n > 0 ? FRT_MIN(n, (int32_t)MAX_THREADS) : at_start();
+  if (n == asked) {
+    return;
+  }
+  asked = n;
+  counted = 0; // counted when somebody wants to know: starting threads costs time
+  omp_set_dynamic(0);
+  omp_set_num_threads(asked);
+}
+
+int32_t frt_threads(void)
+{
+  if (counted == 0) {
+    if (asked == 0) {
+      frt_set_threads(0);
+    }
+    if (omp_in_parallel()) {
+      return 1; // of somebody else's region: no place to count in, and what it gets is one
+    }
+    count();
+  }
+  return counted;
+}
+
+const char *frt_threads_why(void)
+{
+  return frt_threads() < asked ? why : "";
+}
+
+__attribute__((constructor)) static void start(void)
+{
+  frt_set_threads(0);
 }
 
 double frt_now(void)

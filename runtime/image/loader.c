@@ -198,12 +198,6 @@ static void *worker(void *arg)
 }
 
 // --- opening and closing ------------------------------------------------------------------------
-static int32_t cores(void)
-{
-  cpu_set_t set;
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? FRT_MAX(CPU_COUNT(&set), 1) : 1;
-}
-
 static frt_status check(const frt_manifest *m, const frt_view *view, const frt_loader_options *o)
 {
   FRT_TRY(frt__view_check(view));
@@ -263,8 +257,11 @@ static frt_status start_threads(frt_loader *l, int32_t n)
     l->n_threads += failed ? 0 : 1;
   }
   pthread_sigmask(SIG_SETMASK, &was, NULL);
-  FRT_CHECK(!failed, FRT_ENOMEM, "data: cannot start loader thread %d of %d: %s", l->n_threads + 1,
-            n, strerror(failed));
+  // Batches don't depend on the number of threads: one is enough.
+  FRT_CHECK(l->n_threads > 0, FRT_ENOMEM,
+            "data: cannot start a loader thread: %s; see ulimit -u, ulimit -v and the container's "
+            "limit of processes",
+            strerror(failed));
   return FRT_OK;
 }
 
@@ -285,7 +282,7 @@ static frt_status fill_loader(frt_loader *l, const frt_view *view)
   l->next_batch = l->handed = l->released = FRT_MIN(l->opt.start, l->n_batches);
   l->n_slots = (l->opt.prefetch ? l->opt.prefetch : 2) + 1;
   FRT_TRY(make_slots(l));
-  return start_threads(l, l->opt.threads ? l->opt.threads : cores());
+  return start_threads(l, l->opt.threads ? l->opt.threads : FRT_MIN(frt_cpus(""), (int32_t)MAX_THREADS));
 }
 
 frt_status frt_loader_new(frt_loader **out, frt_manifest *m, const frt_view *view,

@@ -266,7 +266,7 @@ describe("the loader", function()
       message = message or got.error
       if message then
         failures = failures + 1
-        assert.is_truthy(message:find "out of memory" or message:find "cannot start loader thread")
+        assert.is_truthy(message:find "out of memory" or message:find "cannot start a loader thread")
       else
         assert.same(good, texts(got))
       end

@@ -41,6 +41,19 @@ function M.check_late(status)
   end
 end
 
+local told
+
+--- says, once, when fewer compute threads came than were asked for.
+--- in   say  takes a line; left out, it goes to standard error
+function M.tell_threads(say)
+  if told then return end
+  local why = ffi.string(C.frt_threads_why())
+  if why == "" then return end
+  told = true
+  if say then return say(why) end
+  io.stderr:write("foodrt: ", why, "\n")
+end
+
 local function read_op(i, info)
   C.frt_op_at(i, info)
   local op = {

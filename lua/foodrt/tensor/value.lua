@@ -47,7 +47,13 @@ local function outputs(name, ...)
 end
 R.outputs = outputs
 
+local looked = false  -- whether there are as many compute threads as there should be
+
 local function realize(n)
+  if not looked then
+    looked = true
+    lib.tell_threads()
+  end
   local status = R.retry(C.frt_realize, n, refs)
   if status ~= 0 then lib.check_late(tonumber(status)) end
   if n_kept > 0 then kept, n_kept = {}, 0 end

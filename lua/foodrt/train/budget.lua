@@ -76,7 +76,7 @@ end
 --- of the libraries that decode.
 function budget.loader(r, n, workers)
   local size = math.max(r.data.size, r.data:settings().size)
-  local threads = workers or r.data.workers or C.frt_threads()
+  local threads = workers or r.data.workers or C.frt_cpus("")
   local pixels, vips = look_at(r.data)
   -- 2 bytes for each of 3 a pixel has: the part that a crop needs
   return (r.data.prefetch + 1) * n * size * size * 3 * 4, threads * (WORKER + 2 * pixels), vips and VIPS or 0
