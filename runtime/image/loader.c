@@ -1,9 +1,7 @@
 // loader.c -- worker threads fill a fixed ring of batch slots in the epoch's order. What is in a
 // batch depends on seed, epoch and its number only: not on threads, timing or where the epoch was
 // entered.
-#define _GNU_SOURCE // sched_getaffinity
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <time.h>
