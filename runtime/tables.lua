@@ -10,8 +10,8 @@ for i = 2, #arg do
   local base = path:match "([%w_]+)%.c$"
   for mark, list in pairs { FRT_OP = ops, FRT_KERNEL = kernels } do
     for id in source:gmatch("\n" .. mark .. "%(([%w_]+)%)") do
-      assert(mark == "FRT_KERNEL" or id == base or id:sub(1, #base + 1) == base .. "_",
-        ("%s: %s(%s) must begin with the file's name"):format(path, mark, id))
+      assert(mark == "FRT_KERNEL" or id == base or id:sub(1, #base + 1) == base .. "_" or id:sub(-#base - 1) == "_" .. base,
+        ("%s: %s(%s) must begin or end with the file's name"):format(path, mark, id))
       list[#list + 1] = id
     end
   end

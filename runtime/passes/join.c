@@ -1,8 +1,9 @@
 // join.c -- a sum of padded pieces that together fill the whole is the pieces side by side: what
 // the gradient makes of a map that was cut up (attention's queries, keys and values).
+#include "ops/shape/shape.h"
 #include "plan/plan.h"
 
-enum { MOST = 16, BEFORE = 0, AFTER = FRT_MAX_DIM, VALUE = 2 * FRT_MAX_DIM }; // attributes of pad
+enum { MOST = 16 };
 
 typedef struct pieces {
   int32_t n, dim, pad[MOST]; // nodes
@@ -20,11 +21,11 @@ static int32_t lengthens(const frt_plan_t *p, const frt_pnode *n)
 {
   int32_t dim = -1;
   for (int32_t d = 0; d < p->value[n->in[0]].v.shape.ndim; d++) {
-    if (n->attr[BEFORE + d] != 0 || n->attr[AFTER + d] != 0) {
+    if (n->attr[FRT_PAD_BEFORE + d] != 0 || n->attr[FRT_PAD_AFTER + d] != 0) {
       dim = dim < 0 ? d : -2;
     }
   }
-  return n->attr[VALUE] == 0 ? FRT_MAX(dim, -1) : -1;
+  return n->attr[FRT_PAD_VALUE] == 0 ? FRT_MAX(dim, -1) : -1;
 }
 
 static bool collect(const frt_plan_t *p, int32_t v, pieces *s)
@@ -46,7 +47,7 @@ static bool collect(const frt_plan_t *p, int32_t v, pieces *s)
 
 static double starts(const frt_plan_t *p, const pieces *s, int32_t k)
 {
-  return p->node[s->pad[k]].attr[BEFORE + s->dim];
+  return p->node[s->pad[k]].attr[FRT_PAD_BEFORE + s->dim];
 }
 
 // Puts the pieces in order; whether each begins where the one before it ends, first to last.

@@ -1,5 +1,6 @@
 // simplify.c -- the first passes over a plan's graph: identities and twins go, batch norm at
 // evaluation folds into the convolution before it.
+#include "ops/norm/norm.h"
 #include "plan/plan.h"
 
 // --- identities and twins
@@ -99,11 +100,11 @@ static frt_status emit(folder *f, const frt_op *op, int32_t a, int32_t b, const 
                        int32_t *out)
 {
   int32_t in[2] = {a, b}, node;
-  double attr[1 + FRT_MAX_DIM] = {shape->ndim, 1, 1, 1, 1, 1, 1};
+  double attr[FRT_SHAPE_DIMS + FRT_MAX_DIM] = {shape->ndim, 1, 1, 1, 1, 1, 1};
   for (int32_t i = 0; i < shape->ndim; i++) {
-    attr[1 + i] = (double)shape->dim[i];
+    attr[FRT_SHAPE_DIMS + i] = (double)shape->dim[i];
   }
-  int32_t n_attr = op == &frt_op_reshape ? 1 + FRT_MAX_DIM : 0;
+  int32_t n_attr = op == &frt_op_reshape ? FRT_SHAPE_DIMS + FRT_MAX_DIM : 0;
   FRT_TRY(frt__pnode_new(f->p, op, b >= 0 ? 2 : 1, in, 1, n_attr, attr, f->origin, &node));
   FRT_TRY(frt__value_new(f->p, shape, out));
   f->p->value[*out].maker = node;
@@ -127,7 +128,7 @@ static frt_status fold(frt_plan_t *p, int32_t bn, int32_t conv)
     column.dim[d] = 1;
   }
   int32_t eps, v, r, s, sw, w2, ms, b2;
-  FRT_TRY(frt__const_new(p, p->node[bn].attr[0], per.dtype, &eps));
+  FRT_TRY(frt__const_new(p, p->node[bn].attr[FRT_BATCH_NORM_EPS], per.dtype, &eps));
   FRT_TRY(emit(&f, &frt_op_add, var, eps, &per, &v));
   FRT_TRY(emit(&f, &frt_op_rsqrt, v, -1, &per, &r));
   FRT_TRY(emit(&f, &frt_op_mul, r, gamma, &per, &s));

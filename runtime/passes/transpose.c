@@ -1,6 +1,7 @@
 // transpose.c -- products of stacks of matrices that were transposed before or are afterwards: the
 // product reads them so, nothing is copied. q:matmul(k:transpose(3, 4)) and its gradient become
 // what fuse_attention.c looks for.
+#include "ops/conv/conv.h"
 #include "plan/plan.h"
 
 // Whether the node exchanges the last two dimensions and no others.
@@ -12,7 +13,7 @@ static bool transposes(const frt_plan_t *p, const frt_pnode *n)
   }
   for (int32_t d = 0; d < ndim; d++) {
     const int32_t other = d == ndim - 1 ? d - 1 : d == ndim - 2 ? d + 1 : d;
-    if ((int32_t)n->attr[d] != other) {
+    if ((int32_t)n->attr[FRT_PERMUTE_ORDER + d] != other) {
       return false;
     }
   }
@@ -48,7 +49,7 @@ frt_status frt__pass_transpose(frt_plan_t *p)
         const frt_pnode *from = maker_of(p, n->in[k]);
         if (from && transposes(p, from)) {
           n->in[k] = from->in[0];
-          n->attr[k] = n->attr[k] == 0;
+          n->attr[FRT_MATMUL_TA + k] = n->attr[FRT_MATMUL_TA + k] == 0;
           any = true;
         }
       }
@@ -56,11 +57,11 @@ frt_status frt__pass_transpose(frt_plan_t *p)
       frt_pnode *from = maker_of(p, n->in[0]);
       if (from && is_stack(p, from)) { // (a b)' = b' a'
         const int32_t a = from->in[0];
-        const double turned = from->attr[1] == 0;
+        const double ta = from->attr[FRT_MATMUL_TB] == 0;
         from->in[0] = from->in[1];
         from->in[1] = a;
-        from->attr[1] = from->attr[0] == 0;
-        from->attr[0] = turned;
+        from->attr[FRT_MATMUL_TB] = from->attr[FRT_MATMUL_TA] == 0;
+        from->attr[FRT_MATMUL_TA] = ta;
         from->out[0] = n->out[0];
         p->value[n->out[0]].maker = p->value[n->in[0]].maker;
         n->dead = any = true;

@@ -1,7 +1,6 @@
 // uniform.c -- random numbers in [0, 1), many Philox counters at once.
 #include "cpu/kernels.h"
-
-enum { NDIM, SHAPE, KEY_HI = 1 + FRT_MAX_DIM, KEY_LO };
+#include "ops/random/random.h"
 
 static bool can(const frt_step *s)
 {
@@ -28,8 +27,8 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
   FRT_TRY(whole(s, in, 2, "sample", &sample));
   const frt_shape *y = &s->out[0]->shape;
   int64_t rows = y->ndim > 0 ? y->dim[0] : 1, n = rows > 0 ? frt__numel(y) / rows : 0;
-  uint32_t key[2] = {(uint32_t)seed ^ (uint32_t)s->attr[KEY_LO],
-                     (uint32_t)(seed >> 32) ^ (uint32_t)s->attr[KEY_HI]};
+  uint32_t key[2] = {(uint32_t)seed ^ (uint32_t)s->attr[FRT_UNIFORM_KEY_LO],
+                     (uint32_t)(seed >> 32) ^ (uint32_t)s->attr[FRT_UNIFORM_KEY_HI]};
   frt__kernels()->uniform(key, step, (uint32_t)sample, rows, n, out[0]);
   return FRT_OK;
 }

@@ -1,5 +1,6 @@
 // conv.c -- a convolution, its gradient by the input and by the weights, in one of these ways: a
 // matrix product (1x1), own kernels (depthwise; 3x3 by Winograd), a oneDNN primitive (the rest).
+#include "ops/conv/conv.h"
 #include "cpu/conv/conv_state.h"
 
 typedef frt__conv conv;
@@ -19,7 +20,7 @@ static frt_dn_conv numbers(const frt_step *s, frt_dn_kind kind)
   const double *a = s->attr;
   return (frt_dn_conv){
     .kind = kind,
-    .act = kind == FRT_DN_CONV ? (frt_act)a[9] : FRT_ACT_NONE,
+    .act = kind == FRT_DN_CONV ? (frt_act)a[FRT_CONV_ACT] : FRT_ACT_NONE,
     .bias = kind == FRT_DN_CONV && s->n_in > 2 && s->in[2],
     .n = x->shape.dim[0],
     .c = x->shape.dim[1],
@@ -30,10 +31,11 @@ static frt_dn_conv numbers(const frt_step *s, frt_dn_kind kind)
     .ow = y->shape.dim[3],
     .kh = w->shape.dim[2],
     .kw = w->shape.dim[3],
-    .groups = (int64_t)a[8],
-    .stride = {(int64_t)a[0],  (int64_t)a[1]},
-    .pad = {(int64_t)a[2],  (int64_t)a[3], (int64_t)a[4], (int64_t)a[5]},
-    .dilation = {(int64_t)a[6], (int64_t)a[7]             },
+    .groups = (int64_t)a[FRT_CONV_GROUPS],
+    .stride = {(int64_t)a[FRT_CONV_STRIDE],  (int64_t)a[FRT_CONV_STRIDE + 1]},
+    .pad = {(int64_t)a[FRT_CONV_PAD],     (int64_t)a[FRT_CONV_PAD + 1],    (int64_t)a[FRT_CONV_PAD + 2],
+               (int64_t)a[FRT_CONV_PAD + 3]},
+    .dilation = {(int64_t)a[FRT_CONV_DILATION], (int64_t)a[FRT_CONV_DILATION + 1]                               },
   };
 }
 

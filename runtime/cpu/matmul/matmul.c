@@ -1,6 +1,7 @@
 // matmul.c -- matrix products: oneDNN's sgemm where it is one product, its batched primitive
 // elsewhere; of maps stored as bf16 matmul_half.c's.
 #include "cpu/matmul/matmul.h"
+#include "ops/conv/conv.h"
 
 typedef frt__matmul matmul;
 
@@ -29,8 +30,8 @@ static frt_status plan(frt_step *s)
   FRT_CHECK(v, FRT_ENOMEM, "out of memory: a matrix product's state");
   s->state = v;
   frt_dn_matmul *c = &v->c;
-  c->ta = s->attr[0] != 0;
-  c->tb = s->attr[1] != 0;
+  c->ta = s->attr[FRT_MATMUL_TA] != 0;
+  c->tb = s->attr[FRT_MATMUL_TB] != 0;
   c->m = y->dim[y->ndim - 2];
   c->n = y->dim[y->ndim - 1];
   c->k = a->dim[a->ndim - (c->ta ? 2 : 1)];

@@ -1,12 +1,13 @@
 // cat.c -- tensors side by side along one dimension: one strided copy each.
 #include "cpu/move/move.h"
+#include "ops/shape/shape.h"
 
 static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)
 {
   (void)scratch;
   const frt_shape *y = &s->out[0]->shape;
   const size_t size = frt__item_bytes(s->out[0]);
-  const int32_t dim = (int32_t)s->attr[0];
+  const int32_t dim = (int32_t)s->attr[FRT_CAT_DIM];
   char *at = out[0];
   for (int32_t k = 0; k < s->n_in; k++) {
     frt_move m = {.ndim = y->ndim};

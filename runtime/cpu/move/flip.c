@@ -1,12 +1,13 @@
 // flip.c -- dimensions reversed: one strided copy with negative steps.
 #include "cpu/move/move.h"
+#include "ops/shape/shape.h"
 
 static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)
 {
   (void)scratch;
   const frt_shape *y = &s->out[0]->shape;
   const size_t size = frt__item_bytes(s->out[0]);
-  const uint32_t mask = (uint32_t)s->attr[0];
+  const uint32_t mask = (uint32_t)s->attr[FRT_FLIP_MASK];
   int64_t at = 0;
   frt_move m = {.ndim = y->ndim};
   frt__value_steps(s->in[0], m.from);

@@ -1,5 +1,6 @@
 // index_select.c -- picks slices of one dimension.
 #include "cpu/move/index.h"
+#include "ops/index/index.h"
 
 static bool can(const frt_step *s)
 {
@@ -9,7 +10,8 @@ static bool can(const frt_step *s)
 static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)
 {
   (void)scratch;
-  const int32_t dim = (int32_t)s->attr[0], base = (int32_t)s->attr[1], *idx = in[1];
+  const int32_t dim = (int32_t)s->attr[FRT_INDEX_DIM], base = (int32_t)s->attr[FRT_INDEX_BASE],
+                *idx = in[1];
   const frt_lanes from = frt__lanes(&s->in[0]->shape, dim);
   const int64_t n = s->in[1]->shape.dim[0], n_row = from.outer * n;
   const size_t bytes = 4 * (size_t)from.step;

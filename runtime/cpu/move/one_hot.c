@@ -1,5 +1,6 @@
 // one_hot.c -- class numbers as rows of zeros with a single 1.
 #include "cpu/move/index.h"
+#include "ops/index/index.h"
 
 static bool can(const frt_step *s)
 {
@@ -9,8 +10,8 @@ static bool can(const frt_step *s)
 static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)
 {
   (void)scratch;
-  const int64_t classes = (int64_t)s->attr[0], n = frt__numel(&s->in[0]->shape);
-  const int32_t base = (int32_t)s->attr[1], *idx = in[0];
+  const int64_t classes = (int64_t)s->attr[FRT_ONE_HOT_CLASSES], n = frt__numel(&s->in[0]->shape);
+  const int32_t base = (int32_t)s->attr[FRT_ONE_HOT_BASE], *idx = in[0];
   float *y = out[0];
   FRT_TRY(frt__check_range("one_hot", idx, n, base, classes));
   memset(y, 0, sizeof *y * (size_t)(n * classes));

@@ -1,6 +1,7 @@
 // pad.c -- a border of one value around a tensor.
 #include "cpu/kernels.h"
 #include "cpu/move/move.h"
+#include "ops/shape/shape.h"
 
 static bool can(const frt_step *s)
 {
@@ -11,13 +12,13 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
 {
   (void)scratch;
   const frt_shape *x = &s->in[0]->shape, *y = &s->out[0]->shape;
-  const float value = (float)s->attr[12];
+  const float value = (float)s->attr[FRT_PAD_VALUE];
   int64_t at = 0;
   frt_move m = {.ndim = y->ndim};
   frt__value_steps(s->in[0], m.from);
   frt__value_steps(s->out[0], m.to);
   for (int32_t i = 0; i < m.ndim; i++) {
-    const int64_t before = (int64_t)s->attr[i];
+    const int64_t before = (int64_t)s->attr[FRT_PAD_BEFORE + i];
     m.dim[i] = x->dim[i];
     at += before * m.to[i];
   }

@@ -1,5 +1,6 @@
 // batch_norm.c -- batch norm with given statistics (evaluation, or frozen), NHWC.
 #include "cpu/norm/bn.h"
+#include "ops/norm/norm.h"
 
 static frt_status plan(frt_step *s)
 {
@@ -14,7 +15,7 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
   const float *var = in[4];
   float *rstd = (float *)((char *)scratch + k->bn_scratch(&g));
   for (int64_t c = 0; c < g.c; c++) {
-    rstd[c] = (float)(1 / sqrt((double)var[c] + s->attr[0]));
+    rstd[c] = (float)(1 / sqrt((double)var[c] + s->attr[FRT_BATCH_NORM_EPS]));
   }
   k->bn_apply(&g, in[0], in[1], in[2], in[3], rstd, NULL, out[0], scratch);
   return FRT_OK;

@@ -1,6 +1,7 @@
 // layer_norm.c -- rows brought to mean 0 and variance 1, scaled and shifted.
 #include "cpu/kernels.h"
 #include "cpu/reduce/lanes.h"
+#include "ops/norm/norm.h"
 
 static bool can(const frt_step *s)
 {
@@ -18,8 +19,9 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
   float *mean = out[1], *rstd = out[2];
 #pragma omp parallel for schedule(static) if (rows * n >= FRT_SMALL_LANES)
   for (int64_t i = 0; i < rows; i++) {
-    k->layer_norm(s->in[0]->half, (const char *)in[0] + (size_t)i * step, n, (float)s->attr[1], w,
-                  b, (char *)out[0] + (size_t)i * step, &mean[i], &rstd[i]);
+    k->layer_norm(s->in[0]->half, (const char *)in[0] + (size_t)i * step, n,
+                  (float)s->attr[FRT_LAYER_NORM_EPS], w, b, (char *)out[0] + (size_t)i * step,
+                  &mean[i], &rstd[i]);
   }
   return FRT_OK;
 }

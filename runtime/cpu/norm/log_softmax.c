@@ -1,5 +1,6 @@
 // log_softmax.c -- x less the logarithm of the sum of e^x along one dimension.
 #include "cpu/norm/softmax.h"
+#include "ops/norm/norm.h"
 
 static void lane(const float *x, float *y, int64_t n, int64_t step)
 {
@@ -24,7 +25,7 @@ static void lane(const float *x, float *y, int64_t n, int64_t step)
 static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)
 {
   (void)scratch;
-  const frt_lanes l = frt__lanes(&s->in[0]->shape, (int32_t)s->attr[0]);
+  const frt_lanes l = frt__lanes(&s->in[0]->shape, (int32_t)s->attr[FRT_SOFTMAX_DIM]);
   const int64_t n = l.outer * l.step;
   const float *x = in[0];
   float *y = out[0];

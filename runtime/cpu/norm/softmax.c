@@ -1,6 +1,7 @@
 // softmax.c -- e^x over its sum along one dimension.
 #include "cpu/norm/softmax.h"
 #include "cpu/kernels.h"
+#include "ops/norm/norm.h"
 
 static void lane(const float *x, float *y, int64_t n, int64_t step)
 {
@@ -18,14 +19,14 @@ static void lane(const float *x, float *y, int64_t n, int64_t step)
 
 static bool can(const frt_step *s)
 {
-  const frt_lanes l = frt__lanes(&s->in[0]->shape, (int32_t)s->attr[0]);
+  const frt_lanes l = frt__lanes(&s->in[0]->shape, (int32_t)s->attr[FRT_SOFTMAX_DIM]);
   return frt__all_f32(s) && s->in[0]->half == s->out[0]->half && (!s->in[0]->half || l.step == 1);
 }
 
 // A row of floats for each thread.
 static frt_status plan(frt_step *s)
 {
-  const int64_t n = frt__lanes(&s->in[0]->shape, (int32_t)s->attr[0]).n;
+  const int64_t n = frt__lanes(&s->in[0]->shape, (int32_t)s->attr[FRT_SOFTMAX_DIM]).n;
   s->scratch = s->in[0]->half ? (size_t)n * sizeof(float) * (size_t)FRT_MAX(1, frt_threads()) : 0;
   return FRT_OK;
 }
@@ -33,7 +34,7 @@ static frt_status plan(frt_step *s)
 static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)
 {
   const frt_kernels *k = frt__kernels();
-  const frt_lanes l = frt__lanes(&s->in[0]->shape, (int32_t)s->attr[0]);
+  const frt_lanes l = frt__lanes(&s->in[0]->shape, (int32_t)s->attr[FRT_SOFTMAX_DIM]);
   const int64_t n = l.outer * l.step;
   const int32_t threads = n * l.n >= FRT_SMALL_LANES ? FRT_MAX(1, frt_threads()) : 1;
   const size_t step = frt__item_bytes(s->in[0]) * (size_t)l.n;

@@ -1,5 +1,6 @@
 // adam_step.c -- one step of Adam or AdamW over all parameters in one pass.
 #include "cpu/optim/update_step.h"
+#include "ops/optim/optim.h"
 
 enum { LR, BETA1, BETA2, EPS, WEIGHT_DECAY, T, GSCALE };
 
@@ -11,7 +12,7 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
     v[k] = frt__update_scalar(s, in, k);
   }
   FRT_TRY(frt__update_check(s, v[T], v[GSCALE]));
-  bool decoupled = s->attr[0] != 0;
+  bool decoupled = s->attr[FRT_ADAM_DECOUPLED] != 0;
   frt_adam a = {
     .t = frt__update_tensors(s, in, out),
     .gscale = (float)v[GSCALE],

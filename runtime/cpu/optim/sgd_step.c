@@ -1,5 +1,6 @@
 // sgd_step.c -- one step of gradient descent with momentum over all parameters in one pass.
 #include "cpu/optim/update_step.h"
+#include "ops/optim/optim.h"
 
 enum { LR, MOMENTUM, DAMPENING, WEIGHT_DECAY, T, GSCALE };
 
@@ -20,7 +21,7 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
     .fresh = first ? 1 : (float)(1 - v[DAMPENING]),
     .lr = (float)v[LR],
     .look = (float)v[MOMENTUM],
-    .ahead = s->attr[0] != 0,
+    .ahead = s->attr[FRT_SGD_NESTEROV] != 0,
   };
   frt__kernels()->sgd(&a);
   return FRT_OK;

@@ -6,7 +6,7 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
   (void)scratch;
   const frt_shape *xs = &s->in[0]->shape, *ys = &s->out[0]->shape;
   const int64_t c = xs->dim[1], oh = ys->dim[2], ow = ys->dim[3];
-  const bool count_pad = s->attr[FRT_POOL_N] != 0;
+  const bool count_pad = s->attr[FRT_POOL_COUNT_PAD] != 0;
   const float *x = in[0];
   float *y = out[0];
   frt_pool v;

@@ -6,7 +6,7 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
   (void)scratch;
   const frt_shape *ys = &s->in[0]->shape, *xs = &s->out[0]->shape;
   const int64_t oh = ys->dim[2], ow = ys->dim[3];
-  const bool count_pad = s->attr[FRT_POOL_N] != 0;
+  const bool count_pad = s->attr[FRT_POOL_COUNT_PAD] != 0;
   frt_pool v;
   FRT_TRY(frt__pool_init(&v, "avg_pool2d_grad", xs, s->attr));
 #pragma omp parallel for schedule(static) if (frt__numel(xs) >= FRT_SMALL_MAP)

@@ -1,5 +1,6 @@
 // argmax.c -- where the largest number lies along one dimension; the first one wins, NaN beats all.
 #include "cpu/reduce/lanes.h"
+#include "ops/reduce/reduce.h"
 
 static int64_t argmax(const float *x, int64_t n, int64_t step)
 {
@@ -18,8 +19,8 @@ static int64_t argmax(const float *x, int64_t n, int64_t step)
 static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)
 {
   (void)scratch;
-  const frt_lanes l = frt__lanes(&s->in[0]->shape, (int32_t)s->attr[0]);
-  const int64_t base = (int64_t)s->attr[2], n = l.outer * l.step;
+  const frt_lanes l = frt__lanes(&s->in[0]->shape, (int32_t)s->attr[FRT_ARGMAX_DIM]);
+  const int64_t base = (int64_t)s->attr[FRT_ARGMAX_BASE], n = l.outer * l.step;
   const float *x = in[0];
   int32_t *y = out[0];
 #pragma omp parallel for schedule(static) if (n * l.n >= FRT_SMALL_LANES)

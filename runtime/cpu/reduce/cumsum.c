@@ -1,10 +1,11 @@
 // cumsum.c -- running sums of f32 along one dimension, in double.
 #include "cpu/reduce/lanes.h"
+#include "ops/reduce/reduce.h"
 
 static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)
 {
   (void)scratch;
-  const frt_lanes l = frt__lanes(&s->in[0]->shape, (int32_t)s->attr[0]);
+  const frt_lanes l = frt__lanes(&s->in[0]->shape, (int32_t)s->attr[FRT_CUMSUM_DIM]);
   const int64_t n = l.outer * l.step;
   const float *x = in[0];
   float *y = out[0];

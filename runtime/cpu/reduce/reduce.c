@@ -4,6 +4,7 @@
 #include "cpu/reduce/reduce.h"
 #include "cpu/kernels.h"
 #include "cpu/move/move.h"
+#include "ops/reduce/reduce.h"
 
 enum { BLOCK = 256, STRETCH = 256, MAX_PART = 512, SMALL = 32768 };
 
@@ -30,8 +31,8 @@ static void push(dims *d, int64_t n, int64_t in, int64_t out)
 static dims in_memory_order(const frt_step *s)
 {
   const frt_value *x = s->in[0], *y = s->out[0];
-  const uint32_t mask = (uint32_t)s->attr[0];
-  const bool keepdim = s->attr[1] != 0;
+  const uint32_t mask = (uint32_t)s->attr[FRT_REDUCE_MASK];
+  const bool keepdim = s->attr[FRT_REDUCE_KEEPDIM] != 0;
   int64_t in[FRT_MAX_DIM], out[FRT_MAX_DIM];
   dims d = {0};
   frt__value_steps(x, in);

@@ -1,6 +1,7 @@
 // sort.c -- numbers in order along one dimension, and where they were; stable, NaN the largest.
 // Keys become integers of the same order, then runs are merged.
 #include "cpu/reduce/lanes.h"
+#include "ops/reduce/reduce.h"
 
 typedef struct item {
   int32_t key, index;
@@ -36,16 +37,16 @@ static item *sort_items(item *a, item *b, int64_t n)
 
 static frt_status plan(frt_step *s)
 {
-  const frt_lanes l = frt__lanes(&s->in[0]->shape, (int32_t)s->attr[0]);
+  const frt_lanes l = frt__lanes(&s->in[0]->shape, (int32_t)s->attr[FRT_SORT_DIM]);
   s->scratch = 2 * sizeof(item) * (size_t)l.n * (size_t)FRT_MAX(frt_threads(), 1);
   return FRT_OK;
 }
 
 static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)
 {
-  const frt_lanes l = frt__lanes(&s->in[0]->shape, (int32_t)s->attr[0]);
-  const bool descending = s->attr[1] != 0;
-  const int32_t base = (int32_t)s->attr[2], n_part = (int32_t)FRT_MAX(frt_threads(), 1);
+  const frt_lanes l = frt__lanes(&s->in[0]->shape, (int32_t)s->attr[FRT_SORT_DIM]);
+  const bool descending = s->attr[FRT_SORT_DESCENDING] != 0;
+  const int32_t base = (int32_t)s->attr[FRT_SORT_BASE], n_part = (int32_t)FRT_MAX(frt_threads(), 1);
   const int64_t n = l.outer * l.step;
   const float *x = in[0];
   float *y = out[0];

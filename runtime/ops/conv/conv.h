@@ -1,4 +1,5 @@
-// conv.h -- what conv2d and its two gradients share: attributes, the sizes they lead to, checks.
+// conv.h -- attributes of convolutions and matrix products; what conv2d and its two gradients
+// share: the sizes their attributes lead to, checks.
 #pragma once
 #include "ops/shape/shape.h"
 
@@ -9,8 +10,10 @@ enum {
   FRT_CONV_GROUPS = 8,
   FRT_CONV_ACT = 9,
   FRT_CONV_SIZE = 10, // the gradients: what they give back, height and width
+  FRT_CONV_ATTRS = 12,
 };
-#define FRT_CONV_ATTRS                                                                             \
+enum { FRT_MATMUL_TA, FRT_MATMUL_TB, FRT_MATMUL_ATTRS };
+#define FRT_CONV_ATTR_ROWS                                                                         \
   {"stride", 2, 1, 1, 65536, "pixels from window to window: down, right"},                         \
     {"pad", 4, 0, 0, 65536, "zeros around x: top, left, bottom, right"},                           \
     {"dilation", 2, 1, 1, 65536, "pixels from tap to tap: down, right"},                           \
@@ -44,8 +47,7 @@ static inline frt_status frt__conv_size(const char *op, const char *what, int64_
 static inline frt_status frt__conv_init(frt_conv *v, const char *op, const frt_shape *x,
                                         const frt_shape *w, const double *attr)
 {
-  FRT_TRY(frt__check_float(op, "x", x));
-  FRT_CHECK(x->ndim == 4, FRT_ESHAPE, "%s: x must be [N, C, H, W], got %s", op, frt__shape_text(x));
+  FRT_TRY(frt__check_map(op, "x", x));
   FRT_CHECK(w->ndim == 4, FRT_ESHAPE, "%s: w must be [K, C / groups, kh, kw], got %s", op,
             frt__shape_text(w));
   FRT_CHECK(w->dtype == x->dtype, FRT_ESHAPE, "%s: w must be %s like x, got %s", op,
@@ -92,10 +94,7 @@ static inline frt_shape frt__shape4(int32_t dtype, int64_t a, int64_t b, int64_t
 static inline frt_status frt__conv_check_dy(const frt_conv *v, const char *op, const frt_shape *dy)
 {
   frt_shape y = frt__shape4(v->dtype, v->n, v->k, v->oh, v->ow);
-  FRT_CHECK(dy->dtype == v->dtype && frt__shape_equal(dy, &y), FRT_ESHAPE,
-            "%s: dy must be %s %s, got %s %s", op, frt__dtype_name(v->dtype), frt__shape_text(&y),
-            frt__dtype_name(dy->dtype), frt__shape_text(dy));
-  return FRT_OK;
+  return frt__check_shape(op, "dy", dy, &y, "");
 }
 
 static inline double frt__conv_flops(const frt_conv *v)

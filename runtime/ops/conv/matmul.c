@@ -11,10 +11,8 @@
 /// grad  db   a^T dy, both summed over what was broadcast
 /// errs  FRT_ESHAPE when dtypes, inner sizes or leading dimensions do not fit
 /// cost  2 M N K
-#include "ops/elementwise/elementwise.h"
-#include "ops/shape/shape.h"
+#include "ops/conv/conv.h"
 
-enum { TA, TB };
 static const frt_attr attrs[] = {
   {"ta", 1, 0, 0, 1, "1: a is stored transposed"},
   {"tb", 1, 0, 0, 1, "1: b is stored transposed"},
@@ -49,7 +47,7 @@ static frt_shape batch(const frt_shape *s)
 static frt_status infer(const frt_infer *c)
 {
   const frt_shape *a = c->x[0], *b = c->x[1];
-  bool ta = c->attr[TA] != 0, tb = c->attr[TB] != 0;
+  bool ta = c->attr[FRT_MATMUL_TA] != 0, tb = c->attr[FRT_MATMUL_TB] != 0;
   FRT_TRY(frt__check_float("matmul", "a", a));
   FRT_CHECK(b->dtype == a->dtype, FRT_ESHAPE, "matmul: b must be %s like a, got %s",
             frt__dtype_name(a->dtype), frt__dtype_name(b->dtype));
@@ -74,7 +72,7 @@ static frt_status infer(const frt_infer *c)
 static frt_status forward(const frt_call *c)
 {
   const frt_shape *a = c->xs[0], *b = c->xs[1];
-  bool ta = c->attr[TA] != 0, tb = c->attr[TB] != 0;
+  bool ta = c->attr[FRT_MATMUL_TA] != 0, tb = c->attr[FRT_MATMUL_TB] != 0;
   int64_t m = rows(a, ta), n = cols(b, tb), depth = cols(a, ta);
   int64_t a_row = ta ? 1 : depth, a_col = ta ? m : 1, b_row = tb ? 1 : n, b_col = tb ? depth : 1;
   frt_shape lead[3] = {batch(a), batch(b), batch(c->ys[0])};
@@ -105,7 +103,7 @@ static frt_status forward(const frt_call *c)
 static frt_status product(frt_ref a, bool ta, frt_ref b, bool tb, frt_ref *out)
 {
   frt_ref in[2] = {a, b};
-  double attr[2] = {ta, tb};
+  double attr[FRT_MATMUL_ATTRS] = {ta, tb};
   return frt__node(&frt_op_matmul, 2, in, attr, 1, out);
 }
 
@@ -120,7 +118,7 @@ static frt_status flat(frt_ref t, const frt_shape *s, frt_ref *out)
 
 static frt_status grad(const frt_grad_call *c)
 {
-  bool ta = c->attr[TA] != 0, tb = c->attr[TB] != 0;
+  bool ta = c->attr[FRT_MATMUL_TA] != 0, tb = c->attr[FRT_MATMUL_TB] != 0;
   frt_ref a = c->x[0], b = c->x[1], dy = c->dy[0], t;
   if (c->need[0]) {
     FRT_TRY(ta ? product(b, tb, dy, true, &t) : product(dy, false, b, !tb, &t));
@@ -141,7 +139,7 @@ static frt_status grad(const frt_grad_call *c)
 static double flops(const frt_infer *c)
 {
   const frt_shape *a = c->x[0];
-  return 2.0 * (double)frt__numel(&c->y[0]) * (double)cols(a, c->attr[TA] != 0);
+  return 2.0 * (double)frt__numel(&c->y[0]) * (double)cols(a, c->attr[FRT_MATMUL_TA] != 0);
 }
 
 FRT_OP(matmul) = {

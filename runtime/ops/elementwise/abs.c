@@ -5,8 +5,7 @@
 /// grad  dx  dy * sign(x); zero at 0
 #include "ops/elementwise/elementwise.h"
 
-FRT_UNARY_CASES("k");
-FRT_UNARY(abs, fabs(x))
+FRT_UNARY(abs, "k", fabs(x))
 
 static frt_status grad(const frt_grad_call *c)
 {

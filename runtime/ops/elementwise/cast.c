@@ -6,29 +6,28 @@
 /// grad  dx     dy in x's dtype; none through i32
 #include "ops/elementwise/elementwise.h"
 
-enum { DTYPE };
 static const frt_attr attrs[] = {
   {"dtype", 1, FRT_F32, FRT_F32, FRT_I32, "0 f32, 1 f64, 2 i32"}
 };
 
-static const frt_case cases[] = {
+static const frt_case cases_cast[] = {
   {"to f32",               1, {{2, 3, 5}}, NULL, 0, {FRT_F32}},
   {"to f64",               1, {{7}},       NULL, 0, {FRT_F64}},
   {"class numbers to f32", 1, {{7}},       "i",  5, {FRT_F32}},
   {"class numbers to i32", 1, {{2, 5}},    "i",  5, {FRT_I32}},
 };
 
-static frt_status infer(const frt_infer *c)
+static frt_status infer_cast(const frt_infer *c)
 {
   int32_t dtype = c->x[0]->dtype;
   FRT_CHECK(frt__is_real(dtype) || dtype == FRT_I32, FRT_ESHAPE,
             "cast: x must be f32, f64 or i32, got %s", frt__dtype_name(dtype));
   c->y[0] = *c->x[0];
-  c->y[0].dtype = (int32_t)c->attr[DTYPE];
+  c->y[0].dtype = (int32_t)c->attr[FRT_CAST_DTYPE];
   return FRT_OK;
 }
 
-static frt_status forward(const frt_call *c)
+static frt_status forward_cast(const frt_call *c)
 {
   int32_t from = c->xs[0]->dtype, to = c->ys[0]->dtype;
   for (int64_t i = 0, n = frt__numel(c->ys[0]); i < n; i++) {

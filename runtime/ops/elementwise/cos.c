@@ -5,8 +5,7 @@
 /// grad  dx  -dy * sin(x)
 #include "ops/elementwise/elementwise.h"
 
-FRT_UNARY_CASES("n");
-FRT_UNARY(cos, cos(x))
+FRT_UNARY(cos, "n", cos(x))
 
 static frt_status grad(const frt_grad_call *c)
 {

@@ -7,8 +7,7 @@
 /// errs  FRT_ESHAPE when dtypes differ or shapes do not broadcast
 #include "ops/elementwise/elementwise.h"
 
-FRT_BINARY_CASES("nn");
-FRT_COMPARE(eq, a == b)
+FRT_COMPARE(eq, "nn", a == b)
 
 FRT_OP(eq) = {
   FRT_ELEMENTWISE_FIELDS(eq, 2, "1 where a = b, else 0"),

@@ -7,8 +7,7 @@
 /// grad  dx  dy * 2 / sqrt(pi) * exp(-x^2)
 #include "ops/elementwise/elementwise.h"
 
-FRT_UNARY_CASES("n");
-FRT_UNARY(erf, erf(x))
+FRT_UNARY(erf, "n", erf(x))
 
 static frt_status grad(const frt_grad_call *c)
 {

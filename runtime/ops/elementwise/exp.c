@@ -5,8 +5,7 @@
 /// grad  dx  dy * y
 #include "ops/elementwise/elementwise.h"
 
-FRT_UNARY_CASES("n");
-FRT_UNARY(exp, exp(x))
+FRT_UNARY(exp, "n", exp(x))
 
 static frt_status grad(const frt_grad_call *c)
 {

@@ -5,8 +5,7 @@
 /// grad  none: zero wherever it exists
 #include "ops/elementwise/elementwise.h"
 
-FRT_UNARY_CASES("k");
-FRT_UNARY(floor, floor(x))
+FRT_UNARY(floor, "k", floor(x))
 
 FRT_OP(floor) = {
   FRT_ELEMENTWISE_FIELDS(floor, 1, "largest whole number not above x"),

@@ -7,8 +7,7 @@
 /// errs  FRT_ESHAPE when dtypes differ or shapes do not broadcast
 #include "ops/elementwise/elementwise.h"
 
-FRT_BINARY_CASES("nn");
-FRT_COMPARE(le, a <= b)
+FRT_COMPARE(le, "nn", a <= b)
 
 FRT_OP(le) = {
   FRT_ELEMENTWISE_FIELDS(le, 2, "1 where a <= b, else 0"),

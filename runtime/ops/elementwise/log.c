@@ -5,8 +5,7 @@
 /// grad  dx  dy / x
 #include "ops/elementwise/elementwise.h"
 
-FRT_UNARY_CASES("p");
-FRT_UNARY(log, log(x))
+FRT_UNARY(log, "p", log(x))
 
 static frt_status grad(const frt_grad_call *c)
 {

@@ -7,8 +7,7 @@
 /// errs  FRT_ESHAPE when dtypes differ or shapes do not broadcast
 #include "ops/elementwise/elementwise.h"
 
-FRT_BINARY_CASES("nn");
-FRT_COMPARE(lt, a < b)
+FRT_COMPARE(lt, "nn", a < b)
 
 FRT_OP(lt) = {
   FRT_ELEMENTWISE_FIELDS(lt, 2, "1 where a < b, else 0"),

@@ -8,8 +8,7 @@
 /// errs  FRT_ESHAPE when dtypes differ or shapes do not broadcast
 #include "ops/elementwise/elementwise.h"
 
-FRT_BINARY_CASES("nn");
-FRT_BINARY(mul, a *b)
+FRT_BINARY(mul, "nn", a *b)
 
 static frt_status grad(const frt_grad_call *c)
 {

@@ -5,8 +5,7 @@
 /// grad  dx  -dy
 #include "ops/elementwise/elementwise.h"
 
-FRT_UNARY_CASES("n");
-FRT_UNARY(neg, -x)
+FRT_UNARY(neg, "n", -x)
 
 static frt_status grad(const frt_grad_call *c)
 {

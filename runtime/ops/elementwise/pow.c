@@ -8,14 +8,14 @@
 /// errs  FRT_ESHAPE when dtypes differ or shapes do not broadcast
 #include "ops/elementwise/elementwise.h"
 
-static const frt_case cases[] = {
+static const frt_case cases_pow[] = {
   {"maps of one shape", 2, {{2, 3, 5, 7}, {2, 3, 5, 7}}, "pn", 0, {0}},
   {"one exponent",      2, {{3, 5}, {0}},                "pn", 0, {0}},
   {"one base",          2, {{0}, {7}},                   "pn", 0, {0}},
   {"column and row",    2, {{5, 1}, {7}},                "pn", 0, {0}},
 };
 
-FRT_BINARY(pow, pow(a, b))
+FRT_BINARY_FORWARD(pow, pow(a, b))
 
 // `t` where `bad` is 0, else 0.
 static frt_status zero_where(frt_ref bad, frt_ref t, frt_ref *out)

@@ -5,8 +5,7 @@
 /// grad  dx  -dy y^3 / 2
 #include "ops/elementwise/elementwise.h"
 
-FRT_UNARY_CASES("p");
-FRT_UNARY(rsqrt, 1 / sqrt(x))
+FRT_UNARY(rsqrt, "p", 1 / sqrt(x))
 
 static frt_status grad(const frt_grad_call *c)
 {

@@ -5,8 +5,7 @@
 /// grad  dx  dy * y * (1 - y)
 #include "ops/elementwise/elementwise.h"
 
-FRT_UNARY_CASES("n");
-FRT_UNARY(sigmoid, 1 / (1 + exp(-x)))
+FRT_UNARY(sigmoid, "n", 1 / (1 + exp(-x)))
 
 static frt_status grad(const frt_grad_call *c)
 {

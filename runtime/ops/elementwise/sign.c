@@ -5,8 +5,7 @@
 /// grad  none: zero wherever it exists
 #include "ops/elementwise/elementwise.h"
 
-FRT_UNARY_CASES("k");
-FRT_UNARY(sign, x > 0 ? 1 : x < 0 ? -1 : x)
+FRT_UNARY(sign, "k", x > 0 ? 1 : x < 0 ? -1 : x)
 
 FRT_OP(sign) = {
   FRT_ELEMENTWISE_FIELDS(sign, 1, "-1, 0 or 1 with the sign of x"),

@@ -5,8 +5,7 @@
 /// grad  dx  dy * cos(x)
 #include "ops/elementwise/elementwise.h"
 
-FRT_UNARY_CASES("n");
-FRT_UNARY(sin, sin(x))
+FRT_UNARY(sin, "n", sin(x))
 
 static frt_status grad(const frt_grad_call *c)
 {

@@ -5,8 +5,7 @@
 /// grad  dx  dy * sigmoid(x)
 #include "ops/elementwise/elementwise.h"
 
-FRT_UNARY_CASES("n");
-FRT_UNARY(softplus, fmax(x, 0) + log1p(exp(-fabs(x))))
+FRT_UNARY(softplus, "n", fmax(x, 0) + log1p(exp(-fabs(x))))
 
 static frt_status grad(const frt_grad_call *c)
 {

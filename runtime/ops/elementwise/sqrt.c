@@ -5,8 +5,7 @@
 /// grad  dx  dy / (2 y)
 #include "ops/elementwise/elementwise.h"
 
-FRT_UNARY_CASES("p");
-FRT_UNARY(sqrt, sqrt(x))
+FRT_UNARY(sqrt, "p", sqrt(x))
 
 static frt_status grad(const frt_grad_call *c)
 {

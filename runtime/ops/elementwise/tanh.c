@@ -5,8 +5,7 @@
 /// grad  dx  dy * (1 - y^2)
 #include "ops/elementwise/elementwise.h"
 
-FRT_UNARY_CASES("n");
-FRT_UNARY(tanh, tanh(x))
+FRT_UNARY(tanh, "n", tanh(x))
 
 static frt_status grad(const frt_grad_call *c)
 {

@@ -8,18 +8,18 @@
 /// errs  FRT_ESHAPE when dtypes differ or shapes do not broadcast
 #include "ops/elementwise/elementwise.h"
 
-static const frt_case cases[] = {
+static const frt_case cases_where[] = {
   {"maps of one shape",    3, {{2, 3, 5}, {2, 3, 5}, {2, 3, 5}}, "bnn", 0, {0}},
   {"condition per row",    3, {{5, 1}, {5, 7}, {7}},             "bnn", 0, {0}},
   {"numbers under a mask", 3, {{3, 4}, {0}, {0}},                "bnn", 0, {0}},
 };
 
-static frt_status infer(const frt_infer *c)
+static frt_status infer_where(const frt_infer *c)
 {
   return frt__infer_float("where", c);
 }
 
-static frt_status forward(const frt_call *c)
+static frt_status forward_where(const frt_call *c)
 {
   const real *cond = FRT_IN(real, 0), *a = FRT_IN(real, 1), *b = FRT_IN(real, 2);
   real *y = FRT_OUT(real, 0);

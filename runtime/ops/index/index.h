@@ -3,7 +3,8 @@
 #pragma once
 #include "ops/shape/shape.h"
 
-enum { FRT_INDEX_DIM, FRT_INDEX_BASE, FRT_INDEX_SIZE };
+enum { FRT_INDEX_DIM, FRT_INDEX_BASE, FRT_INDEX_SIZE, FRT_INDEX_SIZED };
+enum { FRT_ONE_HOT_CLASSES, FRT_ONE_HOT_BASE };
 // clang-format off
 #define FRT_INDEX_ATTRS                                                                            \
   {"dim", 1, 0, 0, FRT_MAX_DIM - 1, "the dimension"},                                              \
@@ -34,8 +35,8 @@ static inline frt_status frt__index_added(const char *op, const frt_infer *c)
 static inline frt_status frt__index_grad_add(const frt_op *adder, const frt_grad_call *c)
 {
   frt_ref in[2] = {c->x[1], c->dy[0]};
-  double attr[3] = {c->attr[FRT_INDEX_DIM], c->attr[FRT_INDEX_BASE],
-                    (double)c->xs[0]->dim[(int32_t)c->attr[FRT_INDEX_DIM]]};
+  double attr[FRT_INDEX_SIZED] = {c->attr[FRT_INDEX_DIM], c->attr[FRT_INDEX_BASE],
+                                  (double)c->xs[0]->dim[(int32_t)c->attr[FRT_INDEX_DIM]]};
   return frt__node(adder, 2, in, attr, 1, &c->dx[0]);
 }
 static inline frt_status frt__index_grad_pick(const frt_op *picker, const frt_grad_call *c)

@@ -8,9 +8,8 @@
 /// attr  base     the first class number: 0 or 1
 /// grad  none: indices have no slope
 /// errs  FRT_ESHAPE; FRT_EDATA when a class number is out of range
-#include "ops/shape/shape.h"
+#include "ops/index/index.h"
 
-enum { CLASSES, BASE };
 static const frt_attr attrs[] = {
   {"classes", 1, 1, 1, 2147483647, "how many classes"      },
   {"base",    1, 0, 0, 1,          "the first class number"},
@@ -31,7 +30,7 @@ static frt_status infer(const frt_infer *c)
             frt__shape_text(idx));
   c->y[0] = *idx;
   c->y[0].dtype = FRT_F32;
-  c->y[0].dim[c->y[0].ndim++] = (int64_t)c->attr[CLASSES];
+  c->y[0].dim[c->y[0].ndim++] = (int64_t)c->attr[FRT_ONE_HOT_CLASSES];
   return FRT_OK;
 }
 
@@ -39,8 +38,8 @@ static frt_status forward(const frt_call *c)
 {
   const int32_t *idx = FRT_IN(int32_t, 0);
   float *y = FRT_OUT(float, 0);
-  int64_t classes = (int64_t)c->attr[CLASSES], n = frt__numel(c->xs[0]);
-  int32_t base = (int32_t)c->attr[BASE];
+  int64_t classes = (int64_t)c->attr[FRT_ONE_HOT_CLASSES], n = frt__numel(c->xs[0]);
+  int32_t base = (int32_t)c->attr[FRT_ONE_HOT_BASE];
   FRT_TRY(frt__check_range("one_hot", idx, n, base, classes));
   memset(y, 0, frt__bytes(c->ys[0]));
   for (int64_t i = 0; i < n; i++) {

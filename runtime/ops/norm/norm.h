@@ -2,6 +2,11 @@
 #pragma once
 #include "ops/shape/shape.h"
 
+// Attributes.
+enum { FRT_BATCH_NORM_EPS, FRT_BATCH_NORM_MOMENTUM };
+enum { FRT_LAYER_NORM_DIMS, FRT_LAYER_NORM_EPS };
+enum { FRT_SOFTMAX_DIM };
+
 // x [N, C, ..]: dimension 1 holds the channels; `count` numbers belong to each.
 typedef struct frt_channels {
   int64_t n, c, inner, count;
@@ -38,10 +43,7 @@ static inline frt_shape frt__vector(int32_t dtype, int64_t n)
 static inline frt_status frt__check_same(const char *op, const char *what, const frt_shape *v,
                                          const frt_shape *x)
 {
-  FRT_CHECK(frt__shape_equal(v, x) && v->dtype == x->dtype, FRT_ESHAPE,
-            "%s: %s must be %s %s like x, got %s %s", op, what, frt__dtype_name(x->dtype),
-            frt__shape_text(x), frt__dtype_name(v->dtype), frt__shape_text(v));
-  return FRT_OK;
+  return frt__check_shape(op, what, v, x, " like x");
 }
 
 // Number i of channel `ch`, counted through the batch.

@@ -19,7 +19,6 @@
 
 enum { LR, BETA1, BETA2, EPS, WEIGHT_DECAY, T, GSCALE, FIRST };
 enum { P, G, M, V, GROUP };
-enum { DECOUPLED, AMSGRAD };
 static const frt_attr attrs[] = {
   {"decoupled", 1, 0, 0, 1, "1: weight decay acts on the parameter, not through the gradient"},
   {"amsgrad",   1, 0, 0, 0, "0: not supported"                                               },
@@ -62,7 +61,7 @@ static frt_status forward(const frt_call *c)
     .eps = frt__setting(c, EPS),
     .decay = frt__setting(c, WEIGHT_DECAY),
     .gscale = frt__setting(c, GSCALE),
-    .decoupled = c->attr[DECOUPLED] != 0,
+    .decoupled = c->attr[FRT_ADAM_DECOUPLED] != 0,
   };
   FRT_TRY(frt__check_gscale("adam_step", s.gscale));
   s.rate = s.lr / (1 - pow(s.beta1, t));

@@ -4,6 +4,10 @@
 #pragma once
 #include "ops/elementwise/elementwise.h"
 
+// Attributes.
+enum { FRT_ADAM_DECOUPLED, FRT_ADAM_AMSGRAD };
+enum { FRT_SGD_NESTEROV };
+
 static inline double frt__setting(const frt_call *c, int32_t k)
 {
   return frt__get(c->x[k], c->xs[k]->dtype, 0);

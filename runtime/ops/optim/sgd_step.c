@@ -18,7 +18,6 @@
 
 enum { LR, MOMENTUM, DAMPENING, WEIGHT_DECAY, T, GSCALE, FIRST };
 enum { P, G, BUF, GROUP };
-enum { NESTEROV };
 static const frt_attr attrs[] = {
   {"nesterov", 1, 0, 0, 1, "1: look ahead"}
 };
@@ -36,7 +35,7 @@ static frt_status forward(const frt_call *c)
   double lr = frt__setting(c, LR), momentum = frt__setting(c, MOMENTUM), t = frt__setting(c, T);
   double damp = frt__setting(c, DAMPENING), decay = frt__setting(c, WEIGHT_DECAY);
   double gscale = frt__setting(c, GSCALE);
-  bool nesterov = c->attr[NESTEROV] != 0, fresh = t <= 1 || momentum == 0;
+  bool nesterov = c->attr[FRT_SGD_NESTEROV] != 0, fresh = t <= 1 || momentum == 0;
   FRT_CHECK(t >= 1, FRT_EARG, "sgd_step: t must be at least 1, got %g", t);
   FRT_TRY(frt__check_gscale("sgd_step", gscale));
   for (int32_t k = FIRST, o = 0; k < c->n_in; k += GROUP, o += GROUP - 1) {

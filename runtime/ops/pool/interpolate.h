@@ -2,8 +2,13 @@
 #pragma once
 #include "ops/pool/pool.h"
 
-enum { FRT_RESIZE_MODE, FRT_RESIZE_H, FRT_RESIZE_W };
+enum { FRT_RESIZE_MODE, FRT_RESIZE_H, FRT_RESIZE_W, FRT_RESIZE_ATTRS };
 enum { FRT_NEAREST, FRT_BILINEAR, FRT_BICUBIC };
+// clang-format off
+#define FRT_RESIZE_ATTR_ROWS(of)                                                                   \
+  {"mode", 1, FRT_BILINEAR, FRT_NEAREST, FRT_BICUBIC, "0 nearest, 1 bilinear, 2 bicubic"},         \
+  FRT_ADAPTIVE_ATTR_ROWS(of)
+// clang-format on
 
 typedef struct frt_taps {
   int32_t n;

@@ -3,13 +3,16 @@
 #include "ops/pool/plane.h"
 
 enum {
-  FRT_POOL_KERNEL = 0, // down, right
-  FRT_POOL_STRIDE = 2, // down, right
-  FRT_POOL_PAD = 4,    // top, left, bottom, right
-  FRT_POOL_N = 8,
+  FRT_POOL_KERNEL = 0,    // down, right
+  FRT_POOL_STRIDE = 2,    // down, right
+  FRT_POOL_PAD = 4,       // top, left, bottom, right
+  FRT_POOL_ATTRS = 8,     // of max_pool2d
+  FRT_POOL_COUNT_PAD = 8, // avg_pool2d: 1: windows are divided by their whole size
+  FRT_POOL_SIZE,          // avg_pool2d_grad: height and width of x
+  FRT_POOL_AVG_GRAD_ATTRS = 11,
 };
 // clang-format off
-#define FRT_POOL_ATTRS                                                                             \
+#define FRT_POOL_ATTR_ROWS                                                                             \
   {"kernel", 2, 2, 1, 65536, "height and width of a window"},                                      \
   {"stride", 2, 2, 1, 65536, "pixels from window to window: down, right"},                         \
   {"pad", 4, 0, 0, 65536, "pixels added around x: top, left, bottom, right"}
@@ -36,8 +39,7 @@ static inline frt_status frt__pool_size(const char *op, int64_t size, int64_t ke
 static inline frt_status frt__pool_init(frt_pool *v, const char *op, const frt_shape *x,
                                         const double *attr)
 {
-  FRT_TRY(frt__check_float(op, "x", x));
-  FRT_CHECK(x->ndim == 4, FRT_ESHAPE, "%s: x must be [N, C, H, W], got %s", op, frt__shape_text(x));
+  FRT_TRY(frt__check_map(op, "x", x));
   const double *pad = attr + FRT_POOL_PAD;
   *v = (frt_pool){
     .planes = x->dim[0] * x->dim[1],
@@ -64,11 +66,11 @@ static inline frt_shape frt__pool_shape(const frt_shape *x, int64_t h, int64_t w
   return y;
 }
 
-static inline frt_status frt__pool_check_dy(const char *op, const frt_shape *dy, const frt_shape *y)
+static inline frt_status frt__infer_pool(const char *op, const frt_infer *c)
 {
-  FRT_CHECK(dy->dtype == y->dtype && frt__shape_equal(dy, y), FRT_ESHAPE,
-            "%s: dy must be %s %s, got %s %s", op, frt__dtype_name(y->dtype), frt__shape_text(y),
-            frt__dtype_name(dy->dtype), frt__shape_text(dy));
+  frt_pool v = {0};
+  FRT_TRY(frt__pool_init(&v, op, c->x[0], c->attr));
+  c->y[0] = frt__pool_shape(c->x[0], v.oh, v.ow);
   return FRT_OK;
 }
 
@@ -88,9 +90,9 @@ static inline frt_window frt__pool_window(const frt_pool *v, int64_t oy, int64_t
 }
 
 // The adaptive pair.
-enum { FRT_ADAPTIVE_H, FRT_ADAPTIVE_W };
+enum { FRT_ADAPTIVE_H, FRT_ADAPTIVE_W, FRT_ADAPTIVE_ATTRS };
 // clang-format off
-#define FRT_ADAPTIVE_ATTRS(of)                                                                     \
+#define FRT_ADAPTIVE_ATTR_ROWS(of)                                                                     \
   {"h", 1, 1, 1, FRT_MAX_SIZE, "height of " of},                                                   \
   {"w", 1, 1, 1, FRT_MAX_SIZE, "width of " of}
 // clang-format on

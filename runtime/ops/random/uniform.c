@@ -13,10 +13,8 @@
 /// grad  none: draws do not depend on anything with a slope
 /// errs  FRT_EARG when a scalar is not such a number
 /// from  Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3"
-#include "ops/elementwise/elementwise.h"
-#include "ops/shape/shape.h"
+#include "ops/random/random.h"
 
-enum { NDIM, SHAPE, KEY_HI = 1 + FRT_MAX_DIM, KEY_LO, DTYPE };
 static const frt_attr attrs[] = {
   {"ndim",   1,           0,       0,       FRT_MAX_DIM,  "dimensions of y"          },
   {"shape",  FRT_MAX_DIM, 0,       0,       FRT_MAX_SIZE, "the dimensions"           },
@@ -40,7 +38,7 @@ static frt_status infer(const frt_infer *c)
     FRT_CHECK(frt__is_real(dtype) || dtype == FRT_I32, FRT_ESHAPE,
               "uniform: input %d must be f32, f64 or i32, got %s", k + 1, frt__dtype_name(dtype));
   }
-  c->y[0] = frt__shape_attr((int32_t)c->attr[DTYPE], c->attr + NDIM);
+  c->y[0] = frt__shape_attr((int32_t)c->attr[FRT_UNIFORM_DTYPE], c->attr + FRT_UNIFORM_NDIM);
   return FRT_OK;
 }
 
@@ -61,7 +59,7 @@ static frt_status forward(const frt_call *c)
   FRT_TRY(whole(c, 2, "sample", &sample));
   const frt_shape *y = c->ys[0];
   int64_t rows = y->ndim > 0 ? y->dim[0] : 1, n = rows > 0 ? frt__numel(y) / rows : 0;
-  uint32_t hi = (uint32_t)c->attr[KEY_HI], lo = (uint32_t)c->attr[KEY_LO];
+  uint32_t hi = (uint32_t)c->attr[FRT_UNIFORM_KEY_HI], lo = (uint32_t)c->attr[FRT_UNIFORM_KEY_LO];
   for (int64_t i = 0; i < rows; i++) {
     uint32_t id = (uint32_t)(sample + (uint64_t)i);
     if (y->dtype == FRT_F32) {

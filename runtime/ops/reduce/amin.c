@@ -7,7 +7,7 @@
 /// grad  dx       dy over all that equal y, in equal shares
 #include "ops/reduce/reduce.h"
 
-FRT_REDUCE_ATTRS;
+FRT_REDUCE_ATTR_TABLE;
 FRT_REDUCE_CASES("n");
 FRT_REDUCE(amin, INFINITY, sum = x < sum || x != x ? x : sum, sum)
 

@@ -10,7 +10,6 @@
 #include "ops/elementwise/elementwise.h"
 #include "ops/reduce/reduce.h"
 
-enum { DIM, KEEPDIM, BASE };
 static const frt_attr attrs[] = {
   {"dim",     1, 0, 0, FRT_MAX_DIM - 1, "the dimension"                    },
   {"keepdim", 1, 0, 0, 1,               "1: the dimension stays, of size 1"},
@@ -26,13 +25,13 @@ static const frt_case cases[] = {
 static frt_status infer(const frt_infer *c)
 {
   const frt_shape *x = c->x[0];
-  FRT_TRY(frt__check_dim("argmax", c->attr[DIM], x));
-  int32_t dim = (int32_t)c->attr[DIM];
+  FRT_TRY(frt__check_dim("argmax", c->attr[FRT_ARGMAX_DIM], x));
+  int32_t dim = (int32_t)c->attr[FRT_ARGMAX_DIM];
   FRT_CHECK(frt__is_real(x->dtype) || x->dtype == FRT_I32, FRT_ESHAPE,
             "argmax: x must be f32, f64 or i32, got %s", frt__dtype_name(x->dtype));
   FRT_CHECK(x->dim[dim] > 0, FRT_ESHAPE, "argmax: dimension %d must not be empty, got %s", dim + 1,
             frt__shape_text(x));
-  c->y[0] = frt__reduced(x, 1u << dim, c->attr[KEEPDIM] != 0);
+  c->y[0] = frt__reduced(x, 1u << dim, c->attr[FRT_ARGMAX_KEEPDIM] != 0);
   c->y[0].dtype = FRT_I32;
   return FRT_OK;
 }
@@ -40,7 +39,7 @@ static frt_status infer(const frt_infer *c)
 static frt_status forward(const frt_call *c)
 {
   int32_t dtype = c->xs[0]->dtype;
-  frt_lanes l = frt__lanes(c->xs[0], (int32_t)c->attr[DIM]);
+  frt_lanes l = frt__lanes(c->xs[0], (int32_t)c->attr[FRT_ARGMAX_DIM]);
   for (int64_t i = 0; i < l.outer * l.step; i++) {
     int64_t at = frt__lane_start(&l, i), best = 0;
     double top = frt__get(c->x[0], dtype, at);
@@ -50,7 +49,7 @@ static frt_status forward(const frt_call *c)
         top = x, best = k;
       }
     }
-    FRT_OUT(int32_t, 0)[i] = (int32_t)(best + (int64_t)c->attr[BASE]);
+    FRT_OUT(int32_t, 0)[i] = (int32_t)(best + (int64_t)c->attr[FRT_ARGMAX_BASE]);
   }
   return FRT_OK;
 }

@@ -6,9 +6,8 @@
 /// out   y    shape of x
 /// attr  dim  the dimension
 /// grad  dx   running sums of dy from the other end
-#include "ops/shape/shape.h"
+#include "ops/reduce/reduce.h"
 
-enum { DIM };
 static const frt_attr attrs[] = {
   {"dim", 1, 0, 0, FRT_MAX_DIM - 1, "the dimension"}
 };
@@ -22,7 +21,7 @@ static const frt_case cases[] = {
 static frt_status infer(const frt_infer *c)
 {
   FRT_TRY(frt__check_float("cumsum", "x", c->x[0]));
-  FRT_TRY(frt__check_dim("cumsum", c->attr[DIM], c->x[0]));
+  FRT_TRY(frt__check_dim("cumsum", c->attr[FRT_CUMSUM_DIM], c->x[0]));
   return frt__infer_same(c);
 }
 
@@ -30,7 +29,7 @@ static frt_status forward(const frt_call *c)
 {
   const real *x = FRT_IN(real, 0);
   real *y = FRT_OUT(real, 0);
-  frt_lanes l = frt__lanes(c->xs[0], (int32_t)c->attr[DIM]);
+  frt_lanes l = frt__lanes(c->xs[0], (int32_t)c->attr[FRT_CUMSUM_DIM]);
   for (int64_t i = 0; i < l.outer * l.step; i++) {
     int64_t at = frt__lane_start(&l, i);
     double sum = 0;
@@ -44,7 +43,7 @@ static frt_status forward(const frt_call *c)
 
 static frt_status grad(const frt_grad_call *c)
 {
-  double mask = 1 << (int32_t)c->attr[DIM];
+  double mask = 1 << (int32_t)c->attr[FRT_CUMSUM_DIM];
   frt_ref t;
   FRT_TRY(frt__node(&frt_op_flip, 1, c->dy, &mask, 1, &t));
   FRT_TRY(frt__node(&frt_op_cumsum, 1, &t, c->attr, 1, &t));

@@ -7,7 +7,7 @@
 /// grad  dx       dy / n, repeated
 #include "ops/reduce/reduce.h"
 
-FRT_REDUCE_ATTRS;
+FRT_REDUCE_ATTR_TABLE;
 FRT_REDUCE_CASES("n");
 FRT_REDUCE(mean, 0, sum += x, sum / n)
 

@@ -7,7 +7,7 @@
 /// grad  dx       dy * product of the others; right with zeros among them
 #include "ops/reduce/reduce.h"
 
-FRT_REDUCE_ATTRS;
+FRT_REDUCE_ATTR_TABLE;
 FRT_REDUCE_CASES("p");
 FRT_REDUCE(prod, 1, sum *= x, sum)
 
@@ -16,7 +16,7 @@ static frt_status grad(const frt_grad_call *c)
   // p: product of what is not zero; zeros: how many are; z: 1 where x is. The others' product is p
   // / x where there is no zero, p at the only zero, and 0 elsewhere: (p / x or p) * (zeros == z).
   uint32_t mask = (uint32_t)c->attr[FRT_REDUCE_MASK];
-  double keep[2] = {mask, 1};
+  double keep[FRT_REDUCE_ATTRS] = {mask, 1};
   frt_ref zero, one, z, zeros, safe, p, dy;
   FRT_TRY(frt__gs(0, c->x[0], &zero));
   FRT_TRY(frt__gs(1, c->x[0], &one));

@@ -3,8 +3,11 @@
 #pragma once
 #include "ops/shape/shape.h"
 
-enum { FRT_REDUCE_MASK, FRT_REDUCE_KEEPDIM };
-#define FRT_REDUCE_ATTRS                                                                           \
+enum { FRT_REDUCE_MASK, FRT_REDUCE_KEEPDIM, FRT_REDUCE_ATTRS }; // sum, mean, prod, amax, amin
+enum { FRT_ARGMAX_DIM, FRT_ARGMAX_KEEPDIM, FRT_ARGMAX_BASE };
+enum { FRT_CUMSUM_DIM };
+enum { FRT_SORT_DIM, FRT_SORT_DESCENDING, FRT_SORT_BASE };
+#define FRT_REDUCE_ATTR_TABLE                                                                      \
   static const frt_attr attrs[] = {                                                                \
     {"mask",    1, 63, 0, 63, "bit d: reduce dimension d; bits past the last mean nothing"},          \
     {"keepdim", 1, 0,  0, 1,  "1: reduced dimensions stay, of size 1"                     },                              \
@@ -132,16 +135,16 @@ static inline frt_status frt__g_keepdim(frt_ref y, const frt_grad_call *c, frt_r
 // y in the shape of x, which it broadcasts to.
 static inline frt_status frt__g_expand(frt_ref y, const frt_shape *x, frt_ref *out)
 {
-  double attr[1 + FRT_MAX_DIM] = {x->ndim};
+  double attr[FRT_SHAPE_DIMS + FRT_MAX_DIM] = {x->ndim};
   for (int32_t d = 0; d < x->ndim; d++) {
-    attr[1 + d] = (double)x->dim[d];
+    attr[FRT_SHAPE_DIMS + d] = (double)x->dim[d];
   }
   return frt__node(&frt_op_expand, 1, &y, attr, 1, out);
 }
 // sum(x) over the dimensions of the mask.
 static inline frt_status frt__g_sum(frt_ref x, uint32_t mask, bool keepdim, frt_ref *out)
 {
-  double attr[2] = {mask, keepdim};
+  double attr[FRT_REDUCE_ATTRS] = {mask, keepdim};
   return frt__node(&frt_op_sum, 1, &x, attr, 1, out);
 }
 // The gradient of amax and amin: dy over all that equal the result, in equal shares.

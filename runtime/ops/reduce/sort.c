@@ -9,9 +9,9 @@
 /// attr  base        what the first index is called: 0 or 1
 /// grad  dx          dy put back where it came from
 /// cost  n log n per lane by merging, 16 bytes of workspace per number of a lane
-#include "ops/shape/shape.h"
+#include "ops/index/index.h"
+#include "ops/reduce/reduce.h"
 
-enum { DIM, DESCENDING, BASE };
 static const frt_attr attrs[] = {
   {"dim",        1, 0, 0, FRT_MAX_DIM - 1, "the dimension"                 },
   {"descending", 1, 0, 0, 1,               "1: largest first"              },
@@ -27,7 +27,7 @@ static const frt_case cases[] = {
 static frt_status infer(const frt_infer *c)
 {
   FRT_TRY(frt__check_float("sort", "x", c->x[0]));
-  FRT_TRY(frt__check_dim("sort", c->attr[DIM], c->x[0]));
+  FRT_TRY(frt__check_dim("sort", c->attr[FRT_SORT_DIM], c->x[0]));
   c->y[0] = *c->x[0];
   c->y[1] = *c->x[0];
   c->y[1].dtype = FRT_I32;
@@ -66,7 +66,7 @@ static int32_t *sort_lane(const double *key, int64_t n, bool descending, int32_t
 static frt_status forward(const frt_call *c)
 {
   const real *x = FRT_IN(real, 0);
-  frt_lanes l = frt__lanes(c->xs[0], (int32_t)c->attr[DIM]);
+  frt_lanes l = frt__lanes(c->xs[0], (int32_t)c->attr[FRT_SORT_DIM]);
   double *key = frt__alloc((size_t)l.n * (sizeof *key + 2 * sizeof(int32_t)));
   FRT_CHECK(key, FRT_ENOMEM, "sort: out of memory for a lane of %lld numbers", (long long)l.n);
   int32_t *idx = (int32_t *)(key + l.n);
@@ -76,10 +76,10 @@ static frt_status forward(const frt_call *c)
       key[k] = (double)x[at + k * l.step];
       idx[k] = (int32_t)k;
     }
-    const int32_t *order = sort_lane(key, l.n, c->attr[DESCENDING] != 0, idx, idx + l.n);
+    const int32_t *order = sort_lane(key, l.n, c->attr[FRT_SORT_DESCENDING] != 0, idx, idx + l.n);
     for (int64_t k = 0; k < l.n; k++) {
       FRT_OUT(real, 0)[at + k * l.step] = (real)key[order[k]];
-      FRT_OUT(int32_t, 1)[at + k * l.step] = order[k] + (int32_t)c->attr[BASE];
+      FRT_OUT(int32_t, 1)[at + k * l.step] = order[k] + (int32_t)c->attr[FRT_SORT_BASE];
     }
   }
   frt__free(key);
@@ -88,9 +88,9 @@ static frt_status forward(const frt_call *c)
 
 static frt_status grad(const frt_grad_call *c)
 {
-  int32_t dim = (int32_t)c->attr[DIM];
+  int32_t dim = (int32_t)c->attr[FRT_SORT_DIM];
   frt_ref in[2] = {c->y[1], c->dy[0]};
-  double attr[3] = {dim, c->attr[BASE], (double)c->xs[0]->dim[dim]};
+  double attr[FRT_INDEX_SIZED] = {dim, c->attr[FRT_SORT_BASE], (double)c->xs[0]->dim[dim]};
   if (!c->dy[0]) {
     c->dx[0] = 0; // only the indices are used
     return FRT_OK;

@@ -7,7 +7,7 @@
 /// grad  dx       dy, repeated
 #include "ops/reduce/reduce.h"
 
-FRT_REDUCE_ATTRS;
+FRT_REDUCE_ATTR_TABLE;
 FRT_REDUCE_CASES("n");
 FRT_REDUCE(sum, 0, sum += x, sum)
 

@@ -7,7 +7,6 @@
 /// errs  FRT_ESHAPE when dtypes or other dimensions differ
 #include "ops/shape/shape.h"
 
-enum { DIM };
 static const frt_attr attrs[] = {
   {"dim", 1, 0, 0, FRT_MAX_DIM - 1, "the dimension"}
 };
@@ -22,8 +21,8 @@ static const frt_case cases[] = {
 static frt_status infer(const frt_infer *c)
 {
   const frt_shape *first = c->x[0];
-  FRT_TRY(frt__check_dim("cat", c->attr[DIM], first));
-  int32_t dim = (int32_t)c->attr[DIM];
+  FRT_TRY(frt__check_dim("cat", c->attr[FRT_CAT_DIM], first));
+  int32_t dim = (int32_t)c->attr[FRT_CAT_DIM];
   frt_shape y = *first;
   for (int32_t k = 1; k < c->n_in; k++) {
     const frt_shape *x = c->x[k];
@@ -44,7 +43,7 @@ static frt_status infer(const frt_infer *c)
 
 static frt_status forward(const frt_call *c)
 {
-  int32_t dim = (int32_t)c->attr[DIM];
+  int32_t dim = (int32_t)c->attr[FRT_CAT_DIM];
   frt_lanes to = frt__lanes(c->ys[0], dim);
   size_t size = frt__dtype_size(c->ys[0]->dtype), row = (size_t)(to.n * to.step) * size;
   char *y = c->y[0];
@@ -60,13 +59,13 @@ static frt_status forward(const frt_call *c)
 
 static frt_status grad(const frt_grad_call *c)
 {
-  double narrow[3] = {c->attr[DIM], 0, 0};
+  double narrow[FRT_NARROW_ATTRS] = {[FRT_NARROW_DIM] = c->attr[FRT_CAT_DIM]};
   for (int32_t k = 0; k < c->n_in; k++) {
-    narrow[2] = (double)c->xs[k]->dim[(int32_t)c->attr[DIM]];
+    narrow[FRT_NARROW_LENGTH] = (double)c->xs[k]->dim[(int32_t)c->attr[FRT_CAT_DIM]];
     if (c->need[k]) {
       FRT_TRY(frt__node(&frt_op_narrow, 1, c->dy, narrow, 1, &c->dx[k]));
     }
-    narrow[1] += narrow[2];
+    narrow[FRT_NARROW_START] += narrow[FRT_NARROW_LENGTH];
   }
   return FRT_OK;
 }

@@ -8,7 +8,6 @@
 /// errs  FRT_ESHAPE when x does not broadcast to the shape
 #include "ops/shape/shape.h"
 
-enum { NDIM, SHAPE };
 static const frt_attr attrs[] = {
   {"ndim",  1,           0, 0, FRT_MAX_DIM,  "dimensions of y"},
   {"shape", FRT_MAX_DIM, 0, 0, FRT_MAX_SIZE, "the dimensions" },
@@ -23,7 +22,7 @@ static const frt_case cases[] = {
 static frt_status infer(const frt_infer *c)
 {
   const frt_shape *x = c->x[0];
-  frt_shape y = frt__shape_attr(x->dtype, c->attr + NDIM);
+  frt_shape y = frt__shape_attr(x->dtype, c->attr + FRT_SHAPE_NDIM);
   FRT_CHECK(frt__is_real(x->dtype), FRT_ESHAPE, "expand: x must be f32 or f64, got %s",
             frt__dtype_name(x->dtype));
   bool fits = x->ndim <= y.ndim;

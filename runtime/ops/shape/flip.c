@@ -7,7 +7,6 @@
 /// errs  FRT_EARG when the mask names a dimension x does not have
 #include "ops/shape/shape.h"
 
-enum { MASK };
 static const frt_attr attrs[] = {
   {"mask", 1, 1, 0, 63, "bit d: reverse dimension d"}
 };
@@ -20,16 +19,16 @@ static const frt_case cases[] = {
 
 static frt_status infer(const frt_infer *c)
 {
-  FRT_CHECK((uint32_t)c->attr[MASK] >> c->x[0]->ndim == 0, FRT_EARG,
+  FRT_CHECK((uint32_t)c->attr[FRT_FLIP_MASK] >> c->x[0]->ndim == 0, FRT_EARG,
             "flip: dims must be dimensions of x %s, got bits %d", frt__shape_text(c->x[0]),
-            (int)c->attr[MASK]);
+            (int)c->attr[FRT_FLIP_MASK]);
   return frt__infer_same(c);
 }
 
 static frt_status forward(const frt_call *c)
 {
   const frt_shape *x = c->xs[0];
-  uint32_t mask = (uint32_t)c->attr[MASK];
+  uint32_t mask = (uint32_t)c->attr[FRT_FLIP_MASK];
   int64_t from[FRT_MAX_DIM], to[FRT_MAX_DIM], at = 0, size = (int64_t)frt__dtype_size(x->dtype);
   frt__steps(x, from);
   frt__steps(x, to);

@@ -11,7 +11,6 @@
 /// errs  FRT_EARG when the stretch leaves x
 #include "ops/shape/shape.h"
 
-enum { DIM, START, LENGTH };
 static const frt_attr attrs[] = {
   {"dim",    1, 0, 0, FRT_MAX_DIM - 1, "the dimension"    },
   {"start",  1, 0, 0, FRT_MAX_SIZE,    "first index taken"},
@@ -27,9 +26,9 @@ static const frt_case cases[] = {
 static frt_status infer(const frt_infer *c)
 {
   const frt_shape *x = c->x[0];
-  FRT_TRY(frt__check_dim("narrow", c->attr[DIM], x));
-  int32_t dim = (int32_t)c->attr[DIM];
-  int64_t start = (int64_t)c->attr[START], length = (int64_t)c->attr[LENGTH];
+  FRT_TRY(frt__check_dim("narrow", c->attr[FRT_NARROW_DIM], x));
+  int32_t dim = (int32_t)c->attr[FRT_NARROW_DIM];
+  int64_t start = (int64_t)c->attr[FRT_NARROW_START], length = (int64_t)c->attr[FRT_NARROW_LENGTH];
   FRT_CHECK(start + length <= x->dim[dim], FRT_EARG,
             "narrow: start..start + length - 1 must be in 1..%lld (dimension %d of x %s), got "
             "%lld..%lld",
@@ -42,11 +41,12 @@ static frt_status infer(const frt_infer *c)
 
 static frt_status forward(const frt_call *c)
 {
-  int32_t dim = (int32_t)c->attr[DIM];
+  int32_t dim = (int32_t)c->attr[FRT_NARROW_DIM];
   frt_lanes from = frt__lanes(c->xs[0], dim), to = frt__lanes(c->ys[0], dim);
   size_t size = frt__dtype_size(c->xs[0]->dtype), run = (size_t)(to.n * to.step) * size;
   size_t row = (size_t)(from.n * from.step) * size;
-  const char *x = (const char *)c->x[0] + (size_t)c->attr[START] * (size_t)from.step * size;
+  const char *x =
+    (const char *)c->x[0] + (size_t)c->attr[FRT_NARROW_START] * (size_t)from.step * size;
   for (int64_t i = 0; i < to.outer; i++) {
     memcpy((char *)c->y[0] + (size_t)i * run, x + (size_t)i * row, run);
   }
@@ -55,10 +55,11 @@ static frt_status forward(const frt_call *c)
 
 static frt_status grad(const frt_grad_call *c)
 {
-  int32_t dim = (int32_t)c->attr[DIM];
-  double pad[2 * FRT_MAX_DIM + 1] = {0};
-  pad[dim] = c->attr[START];
-  pad[FRT_MAX_DIM + dim] = (double)c->xs[0]->dim[dim] - c->attr[START] - c->attr[LENGTH];
+  int32_t dim = (int32_t)c->attr[FRT_NARROW_DIM];
+  double pad[FRT_PAD_ATTRS] = {0};
+  pad[FRT_PAD_BEFORE + dim] = c->attr[FRT_NARROW_START];
+  pad[FRT_PAD_AFTER + dim] =
+    (double)c->xs[0]->dim[dim] - c->attr[FRT_NARROW_START] - c->attr[FRT_NARROW_LENGTH];
   return frt__node(&frt_op_pad, 1, c->dy, pad, 1, &c->dx[0]);
 }
 

@@ -9,7 +9,6 @@
 #include "ops/elementwise/elementwise.h"
 #include "ops/shape/shape.h"
 
-enum { BEFORE, AFTER = FRT_MAX_DIM, VALUE = 2 * FRT_MAX_DIM };
 static const frt_attr attrs[] = {
   {"before", FRT_MAX_DIM, 0, 0,         FRT_MAX_SIZE, "numbers added before each dimension"},
   {"after",  FRT_MAX_DIM, 0, 0,         FRT_MAX_SIZE, "numbers added after it"             },
@@ -17,9 +16,12 @@ static const frt_attr attrs[] = {
 };
 
 static const frt_case cases[] = {
-  {"vector",             1, {{5}},          NULL, 0, {2, [AFTER] = 3}                      },
-  {"map, one side more", 1, {{2, 3, 4, 5}}, NULL, 0, {0, 0, 1, 0, [AFTER + 2] = 2, 1, 0, 0}},
-  {"a value around",     1, {{3, 3}},       NULL, 0, {1, 1, [AFTER] = 1, 1, [VALUE] = -1.5}},
+  {"vector",             1, {{5}},          NULL, 0, {2, [FRT_PAD_AFTER] = 3}                              },
+  {"map, one side more",
+   1,                       {{2, 3, 4, 5}},
+   NULL,                                          0,
+   {0, 0, 1, 0, [FRT_PAD_AFTER + 2] = 2, 1, 0, 0}                                                          },
+  {"a value around",     1, {{3, 3}},       NULL, 0, {1, 1, [FRT_PAD_AFTER] = 1, 1, [FRT_PAD_VALUE] = -1.5}},
 };
 
 static frt_status infer(const frt_infer *c)
@@ -29,7 +31,7 @@ static frt_status infer(const frt_infer *c)
             "pad: x must be f32, f64 or i32, got %s", frt__dtype_name(x->dtype));
   c->y[0] = *x;
   for (int32_t d = 0; d < x->ndim; d++) {
-    c->y[0].dim[d] += (int64_t)c->attr[BEFORE + d] + (int64_t)c->attr[AFTER + d];
+    c->y[0].dim[d] += (int64_t)c->attr[FRT_PAD_BEFORE + d] + (int64_t)c->attr[FRT_PAD_AFTER + d];
   }
   return FRT_OK;
 }
@@ -38,13 +40,13 @@ static frt_status forward(const frt_call *c)
 {
   const frt_shape *x = c->xs[0], *y = c->ys[0];
   for (int64_t i = 0, n = frt__numel(y); i < n; i++) {
-    frt__put(c->y[0], y->dtype, i, c->attr[VALUE]);
+    frt__put(c->y[0], y->dtype, i, c->attr[FRT_PAD_VALUE]);
   }
   int64_t from[FRT_MAX_DIM], to[FRT_MAX_DIM], at = 0, size = (int64_t)frt__dtype_size(x->dtype);
   frt__steps(x, from);
   frt__steps(y, to);
   for (int32_t d = 0; d < x->ndim; d++) {
-    at += (int64_t)c->attr[BEFORE + d] * to[d];
+    at += (int64_t)c->attr[FRT_PAD_BEFORE + d] * to[d];
   }
   if (frt__numel(x) > 0) {
     frt__copy_box(x->ndim, x->dim, (char *)c->y[0] + at * size, to, c->x[0], from, size);
@@ -56,7 +58,7 @@ static frt_status grad(const frt_grad_call *c)
 {
   frt_ref g = c->dy[0];
   for (int32_t d = 0; d < c->xs[0]->ndim; d++) {
-    double narrow[3] = {d, c->attr[BEFORE + d], (double)c->xs[0]->dim[d]};
+    double narrow[FRT_NARROW_ATTRS] = {d, c->attr[FRT_PAD_BEFORE + d], (double)c->xs[0]->dim[d]};
     if (c->ys[0]->dim[d] != c->xs[0]->dim[d]) {
       FRT_TRY(frt__node(&frt_op_narrow, 1, &g, narrow, 1, &g));
     }

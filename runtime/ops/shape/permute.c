@@ -9,7 +9,6 @@
 /// errs  FRT_EARG when perm does not name each dimension once
 #include "ops/shape/shape.h"
 
-enum { PERM };
 static const frt_attr attrs[] = {
   {"perm", FRT_MAX_DIM, 0, 0, FRT_MAX_DIM - 1, "y's dimension d is x's perm[d]"},
 };
@@ -26,7 +25,7 @@ static frt_status infer(const frt_infer *c)
   uint32_t seen = 0;
   c->y[0] = *x;
   for (int32_t d = 0; d < x->ndim; d++) {
-    int32_t from = (int32_t)c->attr[PERM + d];
+    int32_t from = (int32_t)c->attr[FRT_PERMUTE_ORDER + d];
     FRT_CHECK(from < x->ndim && !(seen >> from & 1), FRT_EARG,
               "permute: the order must name each dimension of x %s once, got %d in place %d",
               frt__shape_text(x), from + 1, d + 1);
@@ -43,7 +42,7 @@ static frt_status forward(const frt_call *c)
   frt__steps(x, step);
   frt__steps(y, to);
   for (int32_t d = 0; d < y->ndim; d++) {
-    from[d] = step[(int32_t)c->attr[PERM + d]];
+    from[d] = step[(int32_t)c->attr[FRT_PERMUTE_ORDER + d]];
   }
   frt__copy_box(y->ndim, y->dim, c->y[0], to, c->x[0], from, (int64_t)frt__dtype_size(y->dtype));
   return FRT_OK;
@@ -53,7 +52,7 @@ static frt_status grad(const frt_grad_call *c)
 {
   double back[FRT_MAX_DIM] = {0};
   for (int32_t d = 0; d < c->xs[0]->ndim; d++) {
-    back[(int32_t)c->attr[PERM + d]] = d;
+    back[(int32_t)c->attr[FRT_PERMUTE_ORDER + d]] = d;
   }
   return frt__node(&frt_op_permute, 1, c->dy, back, 1, &c->dx[0]);
 }

@@ -9,7 +9,6 @@
 /// cost  none: y is x's bytes
 #include "ops/shape/shape.h"
 
-enum { NDIM, SHAPE };
 static const frt_attr attrs[] = {
   {"ndim",  1,           0, 0, FRT_MAX_DIM,  "dimensions of y"},
   {"shape", FRT_MAX_DIM, 0, 0, FRT_MAX_SIZE, "the dimensions" },
@@ -24,7 +23,7 @@ static const frt_case cases[] = {
 static frt_status infer(const frt_infer *c)
 {
   const frt_shape *x = c->x[0];
-  frt_shape y = frt__shape_attr(x->dtype, c->attr + NDIM);
+  frt_shape y = frt__shape_attr(x->dtype, c->attr + FRT_SHAPE_NDIM);
   FRT_CHECK(frt__numel(&y) == frt__numel(x), FRT_ESHAPE,
             "reshape: shape must be of %lld numbers (x is %s), got %s", (long long)frt__numel(x),
             frt__shape_text(x), frt__shape_text(&y));

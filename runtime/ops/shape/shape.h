@@ -3,14 +3,27 @@
 #pragma once
 #include "ir/op.h"
 
+// Attributes.
+enum { FRT_SHAPE_NDIM, FRT_SHAPE_DIMS }; // expand, reshape: how many dimensions y has, and which
+enum { FRT_CAT_DIM };
+enum { FRT_FLIP_MASK }; // bit d: dimension d
+enum { FRT_NARROW_DIM, FRT_NARROW_START, FRT_NARROW_LENGTH, FRT_NARROW_ATTRS };
+enum { FRT_PERMUTE_ORDER }; // y's dimension d is x's attr[FRT_PERMUTE_ORDER + d]
+enum {
+  FRT_PAD_BEFORE,
+  FRT_PAD_AFTER = FRT_MAX_DIM,
+  FRT_PAD_VALUE = 2 * FRT_MAX_DIM,
+  FRT_PAD_ATTRS,
+};
+
 #define FRT_MAX_SIZE 1e15 // largest dimension an attribute may state
 
-// A shape from the attributes {ndim, shape[6]}.
+// A shape from the attributes {FRT_SHAPE_NDIM, FRT_SHAPE_DIMS ..}.
 static inline frt_shape frt__shape_attr(int32_t dtype, const double *attr)
 {
-  frt_shape s = {.ndim = (int32_t)attr[0], .dtype = dtype};
+  frt_shape s = {.ndim = (int32_t)attr[FRT_SHAPE_NDIM], .dtype = dtype};
   for (int32_t d = 0; d < s.ndim; d++) {
-    s.dim[d] = (int64_t)attr[1 + d];
+    s.dim[d] = (int64_t)attr[FRT_SHAPE_DIMS + d];
   }
   return s;
 }
@@ -26,6 +39,24 @@ static inline frt_status frt__check_float(const char *op, const char *what, cons
 {
   FRT_CHECK(frt__is_real(x->dtype), FRT_ESHAPE, "%s: %s must be f32 or f64, got %s", op, what,
             frt__dtype_name(x->dtype));
+  return FRT_OK;
+}
+
+static inline frt_status frt__check_map(const char *op, const char *what, const frt_shape *x)
+{
+  FRT_TRY(frt__check_float(op, what, x));
+  FRT_CHECK(x->ndim == 4, FRT_ESHAPE, "%s: %s must be [N, C, H, W], got %s", op, what,
+            frt__shape_text(x));
+  return FRT_OK;
+}
+
+// `v` is of the dtype and shape of `want`; why: what the message adds, " like x".
+static inline frt_status frt__check_shape(const char *op, const char *what, const frt_shape *v,
+                                          const frt_shape *want, const char *why)
+{
+  FRT_CHECK(v->dtype == want->dtype && frt__shape_equal(v, want), FRT_ESHAPE,
+            "%s: %s must be %s %s%s, got %s %s", op, what, frt__dtype_name(want->dtype),
+            frt__shape_text(want), why, frt__dtype_name(v->dtype), frt__shape_text(v));
   return FRT_OK;
 }
 

@@ -1,5 +1,7 @@
 // fuse.c -- patterns: convolution + activation, sums of products, and chains of elementwise nodes
 // that become one step. Batch norm has a file of its own (fuse_bn.c).
+#include "ops/conv/conv.h"
+#include "ops/reduce/reduce.h"
 #include "plan/plan.h"
 
 #include <stdio.h>
@@ -47,7 +49,7 @@ static void fuse_conv_act(frt_plan_t *p, const frt_readers *r)
 {
   for (int32_t i = 0; i < p->n_node; i++) {
     frt_pnode *n = &p->node[i];
-    if (n->dead || n->op != &frt_op_conv2d || n->attr[9] != FRT_ACT_NONE) {
+    if (n->dead || n->op != &frt_op_conv2d || n->attr[FRT_CONV_ACT] != FRT_ACT_NONE) {
       continue;
     }
     const frt_pvalue *y = &p->value[n->out[0]];
@@ -61,7 +63,7 @@ static void fuse_conv_act(frt_plan_t *p, const frt_readers *r)
     }
     frt_pnode *next = &p->node[at];
     const frt_act_op *a = frt__act_of(next->op);
-    n->attr[9] = a->act;
+    n->attr[FRT_CONV_ACT] = a->act;
     n->out[0] = next->out[0];
     p->value[n->out[0]].maker = i;
     size_t used = strlen(n->note);
@@ -90,7 +92,7 @@ static void fuse_mul_sum(frt_plan_t *p, const frt_readers *r)
     }
     const int32_t at = reader_that(p, r, m->out[0], is_sum);
     const frt_pnode *sum = at >= 0 ? &p->node[at] : NULL;
-    int32_t made, mask = sum ? (int32_t)sum->attr[0] : 0;
+    int32_t made, mask = sum ? (int32_t)sum->attr[FRT_REDUCE_MASK] : 0;
     if (mask != MAP && mask != (MAP | PHOTOS)) {
       continue;
     }

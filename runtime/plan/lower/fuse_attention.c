@@ -3,6 +3,8 @@
 // views, permutations and stretches; results go to where those that follow would have put them.
 #include <stdio.h>
 
+#include "ops/conv/conv.h"
+#include "ops/norm/norm.h"
 #include "plan/plan.h"
 
 static const char what[] = "attention in one pass";
@@ -30,7 +32,8 @@ static frt_pnode *maker_of(const frt_plan_t *p, int32_t v)
 }
 static bool is_product(const frt_pnode *n, bool ta, bool tb)
 {
-  return n && n->op == &frt_op_matmul && (n->attr[0] != 0) == ta && (n->attr[1] != 0) == tb;
+  return n && n->op == &frt_op_matmul && (n->attr[FRT_MATMUL_TA] != 0) == ta &&
+         (n->attr[FRT_MATMUL_TB] != 0) == tb;
 }
 // a b of these values (or, at -1, any).
 static bool is_product_of(const frt_pnode *n, int32_t a, bool ta, int32_t b, bool tb)
@@ -95,7 +98,7 @@ static bool find_forward(frt_plan_t *p, const frt_readers *r, int32_t at, patter
   const frt_pnode *n = &p->node[at];
   const frt_pnode *scores = maker_of(p, n->in[0]);
   const int32_t weights = n->out[0], last = shape_of(p, weights)->ndim - 1;
-  if ((int32_t)n->attr[0] != last) {
+  if ((int32_t)n->attr[FRT_SOFTMAX_DIM] != last) {
     return false;
   }
   if (!is_product(scores, false, true) || !is_stack(p, scores)) {
@@ -247,13 +250,16 @@ static part source(const frt_plan_t *p, int32_t value, const int64_t *size)
     int64_t step[FRT_MAX_DIM], to[FRT_MAX_DIM];
     dense_steps(from, step);
     for (int32_t d = 0; d < made->ndim; d++) {
-      to[d] = step[n->op == &frt_op_permute ? (int32_t)n->attr[d] : FRT_MIN(d, from->ndim - 1)];
+      to[d] = step[n->op == &frt_op_permute ? (int32_t)n->attr[FRT_PERMUTE_ORDER + d]
+                                            : FRT_MIN(d, from->ndim - 1)];
     }
     if (n->op == &frt_op_permute || n->op == &frt_op_narrow) {
       if (!moved(made, to, size, &x)) {
         break;
       }
-      x.at += n->op == &frt_op_narrow ? (int64_t)n->attr[1] * step[(int32_t)n->attr[0]] : 0;
+      x.at += n->op == &frt_op_narrow
+                ? (int64_t)n->attr[FRT_NARROW_START] * step[(int32_t)n->attr[FRT_NARROW_DIM]]
+                : 0;
     } else if (n->op != &frt_op_reshape) {
       break;
     }
@@ -276,7 +282,7 @@ static int32_t turned_by(const frt_plan_t *p, const frt_readers *r, part *x, con
   }
   dense_steps(shape_of(p, n->out[0]), step);
   for (int32_t d = 0; d < s->ndim; d++) {
-    to[(int32_t)n->attr[d]] = step[d];
+    to[(int32_t)n->attr[FRT_PERMUTE_ORDER + d]] = step[d];
   }
   if (!moved(s, to, size, &y) || y.step[3] > 1) {
     return -1;
@@ -311,7 +317,7 @@ static bool put_behind(const frt_plan_t *p, const frt_readers *r, int32_t v, int
     return false;
   }
   const frt_pnode *n = &p->node[*cat];
-  for (int32_t k = 0; k < (int32_t)n->attr[0]; k++) {
+  for (int32_t k = 0; k < (int32_t)n->attr[FRT_CAT_DIM]; k++) {
     outer *= shape_of(p, n->out[0])->dim[k];
   }
   *at = 0;

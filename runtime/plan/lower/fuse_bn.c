@@ -5,6 +5,8 @@
 // cannot, it is.
 #include <stdio.h>
 
+#include "ops/norm/norm.h"
+#include "ops/reduce/reduce.h"
 #include "plan/plan.h"
 
 // --- batch norm as statistics and application
@@ -174,7 +176,8 @@ static frt_status sum_twin(frt_plan_t *p, int32_t at, int32_t y, int32_t *made)
   const bool product = n->op == &frt_fused_mul_sum;
   int32_t other = !product ? -1 : n->in[0] == y ? n->in[1] : n->in[0];
   int32_t in[6] = {y, other, -1, -1, -1, -1};
-  double attr[FRT_FUSED_SUM_ATTRS] = {n->attr[0], n->attr[1], 0, !product};
+  double attr[FRT_FUSED_SUM_ATTRS] = {n->attr[FRT_REDUCE_MASK], n->attr[FRT_REDUCE_KEEPDIM], 0,
+                                      !product};
   FRT_TRY(frt__pnode_new(p, &frt_fused_load_sum, 6, in, 1, FRT_COUNT(attr), attr, n->origin, made));
   n = &p->node[at];
   p->node[*made].out[0] = n->out[0];
@@ -410,8 +413,8 @@ static frt_status count_where_made(frt_plan_t *p)
     frt_pnode *m = &p->node[twin];
     m->in[FRT_CONV_RUNNING] = s->in[1];
     m->in[FRT_CONV_RUNNING + 1] = s->in[2];
-    m->attr[FRT_FUSED_CONV_ATTR + 1] = s->attr[0];
-    m->attr[FRT_FUSED_CONV_ATTR + 2] = s->attr[1];
+    m->attr[FRT_FUSED_CONV_ATTR + 1] = s->attr[FRT_BATCH_NORM_EPS];
+    m->attr[FRT_FUSED_CONV_ATTR + 2] = s->attr[FRT_BATCH_NORM_MOMENTUM];
     memcpy(m->out + 1, s->out, sizeof *s->out * 4);
     add_note(m, "statistics");
     FRT_TRY(frt__node_can(p, m, &can));

@@ -2,13 +2,14 @@
 // an activation, the sum: what a block of a network ends with at evaluation.
 #include <stdio.h>
 
+#include "ops/conv/conv.h"
 #include "plan/plan.h"
 
 // One whose sum may come before an activation of its own.
 static bool takes_sum(const frt_pnode *n)
 {
   return (n->op == &frt_op_conv2d || n->op == &frt_fused_conv2d) && n->n_out == 1 &&
-         n->attr[9] == FRT_ACT_NONE;
+         n->attr[FRT_CONV_ACT] == FRT_ACT_NONE;
 }
 
 // The convolution at `at` with `sum` and its activation, if there is one that can be taken.
@@ -29,7 +30,7 @@ static frt_status take(frt_plan_t *p, const frt_readers *r, int32_t at, int32_t 
   frt_pnode *n = &p->node[twin];
   const frt_pnode *last = &p->node[act ? next : sum];
   n->in[FRT_CONV_RESIDUAL] = other;
-  n->attr[9] = act ? act->act : FRT_ACT_NONE;
+  n->attr[FRT_CONV_ACT] = act ? act->act : FRT_ACT_NONE;
   n->out[0] = last->out[0];
   n->rank = last->rank;
   const size_t used = strlen(n->note);
