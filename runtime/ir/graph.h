@@ -65,7 +65,7 @@ typedef struct frt_graph {
   int32_t n_var, n_unused, cap_var;
   int32_t *pending; // variables with a pending value, in record order
   int32_t n_pending, cap_pending;
-  uint32_t mark;
+  uint32_t mark, sweeps;
   uint64_t clock; // source of versions
   frt_origin here;
   // settings, part of every plan's key
@@ -103,9 +103,15 @@ frt_status frt__record_links(const frt_op *op, int32_t n_in, const frt_link *in,
                              const double *attr, int32_t n_out, int32_t *node);
 frt_status frt__result_new(frt_node *n, int32_t out);
 
+void frt__node_free(int32_t index);
+
 // Bytes of a variable, made (zeroed) on first touch.
 frt_status frt__var_touch(frt_var *v);
 void frt__var_drop(int32_t var);
+// Drops pending assignments (drop[i]: whether the i-th; NULL: none) and adds that to the message on
+// its way up.
+void frt__drop_pending(const bool *drop);
+void frt__drop_stale(void); // those that can't be computed any more
 
 // --- origins ----------------------------------------------------------------------------------
 const char *frt__text(int32_t id);

@@ -21,6 +21,7 @@ typedef FRT_REAL real;
 
 typedef struct frt_op frt_op;
 
+enum { FRT_MAX_SETTING = 16 }; // scalars of an update
 enum {
   FRT_ELEMENTWISE = 1, // y[i] from the broadcast inputs at i; the CPU backend chains these
   FRT_RANDOM = 2,      // draws numbers: never merged with a twin, never moved out of the step
@@ -71,9 +72,10 @@ struct frt_op {
   double (*flops)(const frt_infer *c);        // NULL: one per output element
   // FRT_UPDATE: after `first` scalars the inputs come in groups of `in` (parameter, gradient, state
   // ...) and the outputs in groups of in - 1 (parameter, state ...), which may lie over their
-  // inputs.
+  // inputs. check refuses settings (the scalars, as numbers) before anything is written.
   struct {
     int32_t first, in;
+    frt_status (*check)(const frt_op *op, const double *setting);
   } update;
 };
 

@@ -176,6 +176,31 @@ void frt_forget_pending(void)
   G.n_pending = 0;
 }
 
+void frt__drop_pending(const bool *drop)
+{
+  const char *name = NULL;
+  int32_t kept = 0, n = G.n_pending;
+  for (int32_t i = 0; drop && i < n; i++) {
+    frt_var *v = &G.var[G.pending[i]];
+    if (!drop[i]) {
+      G.pending[kept++] = G.pending[i];
+      continue;
+    }
+    v->current.node = -1;
+    name = name ? name : v->name ? v->name : "tensor";
+  }
+  if (!name) {
+    return;
+  }
+  G.n_pending = kept;
+  if (n - kept == 1) {
+    frt_error_set(FRT_ESTATE, "%s; the assignment of '%s' is dropped", frt_error_last(), name);
+  } else {
+    frt_error_set(FRT_ESTATE, "%s; the assignments of '%s' and %d more are dropped",
+                  frt_error_last(), name, n - kept - 1);
+  }
+}
+
 frt_status frt__var_touch(frt_var *v)
 {
   if (v->data) {

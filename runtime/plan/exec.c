@@ -214,14 +214,61 @@ static frt_status check_finite(const frt_plan_t *p, const frt_pstep *s)
   return FRT_OK;
 }
 
-static frt_status run_step(frt_plan_t *p, int32_t i, bool *writing)
+// Whether one of the steps [from, to) writes `value`.
+static bool is_made(const frt_plan_t *p, int32_t value, int32_t from, int32_t to)
+{
+  for (int32_t i = from; i < to; i++) {
+    for (int32_t k = 0; k < p->step[i].s.n_out; k++) {
+      int32_t v = p->step[i].out[k];
+      if (v >= 0 && frt__root(p, v) == frt__root(p, value)) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+// Whether update `i` may run, as far as its settings are known before step `now`.
+static frt_status check_update(const frt_plan_t *p, int32_t i, int32_t now)
+{
+  const frt_pstep *s = &p->step[i];
+  const frt_op *op = s->s.op;
+  double setting[FRT_MAX_SETTING] = {0};
+  if (!(op->flags & FRT_UPDATE) || !op->update.check) {
+    return FRT_OK;
+  }
+  for (int32_t k = 0; k < op->update.first; k++) {
+    const void *at = p->args[s->args + k];
+    if (is_made(p, s->in[k], now, i)) {
+      return FRT_OK;
+    }
+    setting[k] = s->s.in[k]->shape.dtype == FRT_F64 ? *(const double *)at : *(const float *)at;
+  }
+  frt_status status = op->update.check(op, setting);
+  if (status != FRT_OK) {
+    frt__blame(frt__origin_now(s->origin));
+  }
+  return status;
+}
+
+// Before step `now`, the first that writes a variable, all updates are asked; each again before it
+// runs. *failed: the one that refuses.
+static frt_status check_updates(const frt_plan_t *p, int32_t now, bool first, int32_t *failed)
+{
+  for (*failed = now; *failed < (first ? p->n_step : now + 1); ++*failed) {
+    FRT_TRY(check_update(p, *failed, now));
+  }
+  *failed = now;
+  return FRT_OK;
+}
+
+static frt_status run_step(frt_plan_t *p, int32_t i)
 {
   frt_pstep *s = &p->step[i];
   void **args = p->args + s->args;
   double start = profiling ? frt__clock() : 0;
   frt_status status =
     s->s.kernel->run(&s->s, args, args + s->s.n_in, (char *)arena + s->scratch_at);
-  *writing |= s->writes && status != FRT_EDATA; // which updates return before they write
   if (status != FRT_OK) {
     frt__blame(frt__origin_now(s->origin));
     return status;
@@ -233,7 +280,13 @@ static frt_status run_step(frt_plan_t *p, int32_t i, bool *writing)
   return G.finite && !s->setup ? check_finite(p, s) : FRT_OK;
 }
 
-static frt_status run_steps(frt_plan_t *p, const frt_binding *b, bool *writing)
+// at->written: steps that may have written variables are among the first so many (0: none has);
+// at->failed: the step that did, of a failure.
+typedef struct progress {
+  int32_t written, failed;
+} progress;
+
+static frt_status run_steps(frt_plan_t *p, const frt_binding *b, progress *at)
 {
   if (poison && arena) {
     memset(arena, 0xff, arena_bytes);
@@ -250,9 +303,15 @@ static frt_status run_steps(frt_plan_t *p, const frt_binding *b, bool *writing)
     p->arg_version[i] = v >= 0 ? version_of(p, v, b) : 0;
   }
   for (int32_t i = 0; i < p->n_step; i++) {
-    if (!p->step[i].setup || setup) {
-      FRT_TRY(run_step(p, i, writing));
+    if (p->step[i].setup && !setup) {
+      continue;
     }
+    if (p->step[i].writes) {
+      FRT_TRY(check_updates(p, i, at->written == 0, &at->failed));
+      at->written = i + 1;
+    }
+    at->failed = i;
+    FRT_TRY(run_step(p, i));
   }
   p->setup_key = wanted;
   p->setup_done = true;
@@ -260,16 +319,62 @@ static frt_status run_steps(frt_plan_t *p, const frt_binding *b, bool *writing)
   return FRT_OK;
 }
 
-static void committed(bool torn)
+static void moved(int32_t var, bool torn)
+{
+  frt_var *v = &G.var[var];
+  v->version = ++G.clock;
+  v->leaf = -1;
+  v->current.node = -1;
+  v->torn = torn;
+}
+
+static void committed(void)
 {
   for (int32_t i = 0; i < G.n_pending; i++) {
-    frt_var *v = &G.var[G.pending[i]];
-    v->version = ++G.clock;
-    v->leaf = -1;
-    v->current.node = -1;
-    v->torn = torn;
+    moved(G.pending[i], false);
   }
   G.n_pending = 0;
+}
+
+// After a failure: variables that steps have written are torn, what has not been written still
+// waits. Assignments that follow from the step that failed are dropped where it would fail again.
+static void tear(frt_plan_t *p, const progress *at, frt_status status)
+{
+  bool *bad = frt__zalloc(sizeof *bad * (size_t)(p->n_value + 1));
+  bool again = status == FRT_EDATA || status == FRT_EARG || status == FRT_ESHAPE;
+  for (int32_t i = at->failed; bad && again && i < p->n_step; i++) {
+    const frt_pstep *s = &p->step[i];
+    bool any = i == at->failed;
+    for (int32_t k = 0; k < s->s.n_in && !any; k++) {
+      any = s->in[k] >= 0 && bad[frt__root(p, s->in[k])];
+    }
+    for (int32_t k = 0; any && k < s->s.n_out; k++) {
+      if (s->out[k] >= 0) {
+        bad[frt__root(p, s->out[k])] = true;
+      }
+    }
+  }
+  bool *drop = frt__zalloc(sizeof *drop * (size_t)(G.n_pending + 1));
+  int32_t n = 0;
+  for (int32_t i = 0; i < G.n_pending; i++) {
+    const int32_t target = p->slot[p->assign[i].slot].value, var = G.pending[i];
+    bool touched = false;
+    for (int32_t k = 0; k < at->written && !touched; k++) {
+      touched = p->step[k].writes && is_made(p, target, k, k + 1);
+    }
+    if (touched) {
+      moved(var, true);
+      continue;
+    }
+    if (drop) {
+      drop[n] = bad && bad[frt__root(p, p->assign[i].value)];
+    }
+    G.pending[n++] = var;
+  }
+  G.n_pending = n;
+  frt__drop_pending(drop);
+  frt__free(drop);
+  frt__free(bad);
 }
 
 static void take_back(const frt_link *outs, int32_t n)
@@ -299,7 +404,7 @@ static void relabel(frt_plan_t *p)
   }
 }
 
-static frt_status run_plan(const frt_link *outs, int32_t n, bool *writing)
+static frt_status run_plan(const frt_link *outs, int32_t n)
 {
   frt_plan_t *p;
   frt_binding *b;
@@ -318,12 +423,17 @@ static frt_status run_plan(const frt_link *outs, int32_t n, bool *writing)
   }
   frt_status status = bind(p, b, outs);
   if (status == FRT_OK) {
-    status = run_steps(p, b, writing);
+    progress at = {0, 0};
+    status = run_steps(p, b, &at);
+    if (status != FRT_OK) {
+      tear(p, &at, status);
+    }
   }
   if (status != FRT_OK) {
     take_back(outs, n);
     return status;
   }
+  committed();
   last_run = p;
   return FRT_OK;
 }
@@ -351,15 +461,12 @@ frt_status frt_realize(int32_t n, const frt_ref *outs)
   frt_link *links = frt__alloc(sizeof *links * (size_t)(n + 1));
   FRT_CHECK(links, FRT_ENOMEM, "out of memory: realize");
   int32_t n_links;
-  bool writing = false;
   frt__blame((frt_origin){0});
   frt_status status = to_make(n, outs, links, &n_links);
   if (status == FRT_OK && (n_links > 0 || G.n_pending > 0)) {
-    status = run_plan(links, n_links, &writing);
-    if (status == FRT_OK || writing) {
-      committed(status != FRT_OK);
-    } else if (status == FRT_ESTATE) {
-      frt_forget_pending(); // what they need is gone for good
+    status = run_plan(links, n_links);
+    if (status == FRT_ESTATE) {
+      frt__drop_stale();
     }
   }
   frt__free(links);

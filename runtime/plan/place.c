@@ -324,6 +324,24 @@ static frt_status place_assigned(frt_plan_t *p)
   return FRT_OK;
 }
 
+static frt_status flops_of(frt_plan_t *p, frt_pstep *s)
+{
+  const frt_shape **xs = frt__plan_alloc(p, sizeof *xs * (size_t)(s->s.n_in + 1));
+  frt_shape *ys = frt__plan_alloc(p, sizeof *ys * (size_t)(s->s.n_out + 1));
+  FRT_CHECK(xs && ys, FRT_ENOMEM, "out of memory: planning %s", s->s.op->name);
+  for (int32_t k = 0; k < s->s.n_in; k++) {
+    xs[k] = s->s.in[k] ? &s->s.in[k]->shape : NULL;
+  }
+  for (int32_t k = 0; k < s->s.n_out; k++) {
+    if (s->s.out[k]) {
+      ys[k] = s->s.out[k]->shape;
+    }
+  }
+  s->flops = s->s.op->flops(
+    &(frt_infer){.n_in = s->s.n_in, .n_out = s->s.n_out, .x = xs, .y = ys, .attr = s->s.attr});
+  return FRT_OK;
+}
+
 // Steps get their operands' descriptions; kernels say what scratch they want.
 static frt_status describe(frt_plan_t *p)
 {
@@ -363,16 +381,7 @@ static frt_status describe(frt_plan_t *p)
     p->scratch = FRT_MAX(p->scratch, s->s.scratch);
     p->packed_bytes += s->s.packed;
     if (s->s.op->flops) {
-      const frt_shape *xs[16] = {0};
-      frt_shape ys[8];
-      for (int32_t k = 0; k < s->s.n_in && k < 16; k++) {
-        xs[k] = s->s.in[k] ? &s->s.in[k]->shape : NULL;
-      }
-      for (int32_t k = 0; k < s->s.n_out && k < 8; k++) {
-        ys[k] = s->s.out[k]->shape;
-      }
-      s->flops = s->s.op->flops(
-        &(frt_infer){.n_in = s->s.n_in, .n_out = s->s.n_out, .x = xs, .y = ys, .attr = s->s.attr});
+      FRT_TRY(flops_of(p, s));
     } else {
       int32_t each = s->s.program ? ((const frt_program *)s->s.program)->n_instr : 1;
       s->flops = s->s.n_out > 0 ? (double)frt__numel(&s->s.out[0]->shape) * each : 0;

@@ -390,12 +390,27 @@ static frt_status import(frt_plan_t *p, int32_t n, const frt_link *outs, bool wi
   return FRT_OK;
 }
 
-const int32_t *frt__walk;
-int32_t frt__n_walk;
+// The nodes of the recording that was compiled or found last, by number. They are its own until the
+// next sweep frees some.
+static int32_t *walk, n_walk, cap_walk;
+static uint32_t walk_sweeps;
+
+static frt_status remember_walk(const int32_t *order, int32_t n)
+{
+  n_walk = 0;
+  FRT_TRY(frt__grow(&walk, &cap_walk, n + 1, sizeof *walk));
+  if (n > 0) {
+    memcpy(walk, order, sizeof *walk * (size_t)n);
+  }
+  n_walk = n;
+  walk_sweeps = G.sweeps;
+  return FRT_OK;
+}
 
 frt_origin frt__origin_now(frt_origin o)
 {
-  return o.walk > 0 && o.walk <= frt__n_walk ? G.node[frt__walk[o.walk - 1]]->origin : o;
+  bool known = o.walk > 0 && o.walk <= n_walk && walk_sweeps == G.sweeps;
+  return known ? G.node[walk[o.walk - 1]]->origin : o;
 }
 
 // --- the cache
@@ -518,8 +533,7 @@ frt_status frt__plan_compile(int32_t n, const frt_link *outs, bool with_pending,
   FRT_TRY(frt__walk_needed(n, outs, with_pending, true, &order, &n_order));
   FRT_TRY(write_key(n, outs, with_pending, order, n_order));
   *bind = bindings;
-  frt__walk = order;
-  frt__n_walk = n_order;
+  FRT_TRY(remember_walk(order, n_order));
   uint64_t hash = frt__hash(1, key, sizeof *key * (size_t)n_key);
   if ((*plan = lookup(hash))) {
     return FRT_OK;

@@ -209,9 +209,7 @@ static inline bool frt__same_bytes(const frt_shape *s)
 }
 void frt__plan_free(frt_plan_t *p);
 void frt__cache_info(frt_plan_info *out);
-// The nodes of the recording that was compiled or found last, and a step's origin in it.
-extern const int32_t *frt__walk;
-extern int32_t frt__n_walk;
+// A step's origin in the recording that was compiled or found last.
 frt_origin frt__origin_now(frt_origin o);
 void frt__plan_gone(const frt_plan_t *p); // nobody may speak of it any more
 extern frt_plan_t *frt__addressed;        // what frt_plan_get and frt_plan_step speak of

@@ -219,6 +219,83 @@ describe("assignments", function()
     assert.is_truthy(V.message(function() b:write { 5 } end):find "'.*' has a pending assignment")
   end)
 
+  it("is not lost when another value of the same realize is stale", function()
+    local a, c = frt.tensor { 1 }, named("count", { 10 })
+    local b = a * 2
+    a:write { 5 }
+    c:assign(c + 1)
+    assert.is_nil(V.message(function() b:item() end):find "dropped")
+    assert.are.equal(1, C.frt_pending())
+    same({ 11 }, c)
+  end)
+
+  it("that can't be computed any more is dropped and said, with those that follow from it; others are carried out", function()
+    local a, b, c, d = named("a", { 1 }), named("b", { 2 }), named("c", { 10 }), named("d", { 20 })
+    local stale = a * 2
+    b:assign(stale + 1)
+    d:assign(b * 3)
+    c:assign(c + 1)
+    a:write { 5 }
+    local message = V.message(frt.realize)
+    assert.is_truthy(message:find("'a' has changed since", 1, true), message)
+    assert.is_truthy(message:find("; the assignments of 'b' and 1 more are dropped", 1, true), message)
+    frt.realize()
+    same({ 2 }, b)
+    same({ 11 }, c)
+    same({ 20 }, d)
+  end)
+
+  it("is dropped when its own computation is refused, so that later values can be had; others are carried out", function()
+    local b, c = named("b", { 2 }), named("c", { 10 })
+    b:assign(frt.tensor({ 4 }):gather(1, frt.tensor({ 7 }, { dtype = "i32" })) + 1)
+    c:assign(c + 1)
+    local message = V.message(function() (b + 1):item() end)
+    assert.is_truthy(message:find("gather: idx must be in 1..1, got 7; the assignment of 'b' is dropped", 1, true), message)
+    same({ 3 }, frt.tensor { 1 } + 2)
+    same({ 11 }, c)
+    same({ 2 }, b)
+  end)
+
+  it("stays when what fails is something else of the plan", function()
+    local c = named("c", { 10 })
+    c:assign(c + 1)
+    local message = V.message(function()
+      local y = frt.tensor({ 4 }):gather(1, frt.tensor({ 7 }, { dtype = "i32" })):item()
+      return y
+    end)
+    assert.is_nil(message:find "dropped")
+    same({ 11 }, c)
+  end)
+
+  it("of a torn variable's reader is dropped, of others not", function()
+    local v, w, c = named("v", { 1 }), named("w", { 1 }), named("c", { 10 })
+    C.frt_check_finite(1)
+    local scalar = require("foodrt.tensor.record").scalar
+    local inputs = {}
+    for i, n in ipairs { 0.1, 0, 0, 0, 1, 1 } do inputs[i] = T.wrap(scalar(n, 1)) end
+    inputs[7], inputs[8], inputs[9] = v, frt.tensor { math.huge }, frt.zeros { 1 }
+    v:assign(T.op("sgd_step", inputs, { 0 }, 2)[1])
+    c:assign(c + 1)
+    assert.is_false((pcall(frt.realize)))
+    C.frt_check_finite(0)
+    assert.are.equal(1, C.frt_pending())  -- v is torn, c still waits
+    w:assign(v + 1)
+    assert.is_truthy(V.message(frt.realize):find("'v' was torn by an interrupted write: load or write it again; "
+      .. "the assignment of 'w' is dropped", 1, true))
+    same({ 11 }, c)
+    same({ 1 }, w)
+  end)
+
+  it("making a variable of a stale value fails and leaves it as it was", function()
+    local a = named("a", { 1 })
+    local y = a * 2
+    a:write { 5 }
+    for _ = 1, 2 do
+      assert.is_truthy(V.message(function() y:requires_grad_() end):find "'a' has changed since")
+    end
+    assert.is_false(y:is_var())
+  end)
+
   it("explain does not carry them out", function()
     local v = frt.tensor { 1 }
     v:assign(v + 1)
@@ -281,6 +358,55 @@ describe("a torn variable", function()
     local out = T.op("sgd_step", inputs, { 0 }, 2)
     v:assign(out[1])
   end
+
+  local function adam(v, t, gscale)
+    local inputs = {}
+    for i, n in ipairs { 0.1, 0.9, 0.999, 1e-8, 0, t, gscale } do
+      inputs[i] = T.wrap(require("foodrt.tensor.record").scalar(n, 1))
+    end
+    inputs[8], inputs[9], inputs[10], inputs[11] = v, frt.tensor { 1 }, frt.zeros { 1 }, frt.zeros { 1 }
+    v:assign(T.op("adam_step", inputs, { 1, 0 }, 3)[1])
+  end
+
+  local function ema(v, decay)
+    v:assign(T.op("ema_step", { frt.tensor { decay }:sum(), v, frt.tensor { 9 } }, nil, 1)[1])
+  end
+
+  for _, backend in ipairs { "cpu", "reference" } do
+    it("does not come of an update that is refused, whatever for: no other update has run by then: " .. backend, function()
+      local refused = {
+        ["adam_step: t must be at least 1, got 0"] = function(v) adam(v, 0, 1) end,
+        ["adam_step: gradient norm is not finite"] = function(v) adam(v, 1, 0 / 0) end,
+        ["ema_step: decay must be from 0 to below 1, got 2"] = function(v) ema(v, 2) end,
+      }
+      C.frt_backend(backend)
+      for why, update in pairs(refused) do
+        local u, v, w = named("u", { 1 }), named("v", { 1 }), named("w", { 10 })
+        step(u, frt.tensor { 1 })
+        update(v)
+        w:assign(w + 1)
+        local message = V.message(frt.realize)
+        assert.is_truthy(message:find(why .. "; the assignment of 'v' is dropped", 1, true), message)
+        same({ 0.9 }, u, 1e-6)  -- asked for again, it is updated once
+        same({ 1 }, v)
+        same({ 11 }, w)
+      end
+      C.frt_backend "cpu"
+    end)
+  end
+
+  it("is only what a failing step may have written", function()
+    local u, v, w = named("u", { 1 }), named("v", { 1 }), named("w", { 10 })
+    step(u, frt.tensor { math.huge })
+    w:assign(w + 1)
+    adam(v, 1, 1)
+    C.frt_check_finite(1)
+    assert.is_false((pcall(frt.realize)))
+    C.frt_check_finite(0)
+    assert.is_truthy(V.message(function() u:totable() end):find "'u' was torn")
+    same({ 0.9 }, v, 1e-6)
+    same({ 11 }, w)
+  end)
 
   local function fails(...)
     C.frt_check_finite(1)

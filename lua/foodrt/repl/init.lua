@@ -88,10 +88,17 @@ local function read_chunk()
 end
 
 -- Assignments that wait and can't be computed would make every later line fail: they are dropped, and that is said.
+-- Each failure drops those that it concerns (the engine), so the others are carried out.
 local function drop_hopeless()
-  local T = package.loaded["foodrt.tensor"]
-  if not T or require("foodrt.core.ffi").C.frt_pending() == 0 or pcall(T.api.realize) then return end
-  T.forget()
+  local T, C = package.loaded["foodrt.tensor"], require("foodrt.core.ffi").C
+  if not T or C.frt_pending() == 0 then return end
+  local ok, before
+  repeat
+    before = C.frt_pending()
+    ok = pcall(T.api.realize)
+  until ok or C.frt_pending() >= before
+  if ok and C.frt_pending() == 0 and before == 0 then return end
+  if not ok then T.forget() end
   io.stderr:write "assignments that waited and can't be computed are dropped\n"
 end
 

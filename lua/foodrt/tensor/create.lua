@@ -196,6 +196,7 @@ end
 local function settle(t)
   if t:is_var() then return t end
   local list, dtype = t.shape, t.dtype
+  api.realize(t)  -- may fail: t is then what it was
   set_shape("tensor", list, dtype)
   lib.check(tonumber(R.retry(C.frt_var_new, shape, KINDS.state, nil, made)))
   local ref = made[0]

@@ -5,8 +5,6 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
 {
   (void)scratch;
   double decay = frt__update_scalar(s, in, 0);
-  FRT_CHECK(decay >= 0 && decay < 1, FRT_EARG, "ema_step: decay must be from 0 to below 1, got %g",
-            decay);
   frt_ema a = {
     .t = frt__update_tensors(s, in, out),
     .from_x = decay <= 0.5,

@@ -11,7 +11,6 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
   for (int32_t k = 0; k <= GSCALE; k++) {
     v[k] = frt__update_scalar(s, in, k);
   }
-  FRT_TRY(frt__update_check(s, v[T], v[GSCALE]));
   bool first = v[T] <= 1 || v[MOMENTUM] == 0;
   frt_sgd a = {
     .t = frt__update_tensors(s, in, out),

@@ -41,10 +41,4 @@ static inline frt_tensors frt__update_tensors(const frt_step *s, void *const *in
   return (frt_tensors){
     .n = (s->n_in - first) / group, .start = s->state, .in = in + first, .out = out};
 }
-// Before the first write.
-static inline frt_status frt__update_check(const frt_step *s, double t, double gscale)
-{
-  FRT_CHECK(t >= 1, FRT_EARG, "%s: t must be at least 1, got %g", s->op->name, t);
-  FRT_CHECK(isfinite(gscale), FRT_EDATA, "%s: gradient norm is not finite", s->op->name);
-  return FRT_OK;
-}
+

@@ -13,7 +13,8 @@
 /// attr  decoupled  1: AdamW
 /// attr  amsgrad    0: not supported
 /// grad  none: an optimizer's step is where recording ends
-/// errs  FRT_ESHAPE; FRT_EDATA when gscale is not finite, before anything is written
+/// errs  FRT_ESHAPE; before anything is written FRT_EARG when t < 1, FRT_EDATA when gscale is not
+///       finite
 /// from  Kingma and Ba 2015 (arXiv:1412.6980); Loshchilov and Hutter 2019 (arXiv:1711.05101)
 #include "ops/optim/optim.h"
 
@@ -50,10 +51,15 @@ static void update(const settings *s, double *p, double g, double *m, double *v)
   *p -= s->rate * *m / (sqrt(*v / s->correct2) + s->eps);
 }
 
+static frt_status check(const frt_op *op, const double *setting)
+{
+  FRT_TRY(frt__check_age(op, setting[T]));
+  return frt__check_gscale(op, setting[GSCALE]);
+}
+
 static frt_status forward(const frt_call *c)
 {
   double t = frt__setting(c, T);
-  FRT_CHECK(t >= 1, FRT_EARG, "adam_step: t must be at least 1, got %g", t);
   settings s = {
     .lr = frt__setting(c, LR),
     .beta1 = frt__setting(c, BETA1),
@@ -63,7 +69,6 @@ static frt_status forward(const frt_call *c)
     .gscale = frt__setting(c, GSCALE),
     .decoupled = c->attr[FRT_ADAM_DECOUPLED] != 0,
   };
-  FRT_TRY(frt__check_gscale("adam_step", s.gscale));
   s.rate = s.lr / (1 - pow(s.beta1, t));
   s.correct2 = 1 - pow(s.beta2, t);
   for (int32_t k = FIRST, o = 0; k < c->n_in; k += GROUP, o += GROUP - 1) {
@@ -90,5 +95,5 @@ FRT_OP(adam_step) = {
   .n_attr = FRT_COUNT(attrs),
   .infer = infer,
   .forward = forward,
-  .update = {FIRST, GROUP},
+  .update = {FIRST, GROUP, check},
 };

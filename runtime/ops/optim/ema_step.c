@@ -20,11 +20,17 @@ static frt_status infer(const frt_infer *c)
   return frt__infer_update("ema_step", c, FIRST, GROUP, names);
 }
 
+static frt_status check(const frt_op *op, const double *setting)
+{
+  const double decay = setting[DECAY];
+  FRT_CHECK(decay >= 0 && decay < 1, FRT_EARG, "%s: decay must be from 0 to below 1, got %g",
+            op->name, decay);
+  return FRT_OK;
+}
+
 static frt_status forward(const frt_call *c)
 {
   double decay = frt__setting(c, DECAY);
-  FRT_CHECK(decay >= 0 && decay < 1, FRT_EARG, "ema_step: decay must be from 0 to below 1, got %g",
-            decay);
   for (int32_t k = FIRST, o = 0; k < c->n_in; k += GROUP, o++) {
     int32_t dtype = c->xs[k]->dtype;
     for (int64_t i = 0, n = frt__numel(c->xs[k]); i < n; i++) {
@@ -43,5 +49,5 @@ FRT_OP(ema_step) = {
   .flags = FRT_UPDATE,
   .infer = infer,
   .forward = forward,
-  .update = {FIRST, GROUP},
+  .update = {FIRST, GROUP, check},
 };

@@ -43,9 +43,15 @@ static inline frt_status frt__infer_update(const char *op, const frt_infer *c, i
   return FRT_OK;
 }
 
-// Before the first write: a gradient that is no number must not reach the parameters.
-static inline frt_status frt__check_gscale(const char *op, double gscale)
+// For update.check, before the first write: a gradient that is no number must not reach the
+// parameters.
+static inline frt_status frt__check_gscale(const frt_op *op, double gscale)
 {
-  FRT_CHECK(isfinite(gscale), FRT_EDATA, "%s: gradient norm is not finite", op);
+  FRT_CHECK(isfinite(gscale), FRT_EDATA, "%s: gradient norm is not finite", op->name);
+  return FRT_OK;
+}
+static inline frt_status frt__check_age(const frt_op *op, double t)
+{
+  FRT_CHECK(t >= 1, FRT_EARG, "%s: t must be at least 1, got %g", op->name, t);
   return FRT_OK;
 }

@@ -12,7 +12,8 @@
 /// out   p, buf     per parameter: what they become; may lie over the inputs
 /// attr  nesterov   1: look ahead
 /// grad  none: an optimizer's step is where recording ends
-/// errs  FRT_ESHAPE; FRT_EDATA when gscale is not finite, before anything is written
+/// errs  FRT_ESHAPE; before anything is written FRT_EARG when t < 1, FRT_EDATA when gscale is not
+///       finite
 /// from  Sutskever, Martens, Dahl and Hinton 2013, in PyTorch's form
 #include "ops/optim/optim.h"
 
@@ -30,14 +31,18 @@ static frt_status infer(const frt_infer *c)
   return frt__infer_update("sgd_step", c, FIRST, GROUP, names);
 }
 
+static frt_status check(const frt_op *op, const double *setting)
+{
+  FRT_TRY(frt__check_age(op, setting[T]));
+  return frt__check_gscale(op, setting[GSCALE]);
+}
+
 static frt_status forward(const frt_call *c)
 {
   double lr = frt__setting(c, LR), momentum = frt__setting(c, MOMENTUM), t = frt__setting(c, T);
   double damp = frt__setting(c, DAMPENING), decay = frt__setting(c, WEIGHT_DECAY);
   double gscale = frt__setting(c, GSCALE);
   bool nesterov = c->attr[FRT_SGD_NESTEROV] != 0, fresh = t <= 1 || momentum == 0;
-  FRT_CHECK(t >= 1, FRT_EARG, "sgd_step: t must be at least 1, got %g", t);
-  FRT_TRY(frt__check_gscale("sgd_step", gscale));
   for (int32_t k = FIRST, o = 0; k < c->n_in; k += GROUP, o += GROUP - 1) {
     int32_t dtype = c->xs[k]->dtype;
     for (int64_t i = 0, n = frt__numel(c->xs[k]); i < n; i++) {
@@ -61,5 +66,5 @@ FRT_OP(sgd_step) = {
   .n_attr = FRT_COUNT(attrs),
   .infer = infer,
   .forward = forward,
-  .update = {FIRST, GROUP},
+  .update = {FIRST, GROUP, check},
 };
