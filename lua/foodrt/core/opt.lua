@@ -12,7 +12,7 @@
 ---
 --- Types: number integer boolean string table list function tensor any, joined by |. A number is never nan, and infinite only
 --- where a rule says infinite = true: what a schema takes is computed with later, far from the line that gave it.
-local err, lists = require "foodrt.core.err", require "foodrt.core.lists"
+local err, line, lists = require "foodrt.core.err", require "foodrt.core.line", require "foodrt.core.lists"
 local opt = {}
 
 local function is_tensor(v)
@@ -139,6 +139,37 @@ function opt.check(spec, given)
     end
   end
   return out
+end
+
+-- --- what is set on a result afterwards --------------------------------------------------------------------------------
+--- makes user code that sets a field nobody looks at (recipe.data.weighted = true) an error at its line: only options of the
+--- object's schema (object.spec, or mt.spec) can be set. Their values are checked by opt.again, before they are used.
+---   opt.guard(mt)   the metatable of what a constructor returns
+function opt.guard(mt)
+  mt.__newindex = function(self, key, value)
+    local caller = debug.getinfo(2, "f")
+    if caller and line.is_user(caller.func) then
+      local spec = rawget(self, "spec") or mt.spec
+      if spec[key] == nil or type(key) ~= "string" then
+        err.user("%s: unknown option '%s'%s", spec[1], tostring(key), err.hint(key, spec))
+      end
+    end
+    rawset(self, key, value)
+  end
+end
+
+--- checks an object's options once more: recipes may have changed them since it was made. What follows from them follows.
+function opt.again(object)
+  local spec, given = object.spec, {}
+  for key in pairs(spec) do
+    if type(key) == "string" then given[key] = rawget(object, key) end
+  end
+  opt.check(spec, given)
+  local remake = rawget(object, "remake")
+  local made = remake and remake(given)
+  if made and made.describe ~= object.describe then
+    for key, v in pairs(made) do rawset(object, key, v) end
+  end
 end
 
 return opt

@@ -15,6 +15,12 @@ local INTERPOLATION = { "string", "bilinear", one_of = { "bilinear", "bicubic", 
 local FILTERS = { bilinear = 0, bicubic = 1, lanczos = 2, nearest = 3 }
 local EDGES = { shortest = 0, longest = 1, both = 2 }
 
+-- Its parameters are made of its options, once.
+function Augment:__newindex(key)
+  err.user("augment.%s: '%s' can't be set afterwards, give it to the call: augment.%s { %s = … }", self.kind, tostring(key),
+    self.kind, tostring(key))
+end
+
 --- whether v was made by one of the functions here.
 function augment.is(v)
   return getmetatable(v) == Augment

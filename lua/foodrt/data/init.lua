@@ -19,6 +19,8 @@ Data.__index = function(self, key)
   return model and model.size or 224
 end
 
+opt.guard(Data)
+
 -- Options that both ways of naming photos share.
 local function options(name, first, more)
   local spec = { name, first,

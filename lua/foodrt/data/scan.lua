@@ -14,7 +14,11 @@ local function is_folder(path)
   return require("foodrt.core.ffi").C.frt_is_folder(path) ~= 0
 end
 
---- folders in `dir`, sorted by bytes.
+-- What archives and file servers leave beside folders. Names that begin with a dot aren't listed at all.
+local LITTER = { __MACOSX = true, ["@eaDir"] = true, ["#recycle"] = true, ["@Recycle"] = true, ["$RECYCLE.BIN"] = true,
+  ["System Volume Information"] = true, ["lost+found"] = true, __pycache__ = true }
+
+--- folders in `dir`, sorted by bytes, without those that archives and file servers leave.
 function scan.folders(dir)
   local lib = require "foodrt.core.ffi"
   local text = lib.ffi.new "char *[1]"
@@ -22,19 +26,35 @@ function scan.folders(dir)
   local list = lib.ffi.string(text[0])
   lib.C.frt_folder_free(text[0])
   local out = {}
-  for name in list:gmatch "([^\n]+)/\n" do out[#out + 1] = name end
+  for name in list:gmatch "([^\n]+)/\n" do
+    if not LITTER[name] then out[#out + 1] = name end
+  end
   return out
 end
 
--- Path and rows of the attributes file, whose path is as given or in the root.
-local function attributes(self)
-  local rows, why = csv.read(self.attributes)
-  local path = self.attributes
-  if not rows then
-    rows, path = csv.read(self.root .. "/" .. path), self.root .. "/" .. path
+-- The attributes file, whose path is as given or in the root: a table of csv.table with a row for every class and no other.
+local function attributes(self, known)
+  local kind, path = require("foodrt.core.io").kind, self.attributes
+  if not kind(path) and kind(self.root .. "/" .. path) then path = self.root .. "/" .. path end
+  local t, why = csv.table(path)
+  if not t then fail(self, "%s", why) end
+  if t.names[1] ~= "class" then fail(self, "'%s' must begin with a column 'class'", path) end
+  local row_of = {}
+  for _, row in ipairs(t.rows) do
+    local class = row[1]
+    if not known[class] then
+      fail(self, "%s: row %d: there is no class '%s'%s", path, row.line, class, err.hint(class, known))
+    end
+    if row_of[class] then fail(self, "%s: row %d: class '%s' has row %d already", path, row.line, class, row_of[class].line) end
+    row_of[class] = row
   end
-  if not rows then fail(self, "cannot read attributes: %s", why) end
-  return path, rows
+  for _, class in ipairs(self.classes) do
+    if not row_of[class] then
+      fail(self, "%s: no row for class '%s' (where it has no value, write the class alone: %s%s)", path, class, class,
+        (","):rep(#t.names - 1))
+    end
+  end
+  return t, row_of
 end
 
 --- label columns: the class, then one for each further column of the attributes file. Values are sorted by
@@ -42,14 +62,12 @@ end
 local function columns(self)
   local out = { { name = "class", classes = self.classes, of_class = index(self.classes) } }
   if self.attributes then
-    local path, rows = attributes(self)
-    local head = rows[1] or {}
-    if head[1] ~= "class" then fail(self, "'%s' must begin with a column 'class'", path) end
-    for c = 2, #head do
+    local t, row_of = attributes(self, out[1].of_class)
+    for c = 2, #t.names do
       local seen, values, of = {}, {}, {}
-      for r = 2, #rows do
-        local class, value = rows[r][1], rows[r][c]
-        if value and value ~= "" and out[1].of_class[class] then
+      for class, row in pairs(row_of) do
+        local value = row[c]
+        if value ~= "" then
           of[class] = value
           if not seen[value] then
             seen[value] = true
@@ -60,7 +78,7 @@ local function columns(self)
       table.sort(values)
       local number = index(values)
       for class, value in pairs(of) do of[class] = number[value] end
-      out[c] = { name = head[c], classes = values, of_class = of }
+      out[c] = { name = t.names[c], classes = values, of_class = of }
     end
   end
   for _, column in ipairs(out) do out[column.name] = column end

@@ -5,11 +5,18 @@
 ---
 --- A member is a run's folder, a checkpoint file, or a recipe (FILE.lua: the newest run of its name). The constructor stores
 --- and checks; members are loaded when they are needed.
+local line = require "foodrt.core.line"
 local err, opt, lists = require "foodrt.core.err", require "foodrt.core.opt", require "foodrt.core.lists"
 local ensemble = {}
 
 local Ensemble = {}
 Ensemble.__index = Ensemble
+Ensemble.__newindex = function(self, key, value)
+  if line.is_user(debug.getinfo(2, "f").func) then
+    err.user("ensemble: '%s' can't be set afterwards, give it to the call: frt.ensemble { …, %s = … }", tostring(key), tostring(key))
+  end
+  rawset(self, key, value)
+end
 
 ensemble.MEANS = { "probs", "logits" }
 

@@ -12,6 +12,7 @@ local mt = {}
 mt.__index = mt
 mt.__call = function(self, logits, target) return line.call(self.compute, self, logits, target) end
 mt.__tostring = function(self) return self.describe end
+opt.guard(mt)
 
 -- --- what several losses need ---------------------------------------------------------------------------
 local function check_pair(self, logits, target)

@@ -18,6 +18,7 @@ local optim = {}
 local Optimizer = {}
 Optimizer.__index = Optimizer
 Optimizer.__tostring = function(self) return self.describe end
+opt.guard(Optimizer)
 
 -- --- groups ----------------------------------------------------------------------------------------------
 -- the value for `name` in a number or a table of globs

@@ -59,6 +59,7 @@ function mt:attach(model)
 end
 
 mt.spec = SPEC
+opt.guard(mt)
 
 local function new(given)
   local self = opt.check(SPEC, given)

@@ -181,6 +181,13 @@ local function check_save(r, source)
   end
 end
 
+-- The options of an object, which may have been changed since it was made.
+local function check_again(object, source, key, whose)
+  if type(object) ~= "table" or type(object.spec) ~= "table" then return end
+  local ok, why = pcall(opt.again, object)
+  if not ok then fail(source, key, "%s%s", whose or "", (tostring(why):gsub("^[^%s:]+:%d+: ", ""))) end
+end
+
 local function check_phases(r, source)
   local phase = require "foodrt.train.phase"
   if #r.phases == 0 then
@@ -189,7 +196,9 @@ local function check_phases(r, source)
   local seen = {}
   for i, p in ipairs(r.phases) do
     if not phase.is(p) then fail(source, "phases", "phases[%d] must be frt.phase { … }, got %s", i, opt.show(p)) end
+    check_again(p, source, "phases")
     if seen[p.name] then fail(source, "phases", "two phases are called '%s'", p.name) end
+    for _, key in ipairs { "optim", "sched", "loss" } do check_again(p[key], source, key, ("phase '%s': "):format(p.name)) end
     seen[p.name] = true
   end
 end
@@ -206,6 +215,8 @@ local function check_parts(r, source)
   if type(r.loss) == "table" and not (getmetatable(r.loss) or {}).__call then
     fail(source, "loss", "'loss' must be a loss, such as frt.loss.cross_entropy {}")
   end
+  check_again(r.data, source, "data")
+  check_again(r.loss, source, "loss")
   check_phases(r, source)
   for _, p in ipairs(r.phases) do
     if p.cache then require("foodrt.train.features").check(p, r.data) end

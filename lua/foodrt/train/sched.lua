@@ -13,6 +13,7 @@ local sched = {}
 local Schedule = {}
 Schedule.__index = Schedule
 Schedule.__tostring = function(self) return self.describe end
+opt.guard(Schedule)
 
 local function cosine(from, to, share)
   return to + (from - to) * 0.5 * (1 + math.cos(math.pi * share))

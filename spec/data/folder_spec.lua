@@ -80,7 +80,7 @@ describe("data.folder", function()
   it("rejects what it does not know, at the recipe's line", function()
     local ok, why = pcall(function() return data.folder { "x", sice = 96 } end)
     assert.is_false(ok)
-    assert.is_truthy(why:find "^[^:]*data_spec%.lua:%d+: data%.folder: unknown option 'sice', did you mean 'size'%?$")
+    assert.is_truthy(why:find "^[^:]*folder_spec%.lua:%d+: data%.folder: unknown option 'sice', did you mean 'size'%?$")
     assert.equal("data.folder: 'size' must be at least 1, got 0", message(data.folder, { "x", size = 0 }))
     assert.equal("data.folder: 'train' must be a list of augments, got string ('flip') at [1]",
       message(data.folder, { "x", train = { "flip" } }))
@@ -141,7 +141,7 @@ describe("data:open says in one line", function()
     local d = data.folder { dir .. "/none" }
     local here = debug.getinfo(1, "l").currentline - 1
     local _, why = pcall(d.open, d)
-    assert.is_truthy(why:find(("data_spec%%.lua:%d: data: no folder"):format(here)))
+    assert.is_truthy(why:find(("folder_spec%%.lua:%d: data: no folder"):format(here)))
   end)
 
   it("that a split is unknown", function()
@@ -311,6 +311,6 @@ describe("augments", function()
       message(augment.color_jitter, { contrst = 0.1 }))
     assert.equal("augment.affine: 'translate' must be two numbers 0 to 1, got { 0.1 }",
       message(augment.affine, { translate = { 0.1 } }))
-    assert.is_truthy(augment.flip({}).line:find "data_spec%.lua:%d+$")
+    assert.is_truthy(augment.flip({}).line:find "folder_spec%.lua:%d+$")
   end)
 end)
