@@ -35,10 +35,9 @@ local only = o.only ~= "" and o.only or nil
 for _, part in ipairs { "plans", "bits", "speed" } do
   if what[1] == part or what[1] == "all" then
     local began = clock()
-    local bad, n = assert(loadfile(here .. part .. ".lua"))(here).run(new, old, keep, photos, only, o)
+    local bad, words = assert(loadfile(here .. part .. ".lua"))(here).run(new, old, keep, photos, only, o)
     failed = failed + bad
-    print(("%s: %s, %.0f s"):format(part, bad == 0 and ("all %d %s"):format(n, part == "speed" and "as fast" or "equal")
-      or ("%d of %d %s"):format(bad, n, part == "speed" and "not shown to be as fast" or "differ"), clock() - began))
+    print(("%s: %s; %.0f s"):format(part, words, clock() - began))
     io.flush()
   end
 end

@@ -30,7 +30,7 @@ local function train(tree, name, keep, photos, more)
   return lines_of(text)
 end
 
---- compares; out how many trainings differ, how many there are
+--- compares; out how many trainings differ, and that in words
 function bits.run(new, old, keep, photos, only)
   local function of(tree)
     local out = {}
@@ -44,8 +44,7 @@ function bits.run(new, old, keep, photos, only)
     return table.concat(out)
   end
   local was = only and of(old) or trees.kept(old, "bits", here, keep, of)
-  local bad, n = trees.compare(keep, was, of(new))
-  return bad, n
+  return trees.compare(keep, was, of(new))
 end
 
 return bits

@@ -11,14 +11,15 @@ function photos.draw(root, draw)
   sample.draw { root = root, seed = 1, per_class = { train = 20, val = 2, test = 2 } }
 end
 
---- the first training batch of `n` photos of `size` x `size`: { x, y, … }, and the loader that must live as long.
+--- the first training batch of `n` photos of `size` x `size`: { x, y, … }; its loader must live as long.
 function photos.batch(root, size, n, classes)
   local data = frt.data.folder { root, size = size, batch = n, train = { frt.augment.random_resized_crop {} } }
   data:open()
   local loader = data:loader("train", { seed = 1, threads = 1, prefetch = 1 })
   local batch = loader:next()
+  batch.loader = loader
   assert(#data.classes <= classes)
-  return batch, loader
+  return batch
 end
 
 return photos

@@ -44,7 +44,7 @@ local function renamed(text)
   return text
 end
 
---- compares; out how many plans differ, how many there are
+--- compares; out how many plans differ, and that in words
 function plans.run(new, old, keep, photos, only)
   local names = {}
   for _, m in ipairs(dofile(here .. "models.lua").list) do
@@ -54,8 +54,7 @@ function plans.run(new, old, keep, photos, only)
     return model_plans(tree, names, photos) .. (only and "" or recipe_plans(tree))
   end
   local was = only and of(old) or trees.kept(old, "plans", here, keep, of)
-  local bad, n = trees.compare(keep, renamed(was), of(new))
-  return bad, n
+  return trees.compare(keep, renamed(was), of(new))
 end
 
 return plans

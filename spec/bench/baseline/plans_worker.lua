@@ -76,7 +76,7 @@ frt.set_precision "fp32"
 local checkpoint = kind == "checkpoint"
 local model = one.make(checkpoint)
 model:build { input = { 2, 3, one.size, one.size }, classes = models.classes, seed = 1, values = false }
-local batch, keep = photos.batch(root, one.size, BATCH, models.classes)
+local batch = photos.batch(root, one.size, BATCH, models.classes)
 
 -- fn under each precision there is
 local function each_precision(mode, fn)
@@ -89,12 +89,12 @@ end
 
 if not checkpoint then
   model:eval()
-  local few, keep_few = photos.batch(root, one.size, 1, models.classes)
+  local few = photos.batch(root, one.size, 1, models.classes)
   for _, b in ipairs { few, batch } do
     local logits = model(b.x)
     each_precision(("evaluation of %d"):format(b.n), function(mode) show(mode, logits) end)
   end
-  keep_few:stop()
+  few.loader:stop()
 end
 model:train()
 if one.freeze then
@@ -110,4 +110,4 @@ each_precision(checkpoint and "training with checkpoints" or "training", functio
     set_memory(0)
   end
 end)
-keep:stop()
+batch.loader:stop()

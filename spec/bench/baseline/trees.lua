@@ -123,7 +123,7 @@ end
 
 --- compares two texts of sections: a line for each group of titles (what stands before the comma) that is equal, the first
 --- lines of each section that is not.
---- out  how many sections differ, how many there are
+--- out  how many sections differ, and that in words
 function trees.compare(keep, old, new)
   local was, order = sections(old)
   local is, more = sections(new)
@@ -150,7 +150,7 @@ function trees.compare(keep, old, new)
     local g = groups[group]
     if g.equal > 0 then print(("equal    %-28s %2d of them, %d lines"):format(group, g.equal, g.lines)) end
   end
-  return bad, #order
+  return bad, bad == 0 and ("all %d equal"):format(#order) or ("%d of %d differ"):format(bad, #order)
 end
 
 return trees
