@@ -103,7 +103,7 @@ local function sections(text)
   return by, order
 end
 
-local SHOWN = 3
+local SHOWN = 3  -- lines of each side, and sections of which they are shown
 
 local function first_lines(keep, old, new)
   local a, b = keep .. "/reference.section", keep .. "/here.section"
@@ -121,8 +121,13 @@ local function first_lines(keep, old, new)
   if n > SHOWN then print(("    %d lines in all (< reference, > here)"):format(n)) end
 end
 
---- compares two texts of sections: a line for each group of titles (what stands before the comma) that is equal, the first
---- lines of each section that is not.
+-- whether the reference could not do it ("error: …") and this tree can
+local function mended(a, b)
+  return a and b and a[1]:find "^error: " and not b[1]:find "^error: "
+end
+
+--- compares two texts of sections: a line for each group of titles (what stands before the comma) that is equal, the name
+--- of each section that is not, with the first lines of some. What only the reference fails at is no difference.
 --- out  how many sections differ, and that in words
 function trees.compare(keep, old, new)
   local was, order = sections(old)
@@ -140,10 +145,12 @@ function trees.compare(keep, old, new)
     local a, b, g = was[title], is[title], groups[group]
     if a and b and table.concat(a, "\n") == table.concat(b, "\n") then
       g.equal, g.lines = g.equal + 1, g.lines + #b
+    elseif mended(a, b) then
+      print(("mended   %s: the reference says %s"):format(title, a[1]))
     else
       bad = bad + 1
       print(("DIFFERS  %s%s"):format(title, not a and ": only here" or not b and ": only in the reference" or ""))
-      if a and b then first_lines(keep, a, b) end
+      if a and b and bad <= SHOWN then first_lines(keep, a, b) end
     end
   end
   for _, group in ipairs(groups) do
