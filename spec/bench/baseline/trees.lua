@@ -68,10 +68,11 @@ function trees.of(name, dir)
   return tree
 end
 
--- what an answer depends on besides the tree: the kit's own files and the machine
-local function key(here)
-  return trees.line(("{ cat %s*.lua %sbits/*.lua; grep -m 1 '^model name' /proc/cpuinfo; grep -m 1 '^flags' /proc/cpuinfo; } | sha256sum")
-    :format(trees.quote(here), trees.quote(here))):sub(1, 16)
+-- what an answer depends on besides the tree: the kit's files that ask, the photos and the machine
+local function key(here, keep)
+  return trees.line(("cd %s && { cat models.lua photos.lua plans*.lua bits.lua bits/*.lua %s/photos/sample.json; grep -m 1 "
+    .. "'^model name' /proc/cpuinfo; grep -m 1 '^flags' /proc/cpuinfo; } | sha256sum"):format(trees.quote(here),
+    trees.quote(keep))):sub(1, 16)
 end
 
 --- fn(tree), or what it returned when it was last asked of this commit.
@@ -79,7 +80,7 @@ end
 ---      here  folder of the kit's files
 ---      keep  folder for answers
 function trees.kept(tree, what, here, keep, fn)
-  local path = ("%s/%s-%s-%s.txt"):format(keep, what, tree.commit, key(here))
+  local path = ("%s/%s-%s-%s.txt"):format(keep, what, tree.commit, key(here, keep))
   local text = not tree.commit:find "dirty" and trees.read(path)
   if not text then
     text = fn(tree)
