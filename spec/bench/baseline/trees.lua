@@ -136,6 +136,7 @@ function trees.compare(keep, old, new)
   for _, title in ipairs(more) do
     if not was[title] then order[#order + 1] = title end
   end
+  if #order == 0 then trees.fail "nothing to compare: --only names none" end
   local groups, bad = {}, 0
   for _, title in ipairs(order) do
     local group = title:match "^[^,]*"
