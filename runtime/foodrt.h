@@ -390,8 +390,22 @@ FRT_API frt_status frt_file_write(const char *path, int32_t n, const char *const
 // Writes all tensors of an open file of either kind, with its metadata; types other than floats
 // stay as they are.
 FRT_API frt_status frt_file_convert(const frt_file *f, const char *path, int32_t float_dtype);
-FRT_API frt_status frt_file_replace(const char *path, const void *data,
-                                    size_t bytes); // any file, likewise
+// Any file, likewise. Links are followed; what is no regular file is written to, never replaced.
+FRT_API frt_status frt_file_replace(const char *path, const void *data, size_t bytes);
+// The same in pieces: close puts the file in place, drop leaves the old one as it was. Both free.
+typedef struct frt_writer frt_writer;
+FRT_API frt_status frt_writer_open(const char *path, frt_writer **out);
+FRT_API frt_status frt_writer_put(frt_writer *w, const void *data, size_t bytes);
+FRT_API frt_status frt_writer_close(frt_writer *w);
+FRT_API void frt_writer_drop(frt_writer *w);
+// Adds to the end of a file (made where there is none), all of it or nothing.
+FRT_API frt_status frt_file_append(const char *path, const void *data, size_t bytes, int32_t sync);
+// Renames over what is there, also where the system's rename doesn't replace.
+FRT_API frt_status frt_file_rename(const char *from, const char *to);
+// A word for names of unfinished files that no other process makes, and whether its maker is known
+// to have ended.
+FRT_API void frt_temp_tag(char out[40]);
+FRT_API int32_t frt_temp_dead(const char *tag);
 FRT_API frt_status frt_file_sha256(const char *path, char out[65]);
 FRT_API frt_status frt_make_folders(const char *path); // with its parents
 // Locks a file (made where there is none) against other processes until frt_file_unlock() or the

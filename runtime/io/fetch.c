@@ -271,8 +271,8 @@ static frt_status finish(frt_fetch *f, int result)
   FRT_CHECK(!f->too_long, FRT_EDATA, "the server sends more than the %llu bytes it announced",
             (unsigned long long)f->limit);
   FRT_CHECK(result == 0, FRT_EIO, "%s", f->why[0] ? f->why : curl.easy_strerror(result));
-  FRT_CHECK(f->fd < 0 || fsync(f->fd) == 0, FRT_EIO, "'%s': can't be written: %s", f->path,
-            strerror(errno));
+  int code = f->fd >= 0 ? frt__sync(f->fd) : 0;
+  FRT_CHECK(code == 0, FRT_EIO, "'%s': can't be written: %s", f->path, strerror(code));
   return FRT_OK;
 }
 

@@ -194,6 +194,47 @@ function io_.replace(path, text)
   lib.check(C.frt_file_replace(path, text, #text))
 end
 
+--- io.append(path, text [, sync]): adds to the end of a file, all of it or nothing; sync: it is on disk then.
+function io_.append(path, text, sync)
+  check_path("append", path)
+  lib.check(C.frt_file_append(path, text, #text, sync and 1 or 0))
+end
+
+--- io.rename(from, to): over what is there.
+function io_.rename(from, to)
+  check_path("rename", from)
+  check_path("rename", to)
+  lib.check(C.frt_file_rename(from, to))
+end
+
+local Writer = {}
+Writer.__index = Writer
+
+--- io.writer(path): a file written in pieces, which takes its place as a whole with close(); drop() leaves the old one.
+---   local w = io.writer "rows.csv";  w:put "a,b\n";  w:close()
+function io_.writer(path)
+  check_path("writer", path)
+  local handle = ffi.new "frt_writer *[1]"
+  lib.check(C.frt_writer_open(path, handle))
+  return setmetatable({ handle = ffi.gc(handle[0], C.frt_writer_drop) }, Writer)
+end
+
+function Writer:put(text)
+  lib.check(C.frt_writer_put(self.handle, text, #text))
+end
+
+function Writer:close()
+  local handle = ffi.gc(self.handle, nil)
+  self.handle = nil
+  lib.check(C.frt_writer_close(handle))
+end
+
+function Writer:drop()
+  local handle = self.handle and ffi.gc(self.handle, nil)
+  self.handle = nil
+  if handle then C.frt_writer_drop(handle) end
+end
+
 local lock = ffi.new "int32_t[1]"
 local BUSY = -6  -- FRT_ESTATE
 

@@ -1,6 +1,5 @@
 --- run.folder: what a run leaves behind: runs/NAME (a second run of that name is NAME-2), the recipe as it ran,
 --- the files it required, its options, and metrics.jsonl, a JSON object a line.
-local err = require "foodrt.core.err"
 local folder = {}
 local Folder = {}
 Folder.__index = Folder
@@ -61,25 +60,30 @@ function folder.newest(name, given)
 end
 
 -- --- one run's folder ----------------------------------------------------------------------------------------
---- the folder with its metrics.jsonl open; lines after `keep` are cut off (a resumed run writes them again).
+-- the whole lines of a metrics file: one that was cut (a full disk, a crash of the machine) is no JSON and doesn't count
+local function whole_lines(path, most)
+  local json = require "foodrt.core.json"
+  local text, kept, n = require("foodrt.core.file").read(path) or "", {}, 0
+  for line in text:gmatch "([^\n]*)\n" do
+    n = n + 1
+    if n > most then break end
+    if json.decode(line) then kept[#kept + 1] = line end
+  end
+  return kept
+end
+
+--- the folder of a run, for its metrics.jsonl; lines after `keep` are cut off (a resumed run writes them again).
 function folder.open(dir, keep)
   local self = setmetatable({ dir = dir, path = dir .. "/metrics.jsonl", lines = 0 }, Folder)
+  local io_ = require "foodrt.core.io"
   if keep then
-    local kept = {}
-    local file = io.open(self.path, "rb")
-    if file then
-      for text in file:lines() do
-        if #kept < keep then kept[#kept + 1] = text end
-      end
-      file:close()
-    end
+    local kept = whole_lines(self.path, keep)
     self.lines = #kept
     kept[#kept + 1] = ""
-    require("foodrt.core.io").replace(self.path, table.concat(kept, "\n"))
+    io_.replace(self.path, table.concat(kept, "\n"))
+  else
+    io_.append(self.path, "")
   end
-  local file, why = io.open(self.path, "ab")
-  if not file then error("foodrt: " .. why, 0) end
-  self.file = file
   return self
 end
 
@@ -97,17 +101,16 @@ function folder.create(dir, r, options)
   return folder.open(dir)
 end
 
---- adds a line to metrics.jsonl.
+--- adds a line to metrics.jsonl: all of it, or an error and none of it.
 function Folder:log(entry)
-  local ok, why = self.file:write(require("foodrt.core.json").encode(entry), "\n")
-  if ok then ok, why = self.file:flush() end
-  if not ok then err.user("%s: %s", self.path, tostring(why)) end
+  require("foodrt.core.io").append(self.path, require("foodrt.core.json").encode(entry) .. "\n")
   self.lines = self.lines + 1
 end
 
+--- what was logged is on disk.
 function Folder:close()
-  if self.file then self.file:close() end
-  self.file = nil
+  if not self.closed and kind(self.path) == "file" then require("foodrt.core.io").append(self.path, "", true) end
+  self.closed = true
 end
 
 return folder

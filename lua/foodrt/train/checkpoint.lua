@@ -116,17 +116,17 @@ local function kind(path)
   return (io_().kind(path))
 end
 
+local function settle(dir)
+  local last = dir .. "/last.safetensors"
+  if kind(last) then io_().rename(last, dir .. "/last.previous.safetensors") end
+  io_().rename(dir .. "/last.new.safetensors", last)
+end
+
 --- the run's newest checkpoint: the new one is complete before the old one becomes last.previous, so that a
 --- crash at any moment leaves at least one good file.
 function checkpoint.save_last(dir, what)
-  local new, last, previous = dir .. "/last.new.safetensors", dir .. "/last.safetensors", dir .. "/last.previous.safetensors"
-  checkpoint.save(new, what)
-  if kind(last) then
-    local ok, why = os.rename(last, previous)
-    if not ok then err.user("cannot rename %s", why) end
-  end
-  local ok, why = os.rename(new, last)
-  if not ok then err.user("cannot rename %s", why) end
+  checkpoint.save(dir .. "/last.new.safetensors", what)
+  settle(dir)
 end
 
 --- the newest checkpoint of a run that can be read. A damaged one is passed over, and said by `say(text)`.
@@ -139,6 +139,10 @@ function checkpoint.load_last(dir, say)
       local ok, found = pcall(checkpoint.load, path)
       if ok then
         if reason and say then say(("%s; going on with %s"):format(reason, path)) end
+        if name == "last.new" then  -- the process ended before it could take its place
+          settle(dir)
+          found.path = dir .. "/last.safetensors"
+        end
         return found
       end
       reason = reason or tostring(found)
