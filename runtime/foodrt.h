@@ -52,9 +52,10 @@ FRT_API void frt_memory_collected(void);
 FRT_API void frt_memory_limit(int64_t bytes); // 0: none
 FRT_API void frt_alloc_fail(int64_t n); // the n-th allocation from now fails (0-based; -1: none)
 FRT_API int64_t frt_alloc_left(void);
-// Compute threads; 0: as at the start, which is OMP_NUM_THREADS, else frt_cpus(""). frt_threads says how
-// many there are: they are started and counted at the first question, since limits of OpenMP and of
-// the system may leave fewer; frt_threads_why says in a line which, "" where all came.
+// Compute threads; 0: as at the start, which is OMP_NUM_THREADS, else frt_cpus(""). frt_threads
+// says how many there are: they are started and counted at the first question, since limits of
+// OpenMP and of the system may leave fewer; frt_threads_why says in a line which, "" where all
+// came.
 FRT_API void frt_set_threads(int32_t n);
 // CPUs that affinity and control groups leave this process. root: "" but in tests: where /proc and
 // /sys are.
@@ -248,6 +249,7 @@ FRT_API frt_status frt_backend(const char *name); // "cpu", "reference"
 FRT_API const char *frt_backend_name(void);
 FRT_API frt_status frt_set_isa(const char *name); // "auto", "base", "avx2", "avx512", "avx512_bf16"
 FRT_API const char *frt_isa(void);
+FRT_API const char *frt_isa_why(void); // why it is not the one FOODRT_ISA names; "" where it is
 FRT_API void frt_plans_clear(void);
 FRT_API void frt_plans_limit(int64_t bytes);
 

@@ -112,15 +112,19 @@ FRT_INLINE __m512i v_zip_two(const bool upper, __m512i a, __m512i b)
 // f(HALF, ...) with how maps are stored as a constant.
 #if FRT_HALF
 #define FRT_BY_HALF(half, f, ...)                                                                  \
-  if (half) {                                                                                      \
-    f(true, __VA_ARGS__);                                                                          \
-  } else {                                                                                         \
-    f(false, __VA_ARGS__);                                                                         \
-  }
+  do {                                                                                             \
+    if (half) {                                                                                    \
+      f(true, __VA_ARGS__);                                                                        \
+    } else {                                                                                       \
+      f(false, __VA_ARGS__);                                                                       \
+    }                                                                                              \
+  } while (0)
 #else
 #define FRT_BY_HALF(half, f, ...)                                                                  \
-  (void)(half);                                                                                    \
-  f(false, __VA_ARGS__);
+  do {                                                                                             \
+    (void)(half);                                                                                  \
+    f(false, __VA_ARGS__);                                                                         \
+  } while (0)
 #endif
 // Item `at` of a map.
 FRT_INLINE const void *v_at(const bool half, const void *p, int64_t at)

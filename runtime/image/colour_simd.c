@@ -180,7 +180,7 @@ static void normalise(const frt__colour *c, int64_t at, const block *p)
   }
 }
 
-void FRT_K(colour)(const frt__colour *c)
+FRT_SIMD void FRT_K(colour)(const frt__colour *c)
 {
   block p;
   for (int64_t at = 0; at < c->n; at += BLOCK) {
@@ -211,7 +211,8 @@ static int32_t grey_sum(block *p, int32_t m)
   return all;
 }
 
-int64_t FRT_K(colour_sum)(const frt__colour *c)
+// colour into the planes; the sum of what grey is then.
+FRT_SIMD int64_t FRT_K(colour_sum)(const frt__colour *c)
 {
   block p;
   int64_t sum = 0;

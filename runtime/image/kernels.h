@@ -80,26 +80,8 @@ typedef struct frt__colour {
   float *nhwc; // where normalised pixels go; NULL: the planes take the result
 } frt__colour;
 
-typedef struct frt__photo_kernels {
-  const char *isa;
-  void (*across)(const frt__across *a);
-  // dst[bytes] = the sum of n rows, `stride` bytes apart, by their weights.
-  void (*down)(const uint8_t *src, size_t stride, const frt__taps *taps, int32_t n, int32_t bytes,
-               uint8_t *dst);
-  void (*warp)(const frt__warp *w);
-  void (*colour)(const frt__colour *c);
-  // colour into the planes; the sum of what grey is then
-  int64_t (*colour_sum)(const frt__colour *c);
-} frt__photo_kernels;
-
-#ifdef FRT_ISA
-void FRT_K(across)(const frt__across *a);
-void FRT_K(down)(const uint8_t *src, size_t stride, const frt__taps *taps, int32_t n, int32_t bytes,
-                 uint8_t *dst);
-void FRT_K(warp)(const frt__warp *w);
-void FRT_K(colour)(const frt__colour *c);
-int64_t FRT_K(colour_sum)(const frt__colour *c);
-#endif
+// The functions: those of the *_simd.c files that begin with FRT_SIMD.
+#include "image_simd.h" // written by runtime/tables.lua: frt__photo_kernels, a pointer to each
 
 // The table of the instruction set that frt_isa() names.
 const frt__photo_kernels *frt__photo(void);

@@ -187,7 +187,7 @@ FRT_INLINE void stand_up(const frt__across *a, bytes16 v[SIDE], size_t at, int32
   }
 }
 
-void FRT_K(across)(const frt__across *a)
+FRT_SIMD void FRT_K(across)(const frt__across *a)
 {
   lay_down(a);
   bytes16 out[3 * SIDE + 2] = {0}, v[SIDE];
@@ -233,8 +233,9 @@ FRT_INLINE void row(const uint8_t *src, size_t stride, const frt__taps *t, const
   }
 }
 
-void FRT_K(down)(const uint8_t *src, size_t stride, const frt__taps *t, int32_t n, int32_t bytes,
-                 uint8_t *dst)
+// dst[bytes] = the sum of n rows, `stride` bytes apart, by their weights.
+FRT_SIMD void FRT_K(down)(const uint8_t *src, size_t stride, const frt__taps *t, int32_t n,
+                          int32_t bytes, uint8_t *dst)
 {
   switch (n) {
   case 2:

@@ -72,7 +72,7 @@ static void mix(const block *b, int32_t channel, int32_t fill, uint8_t *restrict
   }
 }
 
-void FRT_K(warp)(const frt__warp *w)
+FRT_SIMD void FRT_K(warp)(const frt__warp *w)
 {
   block b;
   uint8_t some[BLOCK];

@@ -39,7 +39,8 @@ local function facts()
   add("processor", (read "/proc/cpuinfo" or ""):match "model name%s*:%s*([^\n]+)" or jit.arch)
   local ok, lib = pcall(function() return require("foodrt.core.ffi") end)
   if ok then
-    add("instruction set", lib.ffi.string(lib.C.frt_isa()))
+    local why = lib.ffi.string(lib.C.frt_isa_why())
+    add("instruction set", lib.ffi.string(lib.C.frt_isa()) .. (why ~= "" and (" (%s)"):format(why) or ""))
     add("threads", lib.C.frt_threads())
     add("ops", lib.C.frt_op_count())
   else

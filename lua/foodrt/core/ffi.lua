@@ -41,17 +41,18 @@ function M.check_late(status)
   end
 end
 
-local told
+local told = {}
 
---- says, once, when fewer compute threads came than were asked for.
+--- says, once, when fewer compute threads came than were asked for, or another instruction set.
 --- in   say  takes a line; left out, it goes to standard error
-function M.tell_threads(say)
-  if told then return end
-  local why = ffi.string(C.frt_threads_why())
-  if why == "" then return end
-  told = true
-  if say then return say(why) end
-  io.stderr:write("foodrt: ", why, "\n")
+function M.tell_machine(say)
+  for _, asks in ipairs { "frt_threads_why", "frt_isa_why" } do
+    local why = not told[asks] and ffi.string(C[asks]()) or ""
+    if why ~= "" then
+      told[asks] = true
+      if say then say(why) else io.stderr:write("foodrt: ", why, "\n") end
+    end
+  end
 end
 
 local function read_op(i, info)

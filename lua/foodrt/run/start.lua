@@ -18,7 +18,7 @@ local function set_machine(o, r, meta)
   if C.frt_backend(backend) ~= 0 then error("foodrt: " .. ffi.string(C.frt_error_last()), 0) end
   local threads = o.threads or stored.threads or r.threads or 0
   C.frt_set_threads(threads)
-  lib().tell_threads(function(why) o.progress:say("%s", why) end)
+  lib().tell_machine(function(why) o.progress:say("%s", why) end)
   r.threads = C.frt_threads()
   local isa = ffi.string(C.frt_isa())
   if stored.isa and stored.isa ~= isa then

@@ -158,7 +158,7 @@ function api.set_threads(n)
     err.user("set_threads: 'n' must be between 0 and 1024, got %d", n)
   end
   C.frt_set_threads(n)
-  lib.tell_threads()
+  lib.tell_machine()
   return C.frt_threads()
 end
 

@@ -52,7 +52,7 @@ local looked = false  -- whether there are as many compute threads as there shou
 local function realize(n)
   if not looked then
     looked = true
-    lib.tell_threads()
+    lib.tell_machine()
   end
   local status = R.retry(C.frt_realize, n, refs)
   if status ~= 0 then lib.check_late(tonumber(status)) end

@@ -42,7 +42,7 @@ static size_t cut(const frt_attention *g, void *base, space *s)
   return c.used;
 }
 
-size_t FRT_K(attention_grad_scratch)(const frt_attention *g)
+FRT_SIMD size_t FRT_K(attention_grad_scratch)(const frt_attention *g)
 {
   space s;
   return (size_t)att_team(g) * cut(g, NULL, &s);
@@ -140,9 +140,9 @@ FRT_INLINE void one(const bool half, const frt_attention *g, const whole *w, con
             (void *)att_at(w->dv, &g->dv, item, h, 0));
 }
 
-void FRT_K(attention_grad)(const frt_attention *g, float scale, const void *q, const void *k,
-                           const void *v, const void *dy, const float *lse, void *dq, void *dk,
-                           void *dv, void *scratch)
+FRT_SIMD void FRT_K(attention_grad)(const frt_attention *g, float scale, const void *q,
+                                    const void *k, const void *v, const void *dy, const float *lse,
+                                    void *dq, void *dk, void *dv, void *scratch)
 {
   const int64_t n = g->n * g->heads;
   const int32_t threads = att_team(g);
@@ -153,7 +153,7 @@ void FRT_K(attention_grad)(const frt_attention *g, float scale, const void *q, c
     const size_t bytes = cut(g, NULL, &s);
     cut(g, (char *)scratch + (size_t)t * bytes, &s);
     for (int64_t item = n * t / threads; item < n * (t + 1) / threads; item++) {
-      FRT_BY_HALF(g->half, one, g, &w, &s, item)
+      FRT_BY_HALF(g->half, one, g, &w, &s, item);
     }
   }
 }

@@ -34,7 +34,9 @@ static size_t cut(const frt_attention *g, void *base, space *s)
   return c.used;
 }
 
-size_t FRT_K(attention_scratch)(const frt_attention *g)
+// Attention. lse [n, heads, rows]: log2 of each row's sum of e^(scale q k'), NULL where
+// nobody wants it.
+FRT_SIMD size_t FRT_K(attention_scratch)(const frt_attention *g)
 {
   space s;
   return (size_t)att_team(g) * cut(g, NULL, &s);
@@ -142,8 +144,8 @@ FRT_INLINE void jobs(const bool half, const frt_attention *g, const whole *w, co
   }
 }
 
-void FRT_K(attention)(const frt_attention *g, float scale, const void *q, const void *k,
-                      const void *v, void *y, float *lse, void *scratch)
+FRT_SIMD void FRT_K(attention)(const frt_attention *g, float scale, const void *q, const void *k,
+                               const void *v, void *y, float *lse, void *scratch)
 {
   const int64_t each = att_block(g), n = g->n * g->heads * ((g->rows + each - 1) / each);
   const int32_t threads = att_team(g);
@@ -153,6 +155,6 @@ void FRT_K(attention)(const frt_attention *g, float scale, const void *q, const 
     space s;
     const size_t bytes = cut(g, NULL, &s);
     cut(g, (char *)scratch + (size_t)t * bytes, &s);
-    FRT_BY_HALF(g->half, jobs, g, &w, &s, n * t / threads, n * (t + 1) / threads)
+    FRT_BY_HALF(g->half, jobs, g, &w, &s, n * t / threads, n * (t + 1) / threads);
   }
 }

@@ -108,17 +108,19 @@ FRT_INLINE vf v_act_both(const int act, vf x, vf *grad)
 // f(ACT, ...) with the activation of batch norms as a constant: the compiler makes each its own
 // loop.
 #define FRT_BY_ACT(kind, f, ...)                                                                   \
-  switch (kind) {                                                                                  \
-  case FRT_ACT_SILU:                                                                               \
-    f(FRT_ACT_SILU, __VA_ARGS__);                                                                  \
-    break;                                                                                         \
-  case FRT_ACT_RELU:                                                                               \
-    f(FRT_ACT_RELU, __VA_ARGS__);                                                                  \
-    break;                                                                                         \
-  case FRT_ACT_RELU6:                                                                              \
-    f(FRT_ACT_RELU6, __VA_ARGS__);                                                                 \
-    break;                                                                                         \
-  default:                                                                                         \
-    f(FRT_ACT_NONE, __VA_ARGS__);                                                                  \
-    break;                                                                                         \
-  }
+  do {                                                                                             \
+    switch (kind) {                                                                                \
+    case FRT_ACT_SILU:                                                                             \
+      f(FRT_ACT_SILU, __VA_ARGS__);                                                                \
+      break;                                                                                       \
+    case FRT_ACT_RELU:                                                                             \
+      f(FRT_ACT_RELU, __VA_ARGS__);                                                                \
+      break;                                                                                       \
+    case FRT_ACT_RELU6:                                                                            \
+      f(FRT_ACT_RELU6, __VA_ARGS__);                                                               \
+      break;                                                                                       \
+    default:                                                                                       \
+      f(FRT_ACT_NONE, __VA_ARGS__);                                                                \
+      break;                                                                                       \
+    }                                                                                              \
+  } while (0)

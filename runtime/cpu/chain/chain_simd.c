@@ -99,7 +99,7 @@ static const float *load(runner *t, int32_t k, int64_t row, int64_t rows, int64_
   for (int64_t r = 0; r < rows;) {
     int64_t n = FRT_MIN(left, rows - r);
     FRT_BY_HALF(in->half, copy_rows, to + r * cols, v_at(in->half, x, at), n, row_step, cols,
-                inner_step)
+                inner_step);
     r += n;
     if (r < rows) {
       at = row_offset(c, in->step, row + r, &left) + col * inner_step;
@@ -141,7 +141,8 @@ static void tile(runner *t, int64_t index, void *const *out)
     }
   }
 }
-void FRT_K(chain)(const frt_chain *c, void *const *in, void *const *out, void *scratch)
+// Elementwise chains: a compiled frt_chain (chain.h) over its operands.
+FRT_SIMD void FRT_K(chain)(const frt_chain *c, void *const *in, void *const *out, void *scratch)
 {
 #pragma omp parallel for num_threads(c->threads) schedule(static)
   for (int32_t th = 0; th < c->threads; th++) {

@@ -35,8 +35,10 @@ static void blocks(const uint32_t key[2], uint64_t first, uint64_t step, uint32_
     y[4 * b + 3] = frt__unit(c3[b]);
   }
 }
-void FRT_K(uniform)(const uint32_t key[2], uint64_t step, uint32_t sample, int64_t rows, int64_t n,
-                    float *y)
+// y[row][j] from Philox as runtime/ops/random/uniform.c says, rows numbered from `sample`; key is
+// the op's.
+FRT_SIMD void FRT_K(uniform)(const uint32_t key[2], uint64_t step, uint32_t sample, int64_t rows,
+                             int64_t n, float *y)
 {
   int64_t pieces = (n + ROW_PIECE - 1) / ROW_PIECE;
   int32_t threads = frt__team(rows * n);

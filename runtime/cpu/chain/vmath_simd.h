@@ -141,13 +141,15 @@ FRT_INLINE vf v_any_act(const int act, vf x)
   }
 }
 #define FRT_BY_ANY_ACT(kind, f, ...)                                                               \
-  switch (kind) {                                                                                  \
-  case FRT_ACT_SIGMOID:                                                                            \
-    f(FRT_ACT_SIGMOID, __VA_ARGS__);                                                               \
-    break;                                                                                         \
-  case FRT_ACT_GELU:                                                                               \
-    f(FRT_ACT_GELU, __VA_ARGS__);                                                                  \
-    break;                                                                                         \
-  default:                                                                                         \
-    FRT_BY_ACT(kind, f, __VA_ARGS__)                                                               \
-  }
+  do {                                                                                             \
+    switch (kind) {                                                                                \
+    case FRT_ACT_SIGMOID:                                                                          \
+      f(FRT_ACT_SIGMOID, __VA_ARGS__);                                                             \
+      break;                                                                                       \
+    case FRT_ACT_GELU:                                                                             \
+      f(FRT_ACT_GELU, __VA_ARGS__);                                                                \
+      break;                                                                                       \
+    default:                                                                                       \
+      FRT_BY_ACT(kind, f, __VA_ARGS__);                                                            \
+    }                                                                                              \
+  } while (0)

@@ -24,7 +24,8 @@ FRT_INLINE void apply(const int act, float *y, int64_t rows, int64_t c, const fl
   }
 }
 
-void FRT_K(bias_act)(float *y, int64_t rows, int64_t c, const float *bias, int32_t act)
+// y[rows, c] = act(y + bias), any frt_act, on the calling thread; bias may be NULL.
+FRT_SIMD void FRT_K(bias_act)(float *y, int64_t rows, int64_t c, const float *bias, int32_t act)
 {
-  FRT_BY_ANY_ACT(act, apply, y, rows, c, bias)
+  FRT_BY_ANY_ACT(act, apply, y, rows, c, bias);
 }

@@ -214,7 +214,10 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
                   ->half,
     };
     v->parts = v->counts ? frt__kernels()->depthwise_team(&v->dw) : 0;
-    s->scratch = frt__kernels()->depthwise_scratch(&v->dw, (int32_t)kind) + frt__conv_counts(v);
+    s->scratch = kind == FRT_DN_GRAD_WEIGHT
+                   ? frt__kernels()->depthwise_weight_scratch(&v->dw)
+                   : frt__kernels()->depthwise_scratch(&v->dw, kind == FRT_DN_GRAD_INPUT) +
+                       frt__conv_counts(v);
     return FRT_OK;
   case FRT__HALF:
     v->parts = v->counts ? frt_threads() : 0;

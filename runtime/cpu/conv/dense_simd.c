@@ -41,24 +41,28 @@ static dense dense_init(const frt_dense *g)
   return d;
 }
 
-int32_t FRT_K(dense_team)(const frt_dense *g)
+FRT_SIMD int32_t FRT_K(dense_team)(const frt_dense *g)
 {
   return dense_init(g).threads;
 }
-size_t FRT_K(dense_scratch)(const frt_dense *g)
+FRT_SIMD size_t FRT_K(dense_scratch)(const frt_dense *g)
 {
   const dense d = dense_init(g);
   return d.zero_bytes + (size_t)d.threads * (d.pointer_bytes + d.loaded_bytes + d.made_bytes);
 }
 
 // --- weights ------------------------------------------------------------------------------------
-size_t FRT_K(dense_packed)(const frt_dense *g)
+// Dense convolutions as products. Plain weights [o,c,kh,kw] are packed first (dense_packed
+// bytes); turned: of weights [c,o,kh,kw] in reverse, for the gradient by the input of stride 1.
+// load, bias, residual (shape of y, added before the activation) may be NULL; moments: NULL, or
+// zeroed parts of y's statistics, dense_team of them.
+FRT_SIMD size_t FRT_K(dense_packed)(const frt_dense *g)
 {
   return (size_t)(g->kh * g->kw * g->c * tile_padded(g->o)) * sizeof(float);
 }
 
 // packed[panel][tap][c][column] of w [o][c][taps]; turned: of w [c][o][taps], taps in reverse.
-void FRT_K(dense_pack)(const frt_dense *g, bool turned, const float *w, float *packed)
+FRT_SIMD void FRT_K(dense_pack)(const frt_dense *g, bool turned, const float *w, float *packed)
 {
   const int64_t taps = g->kh * g->kw, panels = tile_panels(g->o);
   const pack_from f = {.w = w, .c = g->c, .o = g->o, .taps = taps, .turned = turned};
@@ -199,7 +203,7 @@ static void block(const frt_dense *g, const dense *d, const dense_job *j, int64_
     } else {
       tile(d->taps, g->c, rows_at, w, next, false, j->made, width);
       FRT_BY_ANY_ACT(g->act, finish, j->made, count, cols, g->o, j->bias ? j->bias + c : NULL,
-                     residual, y)
+                     residual, y);
     }
     if (j->part && i == n - 1) {
       moments_columns(j->y + row * g->o, rows, g->o, c, cols, j->part);
@@ -207,9 +211,9 @@ static void block(const frt_dense *g, const dense *d, const dense_job *j, int64_
   }
 }
 
-void FRT_K(dense)(const frt_dense *g, const frt_load *load, const float *x, const float *packed,
-                  const float *bias, const float *residual, float *y, double *moments,
-                  void *scratch)
+FRT_SIMD void FRT_K(dense)(const frt_dense *g, const frt_load *load, const float *x,
+                           const float *packed, const float *bias, const float *residual, float *y,
+                           double *moments, void *scratch)
 {
   const dense d = dense_init(g);
   const size_t each = d.pointer_bytes + d.loaded_bytes + d.made_bytes;

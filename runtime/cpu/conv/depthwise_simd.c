@@ -300,7 +300,7 @@ static void block_row(const dw_gather *d, const float *ring, const float *packed
     act_row(g->act, o, ow, d->tw);
   }
   if (part) {
-    FRT_BY_HALF(d->half_out, put_row, spare, d->tw, g->c, lanes, y)
+    FRT_BY_HALF(d->half_out, put_row, spare, d->tw, g->c, lanes, y);
   }
 }
 // Statistics of the target: a row of one block, `step` floats from column to column, joins the
@@ -398,29 +398,32 @@ static void gather(const dw_gather *d, const void *x, const float *weight, const
   }
 }
 
-size_t FRT_K(depthwise_gather_scratch)(const frt_depthwise *g, int32_t pass)
+// Depthwise convolution. Weights and their gradient are plain [C,1,kh,kw]; bias may be NULL, load
+// too (ungated). moments: NULL, or zeroed parts of y's statistics, depthwise_team of them. Scratch:
+// of the forward pass, or of the gradient by the input.
+FRT_SIMD size_t FRT_K(depthwise_scratch)(const frt_depthwise *g, bool grad_input)
 {
   dw_gather d;
-  gather_init(&d, g, pass == FRT_DW_GRAD_INPUT);
+  gather_init(&d, g, grad_input);
   return frt__round64((size_t)d.packed * 4) + (size_t)d.threads * d.per_thread;
 }
-int32_t FRT_K(depthwise_team)(const frt_depthwise *g)
+FRT_SIMD int32_t FRT_K(depthwise_team)(const frt_depthwise *g)
 {
   dw_gather d;
   gather_init(&d, g, false);
   return d.threads;
 }
-void FRT_K(depthwise)(const frt_depthwise *g, const frt_load *load, const void *x,
-                      const float *weight, const float *bias, void *y, double *moments,
-                      void *scratch)
+FRT_SIMD void FRT_K(depthwise)(const frt_depthwise *g, const frt_load *load, const void *x,
+                               const float *weight, const float *bias, void *y, double *moments,
+                               void *scratch)
 {
   dw_gather d;
   gather_init(&d, g, false);
   d.load = load;
   gather(&d, x, weight, bias, y, moments, scratch);
 }
-void FRT_K(depthwise_grad_input)(const frt_depthwise *g, const void *dy, const float *weight,
-                                 void *dx, void *scratch)
+FRT_SIMD void FRT_K(depthwise_grad_input)(const frt_depthwise *g, const void *dy,
+                                          const float *weight, void *dx, void *scratch)
 {
   dw_gather d;
   gather_init(&d, g, true);

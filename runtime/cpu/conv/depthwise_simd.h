@@ -88,13 +88,13 @@ FRT_INLINE void dw_ring_fill_as(const bool half, const dw_ring *r, const frt_loa
     dw_ring_copy(DW_AS_IT_LIES, half, load, r, to, from, c, c0, blocks);
     return;
   }
-  FRT_BY_ACT(load->act, dw_ring_copy, half, load, r, to, from, c, c0, blocks)
+  FRT_BY_ACT(load->act, dw_ring_copy, half, load, r, to, from, c, c0, blocks);
 }
 FRT_INLINE void dw_ring_fill(const dw_ring *r, const frt_load *load, bool half, float *ring,
                              const void *src, int64_t c, int64_t c0, int32_t blocks, int64_t slot)
 {
   float *to = ring + slot * r->row + r->left * FRT_VL;
-  FRT_BY_HALF(half, dw_ring_fill_as, r, load, to, v_at(half, src, c0), c, c0, blocks)
+  FRT_BY_HALF(half, dw_ring_fill_as, r, load, to, v_at(half, src, c0), c, c0, blocks);
 }
 // Zeros where no source column goes: beside the columns, and in the last slot.
 FRT_INLINE void dw_ring_clear(const dw_ring *r, float *ring)

@@ -200,7 +200,7 @@ static void item(const dw_weight *d, int64_t index, const void *x, const void *d
           v_at(g->half_y, dy, (n * g->ho + r0 + r) * g->wo * g->c + c0 + b * FRT_VL);
         float *copy = spare + r * g->wo * FRT_VL;
         if (part) {
-          FRT_BY_HALF(g->half_y, copy_row, from, g->wo, g->c, lanes, copy)
+          FRT_BY_HALF(g->half_y, copy_row, from, g->wo, g->c, lanes, copy);
         }
         p.dy[r] = part ? copy : from;
       }
@@ -238,14 +238,15 @@ static void add_up(const dw_weight *d, const float *scratch, int64_t block, floa
   }
 }
 
-size_t FRT_K(depthwise_weight_scratch)(const frt_depthwise *g)
+FRT_SIMD size_t FRT_K(depthwise_weight_scratch)(const frt_depthwise *g)
 {
   dw_weight d;
   weight_init(&d, g);
   return (size_t)d.threads * d.per_thread;
 }
-void FRT_K(depthwise_grad_weight)(const frt_depthwise *g, const frt_load *load, const void *x,
-                                  const void *dy, float *dweight, void *scratch)
+FRT_SIMD void FRT_K(depthwise_grad_weight)(const frt_depthwise *g, const frt_load *load,
+                                           const void *x, const void *dy, float *dweight,
+                                           void *scratch)
 {
   dw_weight d;
   weight_init(&d, g);

@@ -124,9 +124,9 @@ FRT_INLINE void pack(const bool half, const frt_half_pack *p, uint16_t *y)
   }
 }
 
-void FRT_K(half_pack)(const frt_half_pack *p, uint16_t *y)
+FRT_SIMD_BF16 void FRT_K(half_pack)(const frt_half_pack *p, uint16_t *y)
 {
-  FRT_BY_HALF(p->half, pack, p, y)
+  FRT_BY_HALF(p->half, pack, p, y);
 }
 
 // --- rows ---------------------------------------------------------------------------------------
@@ -185,11 +185,11 @@ FRT_INLINE void by_load(const bool half, const frt_half_rows *g, uint16_t *y)
   } else if (!g->load->mean) {
     by_gate(AS_IT_LIES, half, g, y);
   } else {
-    FRT_BY_ACT(g->load->act, by_gate, half, g, y)
+    FRT_BY_ACT(g->load->act, by_gate, half, g, y);
   }
 }
 
-void FRT_K(half_rows)(const frt_half_rows *g, uint16_t *y)
+FRT_SIMD_BF16 void FRT_K(half_rows)(const frt_half_rows *g, uint16_t *y)
 {
   const bool copy = g->half && !g->load;
   if (copy) {
@@ -197,7 +197,7 @@ void FRT_K(half_rows)(const frt_half_rows *g, uint16_t *y)
       memcpy(y + r * g->ldy, (const uint16_t *)g->x + r * g->c + g->first, (size_t)g->n * 2);
     }
   } else {
-    FRT_BY_HALF(g->half, by_load, g, y)
+    FRT_BY_HALF(g->half, by_load, g, y);
   }
   for (int64_t r = 0; r < g->rows && g->ldy > g->n; r++) {
     memset(y + r * g->ldy + g->n, 0, (size_t)(g->ldy - g->n) * 2);

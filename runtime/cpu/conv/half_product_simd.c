@@ -124,7 +124,9 @@ static void slice(const frt_half_product *g, part *p, int64_t segment)
   }
 }
 
-void FRT_K(half_product)(const frt_half_product *g)
+// Products of bf16 with sums in f32, packing their sides, and rows of a map for them (half.h), on
+// the calling thread; NULL where the instruction set has none.
+FRT_SIMD_BF16 void FRT_K(half_product)(const frt_half_product *g)
 {
   const int64_t pairs = g->k / 2;
   part p = {.step_a = frt__half_up(g->rows, TALL), .add = g->add};

@@ -1,7 +1,8 @@
 // half.c -- numbers from f32 to bf16 (the nearest, ties to even) and back (exactly).
 #include "cpu/vec.h"
 
-void FRT_K(to_half)(const float *x, int64_t n, uint16_t *y)
+// n numbers from f32 to bf16 or back, on the calling thread.
+FRT_SIMD void FRT_K(to_half)(const float *x, int64_t n, uint16_t *y)
 {
 #if FRT_HALF
   int64_t i = 0;
@@ -15,7 +16,7 @@ void FRT_K(to_half)(const float *x, int64_t n, uint16_t *y)
   (void)x, (void)n, (void)y;
 #endif
 }
-void FRT_K(from_half)(const uint16_t *x, int64_t n, float *y)
+FRT_SIMD void FRT_K(from_half)(const uint16_t *x, int64_t n, float *y)
 {
 #if FRT_HALF
   int64_t i = 0;

@@ -7,7 +7,11 @@
 // Channels whose filters are turned at a time; even.
 enum { SOME = 16 };
 
-size_t FRT_K(winograd_packed)(const frt_winograd *g)
+// Dense 3x3 of stride 1 by Winograd. Plain weights [o,c,3,3] are packed first (winograd_packed
+// bytes); turned: of weights [c,o,3,3] for the gradient by the input. load may be NULL
+// (ungated), bias and residual (f32, shape of y, added before the activation; not where half)
+// too; moments: NULL, or zeroed parts of y's statistics, winograd_team of them.
+FRT_SIMD size_t FRT_K(winograd_packed)(const frt_winograd *g)
 {
   const int64_t panels = wino_panels(g->half, g->o);
   return (size_t)wino_panel_at(g->half, g->c, g->o, panels) * (g->half ? 2 : 4);
@@ -122,7 +126,7 @@ static void block(const frt_winograd *g, const pack_from *f, int64_t panel, int6
 }
 
 // Of w [o][c][9]; turned: of w [c][o][9], taps in reverse.
-void FRT_K(winograd_pack)(const frt_winograd *g, bool turned, const float *w, void *u)
+FRT_SIMD void FRT_K(winograd_pack)(const frt_winograd *g, bool turned, const float *w, void *u)
 {
   const pack_from f = {.w = w, .c = g->c, .o = g->o, .taps = 9, .turned = turned};
   const int64_t each = pack_channels(&f) & ~(int64_t)1, blocks = (g->c + each - 1) / each;

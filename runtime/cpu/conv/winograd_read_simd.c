@@ -196,7 +196,7 @@ void FRT_K(winograd_read)(const frt_winograd *g, const frt_load *load, const voi
     .g = g, .load = load, .x = x, .first = first, .to = tiles, .v = v, .step = step};
 #if FRT_HALF
   if (g->half && load) {
-    FRT_BY_ACT(load->act, loaded_half, g->half_x, &r)
+    FRT_BY_ACT(load->act, loaded_half, g->half_x, &r);
     return;
   }
   if (g->half && g->half_x) {
@@ -209,7 +209,7 @@ void FRT_K(winograd_read)(const frt_winograd *g, const frt_load *load, const voi
   }
 #endif
   if (load) {
-    FRT_BY_ACT(load->act, loaded, &r)
+    FRT_BY_ACT(load->act, loaded, &r);
   } else {
     read(FRT_ACT_NONE, false, false, false, &r);
   }
@@ -237,7 +237,7 @@ void FRT_K(winograd_read_pairs)(const frt_winograd *g, const frt_load *load, con
                      .v = v,
                      .step = step};
   if (load) {
-    FRT_BY_ACT(load->act, pairs_loaded, g->half_x, &r)
+    FRT_BY_ACT(load->act, pairs_loaded, g->half_x, &r);
   } else if (g->half_x) {
     read_pairs(FRT_ACT_NONE, false, true, &r);
   } else {
@@ -254,7 +254,7 @@ void FRT_K(winograd_read_dy_pairs)(const frt_winograd *g, const void *dy, int64_
 #if FRT_HALF
   const reading r = {
     .g = g, .x = dy, .first = first, .from = from, .to = to, .k = k, .v = v, .step = step};
-  FRT_BY_HALF(g->half_y, read_dy_pairs, &r)
+  FRT_BY_HALF(g->half_y, read_dy_pairs, &r);
 #else
   (void)g, (void)dy, (void)first, (void)from, (void)to, (void)k, (void)v, (void)step;
 #endif

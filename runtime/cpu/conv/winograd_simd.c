@@ -37,11 +37,11 @@ static wino wino_init(const frt_winograd *g)
   return w;
 }
 
-int32_t FRT_K(winograd_team)(const frt_winograd *g)
+FRT_SIMD int32_t FRT_K(winograd_team)(const frt_winograd *g)
 {
   return wino_init(g).threads;
 }
-size_t FRT_K(winograd_scratch)(const frt_winograd *g)
+FRT_SIMD size_t FRT_K(winograd_scratch)(const frt_winograd *g)
 {
   const wino w = wino_init(g);
   const size_t threads = (size_t)w.threads;
@@ -242,18 +242,18 @@ static void blocks(const frt_winograd *g, const wino *w, wino_job j, int64_t fro
     for (int64_t p = first; p < last; p++) {
       if (g->half) {
         multiply_half(g, w, &j, w->by_columns ? b : 0, tiles, p);
-        FRT_BY_ACT(g->act, make_half, g, w, &j, b, tiles, p)
+        FRT_BY_ACT(g->act, make_half, g, w, &j, b, tiles, p);
       } else {
         multiply(g, w, &j, w->by_columns ? b : 0, tiles, p);
-        FRT_BY_ACT(g->act, make_f32, g, w, &j, b, tiles, p)
+        FRT_BY_ACT(g->act, make_f32, g, w, &j, b, tiles, p);
       }
     }
   }
 }
 
-void FRT_K(winograd)(const frt_winograd *g, const frt_load *load, const void *x, const void *u,
-                     const float *bias, const float *residual, void *y, double *moments,
-                     void *scratch)
+FRT_SIMD void FRT_K(winograd)(const frt_winograd *g, const frt_load *load, const void *x,
+                              const void *u, const float *bias, const float *residual, void *y,
+                              double *moments, void *scratch)
 {
   const wino w = wino_init(g);
   const int64_t panels = wino_panels(g->half, g->o), count = w.map.count;

@@ -40,7 +40,7 @@ static wino_weight weight_init(const frt_winograd *g)
   return w;
 }
 
-size_t FRT_K(winograd_weight_scratch)(const frt_winograd *g)
+FRT_SIMD size_t FRT_K(winograd_weight_scratch)(const frt_winograd *g)
 {
   const wino_weight w = weight_init(g);
   return w.x_bytes + w.dy_bytes + (size_t)w.threads * w.m_bytes;
@@ -184,8 +184,8 @@ static void read_share(const frt_winograd *g, const frt_load *load, const wino_w
   FRT_K(winograd_read_dy_pairs)(g, dy, first, from, to, k, vdy, w->dy_step);
 }
 
-void FRT_K(winograd_weight)(const frt_winograd *g, const frt_load *load, const void *x,
-                            const void *dy, float *dw, void *scratch)
+FRT_SIMD void FRT_K(winograd_weight)(const frt_winograd *g, const frt_load *load, const void *x,
+                                     const void *dy, float *dw, void *scratch)
 {
   const wino_weight w = weight_init(g);
   char *vx = scratch, *vdy = vx + w.x_bytes, *m = vdy + w.dy_bytes;

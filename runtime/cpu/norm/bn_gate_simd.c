@@ -13,7 +13,9 @@ static int64_t chunks_of(const frt_bn_gate *g)
   return (g->rows + CHUNK - 1) / CHUNK;
 }
 
-size_t FRT_K(bn_gate_scratch)(const frt_bn_gate *g)
+// The same behind a gate (bn_gate.c): dgate [n, c]; sums [4, n, c] as device/backend.h says; of
+// bn_gate_grad scratch is 3 c floats.
+FRT_SIMD size_t FRT_K(bn_gate_scratch)(const frt_bn_gate *g)
 {
   return (size_t)(g->n * chunks_of(g) * SUMS * g->c) * sizeof(float);
 }
@@ -70,17 +72,17 @@ FRT_INLINE void parts(const int act, const bool half, const frt_bn_gate *g, cons
 FRT_INLINE void parts_as(const bool half, const frt_bn_gate *g, const frt_load *l, const void *x,
                          const void *dz, float *part)
 {
-  FRT_BY_ACT(g->act, parts, half, g, l, x, dz, part)
+  FRT_BY_ACT(g->act, parts, half, g, l, x, dz, part);
 }
 
-void FRT_K(bn_gate_sums)(const frt_bn_gate *g, const void *x, const void *dz, const float *w,
-                         const float *b, const float *mean, const float *rstd, float *dgate,
-                         float *sums, void *scratch)
+FRT_SIMD void FRT_K(bn_gate_sums)(const frt_bn_gate *g, const void *x, const void *dz,
+                                  const float *w, const float *b, const float *mean,
+                                  const float *rstd, float *dgate, float *sums, void *scratch)
 {
   const frt_load load = {.w = w, .b = b, .mean = mean, .rstd = rstd};
   const float *part = scratch;
   const int64_t chunks = chunks_of(g), c = g->c;
-  FRT_BY_HALF(g->half, parts_as, g, &load, x, dz, scratch)
+  FRT_BY_HALF(g->half, parts_as, g, &load, x, dz, scratch);
   const int32_t threads = frt__team(g->n * chunks * SUMS * c);
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t i = 0; i < g->n * SUMS; i++) {
@@ -142,13 +144,13 @@ FRT_INLINE void write(const int act, const bool half, const frt_bn_gate *g, cons
 FRT_INLINE void write_as(const bool half, const frt_bn_gate *g, const through *t, const void *x,
                          const void *dz, void *dx)
 {
-  FRT_BY_ACT(g->act, write, half, g, t, x, dz, dx)
+  FRT_BY_ACT(g->act, write, half, g, t, x, dz, dx);
 }
 
-void FRT_K(bn_gate_grad)(const frt_bn_gate *g, const void *x, const void *dz, const float *w,
-                         const float *b, const float *mean, const float *rstd, const float *gate,
-                         const float *add, const float *sums, void *dx, float *dw, float *db,
-                         void *scratch)
+FRT_SIMD void FRT_K(bn_gate_grad)(const frt_bn_gate *g, const void *x, const void *dz,
+                                  const float *w, const float *b, const float *mean,
+                                  const float *rstd, const float *gate, const float *add,
+                                  const float *sums, void *dx, float *dw, float *db, void *scratch)
 {
   const int64_t c = g->c, step = g->n * c;
   float *a = scratch, *k = a + c, *d = k + c;
@@ -167,5 +169,5 @@ void FRT_K(bn_gate_grad)(const frt_bn_gate *g, const void *x, const void *dz, co
     d[j] = (float)(-gain * sum / m);
   }
   const through t = {.mean = mean, .a = a, .b = b, .k = k, .d = d, .gate = gate, .add = add};
-  FRT_BY_HALF(g->half, write_as, g, &t, x, dz, dx)
+  FRT_BY_HALF(g->half, write_as, g, &t, x, dz, dx);
 }

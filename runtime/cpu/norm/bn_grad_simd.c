@@ -182,11 +182,12 @@ FRT_INLINE void grad_as(const bool half, const frt_bn *g, const void *x, const v
                         const float *w, const float *b, const float *mean, const float *rstd,
                         void *dx, float *dw, float *db, void *scratch)
 {
-  FRT_BY_ACT(g->act, grad, half, g, x, dy, w, b, mean, rstd, dx, dw, db, scratch)
+  FRT_BY_ACT(g->act, grad, half, g, x, dy, w, b, mean, rstd, dx, dw, db, scratch);
 }
-void FRT_K(bn_grad)(const frt_bn *g, const void *x, const void *dy, const float *w, const float *b,
-                    const float *mean, const float *rstd, void *dx, float *dw, float *db,
-                    void *scratch)
+// dy is the gradient of act's output; b is read only when act is not NONE.
+FRT_SIMD void FRT_K(bn_grad)(const frt_bn *g, const void *x, const void *dy, const float *w,
+                             const float *b, const float *mean, const float *rstd, void *dx,
+                             float *dw, float *db, void *scratch)
 {
-  FRT_BY_HALF(g->half, grad_as, g, x, dy, w, b, mean, rstd, dx, dw, db, scratch)
+  FRT_BY_HALF(g->half, grad_as, g, x, dy, w, b, mean, rstd, dx, dw, db, scratch);
 }

@@ -99,11 +99,13 @@ FRT_INLINE void stats(const bool half, const frt_bn *g, const void *x, const flo
   }
 }
 
-void FRT_K(bn_stats)(const frt_bn *g, const void *x, const float *running_mean,
-                     const float *running_var, float *mean, float *rstd, float *new_mean,
-                     float *new_var,
-                     void *scratch){FRT_BY_HALF(g->half, stats, g, x, running_mean, running_var,
-                                                mean, rstd, new_mean, new_var, scratch)}
+FRT_SIMD void FRT_K(bn_stats)(const frt_bn *g, const void *x, const float *running_mean,
+                              const float *running_var, float *mean, float *rstd, float *new_mean,
+                              float *new_var, void *scratch)
+{
+  FRT_BY_HALF(g->half, stats, g, x, running_mean, running_var, mean, rstd, new_mean, new_var,
+              scratch);
+}
 
 // --- normalise ----------------------------------------------------------------------------------
 FRT_INLINE vf normal(const int act, const bool adds, vf x, vf residual, const float *mean,
@@ -185,14 +187,16 @@ FRT_INLINE void apply_as(const bool half, const frt_bn *g, const void *x, const 
                          const float *b, const float *mean, const float *rstd, const void *r,
                          void *y, void *scratch)
 {
-  FRT_BY_ACT(g->act, apply_any, half, g, x, w, b, mean, rstd, r, y, scratch)
+  FRT_BY_ACT(g->act, apply_any, half, g, x, w, b, mean, rstd, r, y, scratch);
 }
 
-void FRT_K(bn_apply)(const frt_bn *g, const void *x, const float *w, const float *b,
-                     const float *mean, const float *rstd, const void *residual, void *y,
-                     void *scratch){
-  FRT_BY_HALF(g->half, apply_as, g, x, w, b, mean, rstd, residual, y, scratch)} size_t
-  FRT_K(bn_scratch)(const frt_bn *g)
+FRT_SIMD void FRT_K(bn_apply)(const frt_bn *g, const void *x, const float *w, const float *b,
+                              const float *mean, const float *rstd, const void *residual, void *y,
+                              void *scratch)
+{
+  FRT_BY_HALF(g->half, apply_as, g, x, w, b, mean, rstd, residual, y, scratch);
+}
+FRT_SIMD size_t FRT_K(bn_scratch)(const frt_bn *g)
 {
   bn_fold f = bn_fold_of(g);
   return frt__round64((size_t)f.cf * BN_PARAMS * sizeof(float)) +

@@ -45,11 +45,13 @@ FRT_INLINE void load_as(const bool half, const frt_load *l, const void *x, int64
     load_any(AS_IT_LIES, half, l, x, row, rows, c, y);
     return;
   }
-  FRT_BY_ACT(l->act, load_any, half, l, x, row, rows, c, y)
+  FRT_BY_ACT(l->act, load_any, half, l, x, row, rows, c, y);
 }
 
-void FRT_K(load_rows)(const frt_load *l, bool half, const void *x, int64_t row, int64_t rows,
-                      int64_t c, void *y)
+// y = rows `row` .. of a map at x as `l` says, on the calling thread; x and y begin at `row`, and
+// both are stored as bf16 where `half`.
+FRT_SIMD void FRT_K(load_rows)(const frt_load *l, bool half, const void *x, int64_t row,
+                               int64_t rows, int64_t c, void *y)
 {
-  FRT_BY_HALF(half, load_as, l, x, row, rows, c, y)
+  FRT_BY_HALF(half, load_as, l, x, row, rows, c, y);
 }

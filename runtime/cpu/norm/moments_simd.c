@@ -3,17 +3,19 @@
 #include "cpu/norm/moments_simd.h"
 #include "cpu/norm/bn_simd.h"
 
-size_t FRT_K(moments_bytes)(int64_t c)
+// Statistics of a map where it is made: a part (moments_bytes, zeroed) takes rows on the calling
+// thread; all parts together give what bn_stats gives. A part: count, mean, M2, each [c].
+FRT_SIMD size_t FRT_K(moments_bytes)(int64_t c)
 {
   return frt__round64((size_t)c * 3 * sizeof(double));
 }
-void FRT_K(moments_rows)(const float *x, int64_t rows, int64_t c, double *part)
+FRT_SIMD void FRT_K(moments_rows)(const float *x, int64_t rows, int64_t c, double *part)
 {
   moments_columns(x, rows, c, 0, c, part);
 }
-void FRT_K(moments_finish)(const frt_bn *g, int32_t parts, const void *part, size_t bytes,
-                           const float *running_mean, const float *running_var, float *mean,
-                           float *rstd, float *new_mean, float *new_var)
+FRT_SIMD void FRT_K(moments_finish)(const frt_bn *g, int32_t parts, const void *part, size_t bytes,
+                                    const float *running_mean, const float *running_var,
+                                    float *mean, float *rstd, float *new_mean, float *new_var)
 {
   for (int64_t c = 0; c < g->c; c++) {
     double sum = 0, m2 = 0;

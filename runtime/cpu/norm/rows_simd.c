@@ -89,11 +89,15 @@ FRT_INLINE void norm(const bool half, const void *x, int64_t n, float eps, const
     v_put_some(half, y, k, v, lanes);
   }
 }
-void FRT_K(layer_norm)(bool half, const void *x, int64_t n, float eps, const float *w,
-                       const float *b, void *y, float *mean, float *rstd){
-  FRT_BY_HALF(half, norm, x, n, eps, w, b, y, mean, rstd)} FRT_INLINE
-  void norm_grad(const bool half, const void *x, const void *dy, int64_t n, const float *w,
-                 float mean, float rstd, void *dx, float *dw, float *db)
+// A row of n numbers, maps stored as bf16 where `half`; all on the calling thread. w, b may be
+// NULL; dw and db are added to; room: n floats, only where half. y may be x, dx either operand.
+FRT_SIMD void FRT_K(layer_norm)(bool half, const void *x, int64_t n, float eps, const float *w,
+                                const float *b, void *y, float *mean, float *rstd)
+{
+  FRT_BY_HALF(half, norm, x, n, eps, w, b, y, mean, rstd);
+}
+FRT_INLINE void norm_grad(const bool half, const void *x, const void *dy, int64_t n, const float *w,
+                          float mean, float rstd, void *dx, float *dw, float *db)
 {
   vf m = v_set(mean), r = v_set(rstd), sum = v_zero(), dot = v_zero();
   for (int64_t k = 0; k < n; k += FRT_VL) {
@@ -113,9 +117,12 @@ void FRT_K(layer_norm)(bool half, const void *x, int64_t n, float eps, const flo
     v_put_some(half, dx, k, r * (g - a - xhat * b), lanes);
   }
 }
-void FRT_K(layer_norm_grad)(bool half, const void *x, const void *dy, int64_t n, const float *w,
-                            float mean, float rstd, void *dx, float *dw, float *db){
-  FRT_BY_HALF(half, norm_grad, x, dy, n, w, mean, rstd, dx, dw, db)}
+FRT_SIMD void FRT_K(layer_norm_grad)(bool half, const void *x, const void *dy, int64_t n,
+                                     const float *w, float mean, float rstd, void *dx, float *dw,
+                                     float *db)
+{
+  FRT_BY_HALF(half, norm_grad, x, dy, n, w, mean, rstd, dx, dw, db);
+}
 
 // --- softmax ------------------------------------------------------------------------------------
 FRT_INLINE float greatest(const bool half, const void *x, int64_t n)
@@ -160,9 +167,11 @@ FRT_INLINE void soft(const bool half, const void *x, int64_t n, void *y, float *
     v_put_n(half, y, k, v_load_n(power + k, n - k) * scale, n - k);
   }
 }
-void FRT_K(softmax)(bool half, const void *x, int64_t n, void *y,
-                    float *room){FRT_BY_HALF(half, soft, x, n, y, room)} FRT_INLINE
-  void soft_grad(const bool half, const void *y, const void *dy, int64_t n, void *dx)
+FRT_SIMD void FRT_K(softmax)(bool half, const void *x, int64_t n, void *y, float *room)
+{
+  FRT_BY_HALF(half, soft, x, n, y, room);
+}
+FRT_INLINE void soft_grad(const bool half, const void *y, const void *dy, int64_t n, void *dx)
 {
   vf sum = v_zero();
   for (int64_t k = 0; k < n; k += FRT_VL) {
@@ -174,7 +183,7 @@ void FRT_K(softmax)(bool half, const void *x, int64_t n, void *y,
     v_put_some(half, dx, k, v, n - k);
   }
 }
-void FRT_K(softmax_grad)(bool half, const void *y, const void *dy, int64_t n, void *dx)
+FRT_SIMD void FRT_K(softmax_grad)(bool half, const void *y, const void *dy, int64_t n, void *dx)
 {
-  FRT_BY_HALF(half, soft_grad, y, dy, n, dx)
+  FRT_BY_HALF(half, soft_grad, y, dy, n, dx);
 }

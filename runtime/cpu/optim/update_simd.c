@@ -63,7 +63,8 @@ static void adam_part(const void *settings, const frt_tensors *t, int32_t k, int
     v_store_n(vo + i, vv, l);
   }
 }
-void FRT_K(adam)(const frt_adam *a)
+// Optimizer, over all tensors in one pass (update.h).
+FRT_SIMD void FRT_K(adam)(const frt_adam *a)
 {
   share(a, &a->t, adam_part);
 }
@@ -107,7 +108,7 @@ static void sgd_part(const void *settings, const frt_tensors *t, int32_t k, int6
     v_store_n(bo + i, vb, l);
   }
 }
-void FRT_K(sgd)(const frt_sgd *s)
+FRT_SIMD void FRT_K(sgd)(const frt_sgd *s)
 {
   share(s, &s->t, sgd_part);
 }
@@ -130,7 +131,7 @@ static void ema_part(const void *settings, const frt_tensors *t, int32_t k, int6
     v_store_n(y + i, ema_vector(a, v_load_n(e + i, l), v_load_n(x + i, l)), l);
   }
 }
-void FRT_K(ema)(const frt_ema *a)
+FRT_SIMD void FRT_K(ema)(const frt_ema *a)
 {
   share(a, &a->t, ema_part);
 }
@@ -163,7 +164,9 @@ static int64_t chunks_of(int64_t numel)
 {
   return (numel + NORM_CHUNK - 1) / NORM_CHUNK;
 }
-size_t FRT_K(norm_scratch)(int32_t n, const int64_t *numel)
+// Square root of the sum of squares over n tensors, in double, whatever the number of threads.
+// scratch: norm_scratch bytes.
+FRT_SIMD size_t FRT_K(norm_scratch)(int32_t n, const int64_t *numel)
 {
   int64_t chunks = 0;
   for (int32_t k = 0; k < n; k++) {
@@ -171,7 +174,7 @@ size_t FRT_K(norm_scratch)(int32_t n, const int64_t *numel)
   }
   return (size_t)chunks * sizeof(double);
 }
-double FRT_K(norm)(int32_t n, const float *const *x, const int64_t *numel, void *scratch)
+FRT_SIMD double FRT_K(norm)(int32_t n, const float *const *x, const int64_t *numel, void *scratch)
 {
   double *part = scratch, sum = 0;
   int64_t chunks = 0, floats = 0;

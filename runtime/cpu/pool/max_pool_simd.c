@@ -51,9 +51,11 @@ FRT_INLINE void forward(const bool half, const frt_max_pool *g, const void *x, v
     }
   }
 }
-void FRT_K(max_pool)(const frt_max_pool *g, const void *x, void *y)
+// The largest number of each window, and the gradient, to the first of them (at most 256 pixels a
+// window; scratch: a byte for each number of dy).
+FRT_SIMD void FRT_K(max_pool)(const frt_max_pool *g, const void *x, void *y)
 {
-  FRT_BY_HALF(g->half, forward, g, x, y)
+  FRT_BY_HALF(g->half, forward, g, x, y);
 }
 
 // --- taps in bytes ------------------------------------------------------------------------------
@@ -147,8 +149,8 @@ FRT_INLINE void backward(const bool half, const frt_max_pool *g, const void *x, 
     gather(half, g, dy, taps, i, dx);
   }
 }
-void FRT_K(max_pool_grad)(const frt_max_pool *g, const void *x, const void *dy, void *dx,
-                          void *scratch)
+FRT_SIMD void FRT_K(max_pool_grad)(const frt_max_pool *g, const void *x, const void *dy, void *dx,
+                                   void *scratch)
 {
-  FRT_BY_HALF(g->half, backward, g, x, dy, dx, scratch)
+  FRT_BY_HALF(g->half, backward, g, x, dy, dx, scratch);
 }

@@ -104,9 +104,11 @@ FRT_INLINE void chunk_loaded(const bool half, const frt_load *l, const void *x, 
                              int64_t n, int64_t c, float *out)
 {
   memset(out, 0, (size_t)c * sizeof(float));
-  FRT_BY_ACT(l->act, sum_any, half, l, x, y, n, c, out)
+  FRT_BY_ACT(l->act, sum_any, half, l, x, y, n, c, out);
 }
-size_t FRT_K(reduce_rows_scratch)(int64_t n_outer, int64_t rows, int64_t c)
+// out[o][c] = scale * sum over r < rows of x[o][r][c], or of x * y where y is given; both are
+// [n_outer, rows, c], stored as bf16 where `half`. load (ungated) may be NULL.
+FRT_SIMD size_t FRT_K(reduce_rows_scratch)(int64_t n_outer, int64_t rows, int64_t c)
 {
   int64_t wide = fold_of(c) * c * frt__team(n_outer * rows * c);
   return (size_t)(wide + n_outer * chunks_of(rows) * c) * sizeof(float);
@@ -143,9 +145,9 @@ FRT_INLINE void sums(const bool half, const frt_load *load, const void *x, const
     }
   }
 }
-void FRT_K(reduce_rows)(const frt_load *load, bool half, const void *x, const void *y,
-                        int64_t n_outer, int64_t rows, int64_t c, float scale, float *out,
-                        void *scratch)
+FRT_SIMD void FRT_K(reduce_rows)(const frt_load *load, bool half, const void *x, const void *y,
+                                 int64_t n_outer, int64_t rows, int64_t c, float scale, float *out,
+                                 void *scratch)
 {
-  FRT_BY_HALF(half, sums, load, x, y, n_outer, rows, c, scale, out, scratch)
+  FRT_BY_HALF(half, sums, load, x, y, n_outer, rows, c, scale, out, scratch);
 }
