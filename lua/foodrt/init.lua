@@ -4,8 +4,9 @@
 local err = require "foodrt.core.err"
 
 local PARTS = { nn = "nn", models = "models", data = "data", run = "run", rng = "core.rng", augment = "data.augment",
-  loss = "train.loss", optim = "train.optim", sched = "train.sched", metrics = "train.metrics", phase = "train.phase",
-  trainer = "train.trainer", ensemble = "run.ensemble" }
+  loss = "train.loss", optim = "train.optim", sched = "train.sched", metrics = "train.metric", phase = "train.phase",
+  trainer = "train.trainer", task = "train.task", hook = "train.hook", rule = "train.rule", transform = "train.transform",
+  ensemble = "run.ensemble" }
 local FILES = { load = true, save = true }
 
 local frt = {}

@@ -182,13 +182,20 @@ describe("an ensemble", function()
 end)
 
 describe("predictions", function()
-  local function made(classes, rows)
-    local p = predictions.new(#rows, classes)
+  local function made(classes, rows, loss)
+    local task = require "foodrt.train.task"
+    local p = predictions.new(task.bind(task.alone(loss, { "top1" }), { { name = "class", classes = classes } }), #rows, true)
+    local one = p.rows[1]
     for i, row in ipairs(rows) do
-      p.paths[i], p.labels[i - 1] = row[1], row[2]
-      for c = 1, #classes do p.scores[(i - 1) * #classes + c - 1] = row[2 + c] end
+      p.paths[i], one.labels[i - 1] = row[1], row[2]
+      local best = 1
+      for c = 1, #classes do
+        one.scores[(i - 1) * #classes + c - 1] = row[2 + c]
+        if row[2 + c] > row[2 + best] then best = c end
+      end
+      one.first[i - 1] = best
     end
-    p.n = #rows
+    p.n, one.n = #rows, #rows
     return p
   end
 
@@ -204,8 +211,9 @@ describe("predictions", function()
   end)
 
   it("measure the same as metrics do: top1 2/3, cross entropy by hand", function()
-    local p = made({ "x", "y" }, { { "1.jpg", 1, 3, 1 }, { "2.jpg", 2, 5, 7 }, { "3.jpg", 2, 1, 0 } })
-    local v = p:measure({ "top1" }, require("foodrt").loss.cross_entropy {})
+    local p = made({ "x", "y" }, { { "1.jpg", 1, 3, 1 }, { "2.jpg", 2, 5, 7 }, { "3.jpg", 2, 1, 0 } },
+      require("foodrt").loss.cross_entropy {})
+    local v = p:measure()
     assert.near(2 / 3, v.top1, 1e-12)
     assert.near((2 * math.log(1 + math.exp(-2)) + math.log(1 + math.exp(1))) / 3, v.loss, 1e-6)
   end)

@@ -50,29 +50,11 @@ local function parse(given)
 end
 
 -- --- words ---------------------------------------------------------------------------------------------------------
-local ORDER = { "top1", "top5", "f1", "loss" }
-
--- pairs of classes by how often one was taken for the other
-local function confused(m, classes, most)
-  local matrix, list = m:confusion_matrix(), {}
-  for r = 1, #matrix do
-    for c = 1, #matrix do
-      if r ~= c and matrix[r][c] > 0 then list[#list + 1] = { label = classes[r], predicted = classes[c], n = matrix[r][c] } end
-    end
-  end
-  table.sort(list, function(a, b)
-    if a.n ~= b.n then return a.n > b.n end
-    return a.label .. "\0" .. a.predicted < b.label .. "\0" .. b.predicted
-  end)
-  for i = most + 1, #list do list[i] = nil end
-  return list
-end
-
 local MOST = 24  -- classes that are all shown; of more, the worst
 
-local function class_table(found)
+local function class_table(one)
   local list = {}
-  for _, c in ipairs(found.per_class) do list[#list + 1] = c end
+  for _, c in ipairs(one.per_class) do list[#list + 1] = c end
   table.sort(list, function(a, b)
     if a.f1 ~= b.f1 then return a.f1 > b.f1 end
     return a.class < b.class
@@ -89,17 +71,33 @@ local function class_table(found)
   return text.columns(rows, { false, true, true, true, true })
 end
 
-local function measures(values)
-  local parts = {}
-  for _, key in ipairs(ORDER) do
-    if values[key] then parts[#parts + 1] = ("%s %." .. (key == "loss" and 2 or 3) .. "f"):format(key, values[key]) end
+local function measures(found, values)
+  return require("foodrt.run.report").line(values, found.bound)
+end
+
+-- a task's classes, and what was most often mistaken
+local function task_lines(found, one, lines)
+  lines[#lines + 1] = ""
+  if #found.tasks > 1 then
+    lines[#lines + 1] = ("%s: %s (%d photos)"):format(one.name, require("foodrt.run.report").task(found.values, one.task),
+      found.values[one.task.prefix .. "n"])
   end
-  return table.concat(parts, " ")
+  for _, row in ipairs(class_table(one)) do lines[#lines + 1] = row end
+  if #one.confused > 0 then
+    local parts = {}
+    for i = 1, math.min(5, #one.confused) do
+      local c = one.confused[i]
+      parts[i] = ("%s as %s %d"):format(c.label, c.predicted, c.n)
+    end
+    lines[#lines + 1] = ""
+    lines[#lines + 1] = "most often mistaken: " .. table.concat(parts, ", ")
+  end
 end
 
 local function page(found)
-  local v, lines = found.values, class_table(found)
-  table.insert(lines, 1, "")
+  local v, lines = found.values, {}
+  for _, one in ipairs(found.tasks) do task_lines(found, one, lines) end
+  if #found.tasks[#found.tasks].confused == 0 then lines[#lines + 1] = "" end
   if found.members then
     table.insert(lines, 1, ("%s: %d runs, mean of %s; %s of %s"):format(found.name, #found.members,
       found.mean == "probs" and "probabilities" or "logits", found.split, found.data))
@@ -107,30 +105,21 @@ local function page(found)
     table.insert(lines, 1, ("%s: %s, phase '%s', epoch %d; %s of %s"):format(found.checkpoint, found.name, found.phase, found.epoch,
       found.split, found.data))
   end
-  lines[#lines + 1] = ""
-  if #found.confused > 0 then
-    local parts = {}
-    for i = 1, math.min(5, #found.confused) do
-      local c = found.confused[i]
-      parts[i] = ("%s as %s %d"):format(c.label, c.predicted, c.n)
-    end
-    lines[#lines + 1] = "most often mistaken: " .. table.concat(parts, ", ")
-  end
   if #found.unreadable > 0 then
     lines[#lines + 1] = ("%d photo%s could not be read and %s left out"):format(#found.unreadable,
       #found.unreadable == 1 and "" or "s", #found.unreadable == 1 and "is" or "are")
   end
   for _, m in ipairs(found.members or {}) do
     local p = m.preprocessing
-    lines[#lines + 1] = ("%s: %s (weight %g, %d x %d) %s"):format(found.split, measures(m.values), m.weight, p.size, p.size, m.path)
+    lines[#lines + 1] = ("%s: %s (weight %g, %d x %d) %s"):format(found.split, measures(found, m.values), m.weight, p.size, p.size, m.path)
   end
-  lines[#lines + 1] = ("%s: %s (%d photos) %s"):format(found.split, measures(v), v.n, found.members and found.name or found.run)
+  lines[#lines + 1] = ("%s: %s (%d photos) %s"):format(found.split, measures(found, v), v.n, found.members and found.name or found.run)
   return table.concat(lines, "\n")
 end
 
 -- --- the command -----------------------------------------------------------------------------------------------------
-local function per_class(m, classes)
-  local by, out = m:per_class(), {}
+local function per_class(m, i, classes)
+  local by, out = m:per_class(i), {}
   for i, name in ipairs(classes) do
     local c = by[i] or { precision = 0, recall = 0, f1 = 0, support = 0 }
     out[i] = { class = name, precision = c.precision, recall = c.recall, f1 = c.f1, support = c.support }
@@ -145,29 +134,40 @@ local function set_machine(o)
   require("foodrt.train.precision").announce(o.precision)
 end
 
+-- what was found of each task: { name, task, classes, per_class, confused }
+local function by_task(tasks, m, p)
+  local out = {}
+  for i, t in ipairs(tasks) do
+    out[i] = { name = t.name, task = t, classes = t.classes, per_class = per_class(m, i, t.classes), confused = p.rows[i]:confused(20) }
+  end
+  return out
+end
+
 local function measure(o)
   local run, predictions = require "foodrt.run", require "foodrt.run.predictions"
   local model, r, state = run.load(o.runs[1])
   local data, split = require("foodrt.run.photos").choose(r, state, o.data, o.split)
-  data:open { classes = state.classes, splits = { split } }
-  local names = { "top1" }
-  for _, name in ipairs(r.metrics) do
-    if name ~= "top1" then names[#names + 1] = name end
-  end
-  local p, values, m = predictions.of(model, data, split, { metrics = names, loss = not r.step and run.loss(r, state) or nil,
-    batch = o.batch, workers = o.workers })
+  data:open { classes = state.classes, columns = state.columns, splits = { split } }
+  local tasks = run.tasks(r, state)
+  local p, values, m = predictions.of(model, data, split, tasks, { batch = o.batch, workers = o.workers, scores = o.out ~= nil })
   if not p then return nil end
   return { name = r.name, run = o.runs[1], checkpoint = state.path, phase = state.phase_name, epoch = state.epoch, split = split,
-    data = data.file or data.root, values = values, classes = state.classes, per_class = per_class(m, state.classes),
-    confused = confused(m, state.classes, 20), unreadable = p.bad, preprocessing = data:settings(), predictions = p }
+    data = data.file or data.root, values = values, bound = tasks, tasks = by_task(tasks, m, p), unreadable = p.bad,
+    preprocessing = data:settings(), predictions = p }
 end
 
 local function measure_ensemble(e, o)
   local f = e:evaluate { data = o.data, split = o.split, batch = o.batch, workers = o.workers }
   if not f then return nil end
-  return { name = e.name, mean = e.mean, members = f.members, split = f.split, data = f.data, values = f.values, classes = e.classes,
-    per_class = per_class(f.metrics, e.classes), confused = confused(f.metrics, e.classes, 20), unreadable = f.bad,
-    predictions = f.predictions }
+  return { name = e.name, mean = e.mean, members = f.members, split = f.split, data = f.data, values = f.values, bound = f.tasks,
+    tasks = by_task(f.tasks, f.measures, f.predictions), unreadable = f.bad, predictions = f.predictions }
+end
+
+-- numbers of an evaluation: "top1", "loss", "dish.top1"; n is told as `photos`
+local function numbers(values, out)
+  for key, v in pairs(values) do
+    if key ~= "n" and key ~= "bad" and key ~= "photos" and key ~= "empty" and not key:find "%.empty$" then out[key] = v end
+  end
 end
 
 local function as_json(found)
@@ -176,14 +176,21 @@ local function as_json(found)
   for _, key in ipairs { "name", "run", "checkpoint", "phase", "epoch", "split", "data", "preprocessing", "mean" } do
     out[key] = found[key]
   end
-  for _, key in ipairs(ORDER) do out[key] = found.values[key] end
-  for _, key in ipairs { "classes", "per_class", "confused", "unreadable" } do out[key] = json.list(found[key]) end
+  numbers(found.values, out)
+  out.unreadable = json.list(found.unreadable)
+  for _, key in ipairs { "classes", "per_class", "confused" } do out[key] = json.list(found.tasks[1][key]) end
+  if #found.tasks > 1 then
+    out.tasks = json.list {}
+    for i, t in ipairs(found.tasks) do
+      out.tasks[i] = { name = t.name, classes = json.list(t.classes), per_class = json.list(t.per_class), confused = json.list(t.confused) }
+    end
+  end
   if found.members then
     out.members = json.list {}
     for i, m in ipairs(found.members) do
       local one = { run = m.path, name = m.name, checkpoint = m.checkpoint, phase = m.phase, epoch = m.epoch, weight = m.weight,
         preprocessing = m.preprocessing }
-      for _, key in ipairs(ORDER) do one[key] = m.values[key] end
+      numbers(m.values, one)
       out.members[i] = one
     end
   end
@@ -194,7 +201,10 @@ end
 local function say(found, o)
   if not found then return 130 end
   for _, b in ipairs(found.unreadable) do io.stderr:write(b.why, "\n") end
-  if found.values.n == 0 then error(("foodrt: eval: no photo of '%s' in '%s' can be read"):format(found.split, found.data), 0) end
+  if found.values.n == 0 then
+    error(("foodrt: eval: no photo of '%s' in '%s' %s"):format(found.split, found.data,
+      found.values.photos > 0 and "has a label" or "can be read"), 0)
+  end
   if o.out then found.predictions:write(o.out) end
   print(o.json and as_json(found) or page(found))
   return 0

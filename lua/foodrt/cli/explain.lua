@@ -33,10 +33,8 @@ local function photos_of(r)
   local kind = require("foodrt.core.io").kind
   if kind(data.file or data.root .. "/train") then
     data:open()
-    local columns = {}
-    for i, c in ipairs(data.columns) do columns[i] = c.name end
     return { source = "counted", classes = #data.classes, train = data:count "train", val = data:count "val",
-      test = data:count "test", columns = columns }
+      test = data:count "test" }
   end
   if r.source.sample then return sample_photos() end
   local out = {}
@@ -148,10 +146,10 @@ local function gather(o, r)
   local precision, other = require("foodrt.train.precision").set(r.precision)
   local photos = photos_of(r)
   dry.build(r, photos.classes)
-  local planned = budget.limit(r, photos.columns)
+  local planned = budget.limit(r)
   local steps, needs, worst, evaluation = planned.steps, planned.needs, planned.worst, planned.evaluation
   lengths(steps, photos)
-  local verdict, fit = budget.verdict(r, steps, needs, worst, photos.columns)
+  local verdict, fit = budget.verdict(r, steps, needs, worst)
   verdict = planned.message or verdict
   local available, where = budget.available()
   local found = { photos = photos, steps = steps, evaluation = evaluation }

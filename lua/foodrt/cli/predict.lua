@@ -44,37 +44,55 @@ local function photos_of(o)
   return list
 end
 
--- what sees the photos: look(path, n) -> the n most probable classes; and what is said of it
+-- the n most probable classes by task, of a photo's predictions
+local function tops(found, n)
+  local out = {}
+  for i, rows in ipairs(found.rows) do out[i] = { name = rows.task.name, top = rows:top(1, n) } end
+  return out
+end
+
+-- what sees the photos: look(path, n) -> the n most probable classes of each task; and what is said of it
 local function seer(o)
   if o.ensemble then
     local e = require("foodrt.run.ensemble").new { mean = o.mean, weights = o.weights, unpack(o.runs) }:open()
     local settings, list = {}, require("foodrt.core.json").list
     for i, m in ipairs(e.members) do settings[i] = m.recipe.data:settings() end
-    return function(path, n) return e:predict(path, n) end, { ensemble = list(o.runs), weights = list(e.weights), mean = e.mean,
+    return function(path, n) return tops(e:look(path), n) end, { ensemble = list(o.runs), weights = list(e.weights), mean = e.mean,
       name = e.name, preprocessing = list(settings) }
   end
-  local model, r, state = require("foodrt.run").load(o.runs[1])
-  return function(path, n) return require("foodrt.run.predictions").one(model, r.data, state.classes, path):top(1, n) end,
+  local run = require "foodrt.run"
+  local model, r, state = run.load(o.runs[1])
+  local tasks = run.tasks(r, state)
+  return function(path, n) return tops(require("foodrt.run.predictions").one(model, r.data, tasks, path), n) end,
     { run = o.runs[1], checkpoint = state.path, name = r.name, preprocessing = r.data:settings() }
 end
 
--- one photo: { path, top } or { path, error }
+-- one photo: { path, top (of the first task), tasks (of several: { name, top }) } or { path, error }
 local function look(see, path, n)
   local ok, found = pcall(see, path, n)
   if not ok then return { path = path, error = (tostring(found):gsub("^[^%s:]+%.lua:%d+: ", "")) } end
-  return { path = path, top = found }
+  return { path = path, top = found[1].top, tasks = #found > 1 and found or nil }
 end
 
 local function show(list)
   local rows, right = {}, {}
-  for i, photo in ipairs(list) do
-    local row = { photo.path }
-    for k, one in ipairs(photo.top or {}) do
-      row[2 * k], row[2 * k + 1] = one.class, ("%.1f %%"):format(one.p * 100)
-      right[2 * k + 1] = true
+  local function add(path, top, name)
+    local row = { path, name }
+    local first = #row
+    for k, one in ipairs(top) do
+      row[first + 2 * k - 1], row[first + 2 * k] = one.class, ("%.1f %%"):format(one.p * 100)
+      right[first + 2 * k] = true
     end
-    if photo.error then row[2] = "cannot be read" end
-    rows[i] = row
+    rows[#rows + 1] = row
+  end
+  for _, photo in ipairs(list) do
+    if photo.error then
+      rows[#rows + 1] = { photo.path, "cannot be read" }
+    elseif photo.tasks then
+      for _, t in ipairs(photo.tasks) do add(photo.path, t.top, t.name) end
+    else
+      add(photo.path, photo.top)
+    end
   end
   print(table.concat(text.columns(rows, right), "\n"))
 end

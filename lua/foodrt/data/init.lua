@@ -128,13 +128,17 @@ function Data:recheck()
 end
 
 --- looks at the folders and lists the photos. classes = { names }: take these and don't need train;
---- splits = { "test" }: only these. Opening again does nothing.
+--- splits = { "test" }: only these; columns = { { name, classes }, … }: what further label columns hold. Opening again does
+--- nothing.
 function Data:open(given)
   if self.splits then return self end
-  local o = opt.check({ "data:open", classes = { "list", nil, of = "string" }, splits = { "list", nil, of = "string" } }, given)
+  local o = opt.check({ "data:open", classes = { "list", nil, of = "string" }, splits = { "list", nil, of = "string" },
+    columns = { "list", nil, of = "table" } }, given)
   self:recheck()
   local source = self.spec == data.MANIFEST and require "foodrt.data.manifest" or scan
-  source.open(self, o.classes, o.splits)
+  local known = {}
+  for _, c in ipairs(o.columns or {}) do known[c.name] = c.classes end
+  source.open(self, o.classes, o.splits, known)
   return self
 end
 

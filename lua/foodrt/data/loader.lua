@@ -60,6 +60,18 @@ function M.new(data, split, s, given)
   return self
 end
 
+--- whether every photo of a split has a label in column c (from 1): then nothing needs to ask whether one is missing.
+--- in   s  data.splits[name]
+function M.complete(s, c)
+  s.complete = s.complete or {}
+  if s.complete[c] == nil then
+    local C, whole = require("foodrt.core.ffi").C, true
+    for i = 0, s.count - 1 do whole = whole and C.frt_manifest_label(s.manifest, i, c - 1) >= 0 end
+    s.complete[c] = whole
+  end
+  return s.complete[c]
+end
+
 -- Tensors over a slot of n photos: made once per n, then moved from slot to slot.
 local function tensors(self, b)
   local T = require "foodrt.tensor"
@@ -68,7 +80,9 @@ local function tensors(self, b)
   if not v then
     v = { x = T.wrap_data({ b.n, 3, size, size }, "f32", b.x, true), labels = {} }
     for c, column in ipairs(columns) do
-      v.labels[column.name] = T.wrap_data({ b.n }, "i32", b.labels + (c - 1) * b.capacity)
+      local t = T.wrap_data({ b.n }, "i32", b.labels + (c - 1) * b.capacity)
+      rawset(t, "complete", M.complete(self.data.splits[self.split], c))
+      v.labels[column.name] = t
     end
     self.vars[b.n] = v
     rawset(v.x, "loader", self)  -- whose bytes these are

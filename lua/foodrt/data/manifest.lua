@@ -46,7 +46,7 @@ local function check_splitless(self, labels)
 end
 
 -- Classes of each column: what training photos have there.
-local function columns(rows, split_at, labels, classes)
+local function columns(rows, split_at, labels, classes, known)
   for c, column in ipairs(labels) do
     local seen, list = {}, {}
     for _, row in ipairs(rows) do
@@ -57,7 +57,7 @@ local function columns(rows, split_at, labels, classes)
       end
     end
     table.sort(list)
-    column.classes = c == 1 and classes or list
+    column.classes = c == 1 and classes or known[column.name] or list
     column.of_class = index(column.classes)
     labels[column.name] = column
   end
@@ -116,7 +116,7 @@ local function check_again(self, row, before, path, split_at)
 end
 
 --- fills self.classes, self.columns and self.splits.
-function manifest.open(self, classes, only)
+function manifest.open(self, classes, only, known)
   local t, why = csv.table(self.file)
   if not t then fail(self, "%s", why) end
   local rows = t.rows
@@ -128,7 +128,7 @@ function manifest.open(self, classes, only)
     end
     if row[path_at] == "" then fail_row(self, row, "no path") end
   end
-  self.columns = columns(rows, split_at, labels, classes)
+  self.columns = columns(rows, split_at, labels, classes, known)
   if not split_at then check_splitless(self, labels) end
   self.classes = self.columns[1].classes
   local wanted = only and index(only) or SPLITS

@@ -59,12 +59,12 @@ end
 
 --- label columns: the class, then one for each further column of the attributes file. Values are sorted by
 --- bytes and numbered from 1; a class without a value has 0 there, "missing".
-local function columns(self)
+local function columns(self, known)
   local out = { { name = "class", classes = self.classes, of_class = index(self.classes) } }
   if self.attributes then
     local t, row_of = attributes(self, out[1].of_class)
     for c = 2, #t.names do
-      local seen, values, of = {}, {}, {}
+      local name, seen, values, of = t.names[c], {}, {}, {}
       for class, row in pairs(row_of) do
         local value = row[c]
         if value ~= "" then
@@ -76,9 +76,12 @@ local function columns(self)
         end
       end
       table.sort(values)
+      values = known[name] or values
       local number = index(values)
-      for class, value in pairs(of) do of[class] = number[value] end
-      out[c] = { name = t.names[c], classes = values, of_class = of }
+      for class, value in pairs(of) do
+        of[class] = number[value] or fail(self, "%s: %s '%s' is not in training%s", self.attributes, name, value, err.hint(value, number))
+      end
+      out[c] = { name = name, classes = values, of_class = of }
     end
   end
   for _, column in ipairs(out) do out[column.name] = column end
@@ -119,7 +122,7 @@ local function compare(self, name, folders)
 end
 
 --- fills self.classes, self.columns and self.splits.
-function scan.open(self, classes, only)
+function scan.open(self, classes, only, known)
   if not is_folder(self.root) then
     fail(self, "no folder '%s' (photos are expected in %s/train/CLASS/)", self.root, self.root)
   end
@@ -136,7 +139,7 @@ function scan.open(self, classes, only)
   local train = self.root .. "/train"
   self.classes = classes or folders.train or scan.folders(train)
   self.classes_from = classes and "the list of classes" or train
-  self.columns = columns(self)
+  self.columns = columns(self, known)
   local splits = {}
   for _, name in ipairs(wanted) do
     if folders[name] then

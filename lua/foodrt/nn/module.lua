@@ -378,15 +378,24 @@ end
 --- refuses a size that is neither a number from 1 nor "classes".
 function M.check_sized(self, key)
   local v = self[key]
-  if v ~= "classes" and (type(v) ~= "number" or v < 1) then
-    err.user("%s: '%s' must be a number from 1, or \"classes\" for as many as the data has, got %s", self.kind, key, opt.show(v))
+  if v ~= "classes" and not (type(v) == "string" and v:match "^classes%..") and (type(v) ~= "number" or v < 1) then
+    err.user("%s: '%s' must be a number from 1, or \"classes\" for as many as the data has (\"classes.COLUMN\": in that label column), got %s",
+      self.kind, key, opt.show(v))
   end
 end
 
 --- the number of outputs when it was given by name: nn.Linear { "classes" } takes as many as the data has.
 function M.sized(self, what)
   if type(what) == "number" then return what end
-  local n = building and building[what] or root_of(self)._sizes and root_of(self)._sizes[what]
+  local sizes, column = root_of(self)._sizes or {}, what:match "^classes%.(.*)"
+  local n = building and building[what] or sizes[what]
+  local columns = building and building.columns or sizes.columns
+  if column and columns then
+    n = columns[column]
+    if not n then
+      err.at(self._at:gsub(": $", ""), "nn.%s: '%s': no label column '%s'%s", self.kind, what, column, err.hint(column, columns))
+    end
+  end
   if type(n) ~= "number" then
     local at = self._at:gsub(": $", "")
     err.at(at, "nn.%s: how many '%s' there are is known once there is data: give a number, or build with %s = n",
@@ -417,9 +426,9 @@ function Module:build(o, ...)
   local modes, root = {}, root_of(self)
   walk(self, function(m) modes[m] = m.training end)
   for m in next, modes do rawset(m, "training", false) end
-  if given.classes then rawset(root, "_sizes", { classes = given.classes }) end
+  if given.classes then rawset(root, "_sizes", { classes = given.classes, columns = given.columns }) end
   local outer, before = building, current
-  building = { classes = given.classes, seed = given.seed or rng.seed, values = given.values }
+  building = { classes = given.classes, columns = given.columns, seed = given.seed or rng.seed, values = given.values }
   local ok, why = pcall(invoke, self, unpack(args))
   building, current = outer, before
   frt_scope(before and before._path or "")
@@ -439,7 +448,7 @@ function Module:build(o, ...)
   return self
 end
 M.build_spec = { "build", input = { "list", nil, "shape of the input", of = "integer" }, classes = { "integer", nil, min = 1 },
-  seed = { "number", nil }, values = { "boolean", true }, weights = { "boolean", true }, sample = { "boolean", false } }
+  columns = { "table", nil, "how many classes each label column has, by its name" }, seed = { "number", nil }, values = { "boolean", true }, weights = { "boolean", true }, sample = { "boolean", false } }
 
 -- a table and all below it, tensors and metatables shared
 local function copied(v, done)

@@ -1,10 +1,9 @@
 --- norm: BatchNorm2d, LayerNorm, LayerNorm2d, GroupNorm. Batch statistics move once per training forward pass.
 local T, R = require "foodrt.tensor", require "foodrt.tensor.record"
-local lib, err = require "foodrt.core.ffi", require "foodrt.core.err"
-local module = require "foodrt.nn.module"
+local err = require "foodrt.core.err"
+local module, effects = require "foodrt.nn.module", require "foodrt.nn.effects"
 local want = require "foodrt.nn.layers"._want
 local class = module.class
-local C, check = lib.C, lib.check
 local nn = {}
 
 --- nn.BatchNorm2d: normalises each channel over batch, height and width.
@@ -54,8 +53,8 @@ function BatchNorm2d:forward(x)
   R.record(batch_norm_train, 5, 2, 5)
   local out = R.output
   local y, new_mean, new_var = out[0], out[3], out[4]
-  check(C.frt_assign(mean.ref, new_mean))
-  check(C.frt_assign(var.ref, new_var))
+  effects.put(mean, new_mean)
+  effects.put(var, new_var)
   local t = R.wrap(y)
   return t
 end

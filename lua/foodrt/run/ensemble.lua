@@ -80,29 +80,41 @@ function Ensemble:run_of(i)
   return require("foodrt.run").newest(r.name), path
 end
 
-local function check_classes(self)
-  local first = self.members[1]
+local function check_same(what, a, names, b, others)
   local known = {}
-  for _, name in ipairs(first.classes) do known[name] = true end
-  for i = 2, #self.members do
-    local m, own = self.members[i], {}
-    for _, name in ipairs(m.classes) do
-      own[name] = true
-      if not known[name] then
-        error(("foodrt: ensemble: '%s' has the class '%s', '%s' has not%s"):format(m.path, name, first.path,
-          err.hint(name, known)), 0)
-      end
-    end
-    for _, name in ipairs(first.classes) do
-      if not own[name] then
-        error(("foodrt: ensemble: '%s' has the class '%s', '%s' has not%s"):format(first.path, name, m.path,
-          err.hint(name, own)), 0)
-      end
+  for _, name in ipairs(others) do known[name] = true end
+  for _, name in ipairs(names) do
+    if not known[name] then
+      error(("foodrt: ensemble: '%s' has the %s '%s', '%s' has not%s"):format(a.path, what, name, b.path, err.hint(name, known)), 0)
     end
   end
 end
 
---- loads the members: self.members[i] = { path, model, recipe, state, classes, weight }; self.classes are the first one's.
+local function names_of(tasks)
+  local out = {}
+  for i, t in ipairs(tasks) do out[i] = t.name end
+  return out
+end
+
+-- Tasks and classes are matched by name: each member has those of the first.
+local function check_classes(self)
+  local first = self.members[1]
+  for i = 2, #self.members do
+    local m = self.members[i]
+    check_same("task", m, names_of(m.tasks), first, names_of(first.tasks))
+    check_same("task", first, names_of(first.tasks), m, names_of(m.tasks))
+    local by = {}
+    for _, t in ipairs(m.tasks) do by[t.name] = t end
+    for k, t in ipairs(first.tasks) do
+      local own = by[t.name]
+      m.tasks[k] = own  -- in the first one's order
+      check_same("class", m, own.classes, first, t.classes)
+      check_same("class", first, t.classes, m, own.classes)
+    end
+  end
+end
+
+--- loads the members: self.members[i] = { path, model, recipe, state, classes, tasks, weight }; self.classes are the first one's.
 function Ensemble:open()
   if self.members then return self end
   local members = {}
@@ -112,7 +124,8 @@ function Ensemble:open()
       error(("foodrt: ensemble: no run of %s yet: foodrt %s trains it"):format(recipe_path, recipe_path), 0)
     end
     local model, r, state = require("foodrt.run").load(path)
-    members[i] = { path = path, model = model, recipe = r, state = state, classes = state.classes, weight = self.weights[i] }
+    members[i] = { path = path, model = model, recipe = r, state = state, classes = state.classes, weight = self.weights[i],
+      tasks = require("foodrt.run").tasks(r, state) }
   end
   self.members, self.classes = members, members[1].classes
   check_classes(self)
@@ -127,32 +140,24 @@ local function seen_by(m, data)
   return require("foodrt.run.photos").moved(m.recipe.data, where)
 end
 
-local function names_of(r)
-  local names = { "top1" }
-  for _, name in ipairs(r.metrics) do
-    if name ~= "top1" then names[#names + 1] = name end
-  end
-  return names
-end
-
 local EVALUATE = { "ensemble:evaluate", data = { "string", nil, "other photos than the first member's" },
   split = { "string", nil, "test, else val, when left out" }, batch = { "integer", nil, min = 1 },
   workers = { "integer", nil, min = 1, max = 256 } }
 
 --- measures the ensemble and its members on the same photos. A photo that one of them can't read is left out for all.
---- out  { values, metrics, predictions, split, data, bad = { { path, why } }, members = { { path, weight, values, … } } }, as
+--- out  { values, measures, tasks, predictions, split, data, bad = { { path, why } }, members = { { path, weight, values, … } } }, as
 ---      `foodrt eval` reports them; the loss is that of the first member's recipe. nil when a signal came.
 function Ensemble:evaluate(given)
   local o = opt.check(EVALUATE, given)
   self:open()
-  local predictions, run = require "foodrt.run.predictions", require "foodrt.run"
+  local predictions = require "foodrt.run.predictions"
   local first = self.members[1]
   local data, split = require("foodrt.run.photos").choose(first.recipe, first.state, o.data, o.split)
   local list, bad, named = {}, {}, {}
   for i, m in ipairs(self.members) do
     local own = seen_by(m, data)
-    own:open { classes = m.classes, splits = { split } }
-    local p = predictions.of(m.model, own, split, { metrics = { "top1" }, batch = o.batch, workers = o.workers })
+    own:open { classes = m.classes, columns = m.state.columns, splits = { split } }
+    local p = predictions.of(m.model, own, split, m.tasks, { batch = o.batch, workers = o.workers })
     if not p then return nil end
     for _, b in ipairs(p.bad) do
       if not named[b.path] then
@@ -162,24 +167,31 @@ function Ensemble:evaluate(given)
     list[i], m.data = p, own
   end
   list = predictions.matched(list)
-  local names, loss = names_of(first.recipe), run.loss(first.recipe, first.state)
   local found = { split = split, data = data.file or data.root, bad = bad, members = {} }
   for i, m in ipairs(self.members) do
     found.members[i] = { path = m.path, name = m.recipe.name, checkpoint = m.state.path, weight = m.weight,
       phase = m.state.phase_name, epoch = m.state.epoch, preprocessing = m.data:settings(), predictions = list[i],
-      values = (list[i]:measure(names, not m.recipe.step and run.loss(m.recipe, m.state) or nil)) }
+      values = (list[i]:measure()) }
   end
   found.predictions = predictions.mean(list, self.weights, self.mean)
-  found.values, found.metrics = found.predictions:measure(names, not first.recipe.step and loss or nil)
+  found.values, found.measures = found.predictions:measure()
+  found.tasks = first.tasks
   return found
 end
 
---- the most probable classes of one photo: { { class, p }, … }, the first `n`; all of them without n.
-function Ensemble:predict(path, n)
+--- what the members together say of one photo (run/predictions.lua).
+function Ensemble:look(path)
   self:open()
   local predictions, list = require "foodrt.run.predictions", {}
-  for i, m in ipairs(self.members) do list[i] = predictions.one(m.model, m.recipe.data, m.classes, path) end
-  return predictions.mean(predictions.matched(list), self.weights, self.mean):top(1, n or #self.classes)
+  for i, m in ipairs(self.members) do list[i] = predictions.one(m.model, m.recipe.data, m.tasks, path) end
+  return predictions.mean(predictions.matched(list), self.weights, self.mean)
+end
+
+--- the most probable classes of one photo: { { class, p }, … }, the first `n`; all of them without n. Of several tasks the
+--- first one's.
+function Ensemble:predict(path, n)
+  local found = self:look(path)
+  return found:top(1, n or #self.classes)
 end
 
 return setmetatable(ensemble, { __call = function(_, given)

@@ -1,7 +1,7 @@
 --- run: what a run left behind, loaded again.
 ---   local model, recipe, state = frt.run.load "runs/effnet_b4_focal"
 ---   print(state.classes[1], model(recipe.data:preprocess "photo.jpg"):softmax(2))
-local checkpoint = require "foodrt.train.checkpoint"
+local checkpoint, task, learners = require "foodrt.train.checkpoint", require "foodrt.train.task", require "foodrt.train.learners"
 local run = {}
 
 --- makes `data` look at photos as a checkpoint says, whatever the model or foodrt's defaults say today.
@@ -26,8 +26,12 @@ function run.load(path)
     { files = meta.files, sample = meta.sample or false, unpack(meta.overrides or {}) })
   local model = r.model
   run.see_as(r.data, meta.preprocessing)
-  model:build { input = { 1, 3, r.data.size, r.data.size }, classes = #meta.classes, seed = r.seed, values = false }
+  local sizes = task.sizes(meta.columns)
+  model:build { input = { 1, 3, r.data.size, r.data.size }, classes = sizes.classes, columns = sizes.columns, seed = r.seed,
+    values = false }
   model:load_state_dict(checkpoint.weights(c), { from = file })
+  learners.build(r, meta.columns, false)
+  learners.load(r, c.losses, file)
   meta.path = file
   return model:eval(), r, meta
 end
@@ -39,12 +43,19 @@ function run.newest(name)
   return dir, why
 end
 
---- the loss a run was trained with when this checkpoint was written.
-function run.loss(r, state)
+--- the tasks a run was trained with when this checkpoint was written, with the classes and metrics of each; without losses
+--- where the recipe's own step computes them.
+function run.tasks(r, state)
+  local phase
   for _, p in ipairs(r.phases) do
-    if p.name == state.phase_name and p.loss then return p.loss end
+    if p.name == state.phase_name then phase = p end
   end
-  return r.loss
+  local decides, tasks = require("foodrt.train.monitor").of(r), task.bind(task.of(r, phase), state.columns, state.path)
+  for i, t in ipairs(tasks) do
+    t.metrics = decides:metrics(t, i)
+    if r.step then t.loss = false end
+  end
+  return tasks
 end
 
 return run

@@ -91,19 +91,26 @@ local function plain_line(p)
   return table.concat(parts, ", ")
 end
 
+--- whether it is time to show something: what it takes to say costs more than to ask.
+--- in   p  { label, done, total }
+function Progress:due(p)
+  local t = now()
+  if self.live then return t - self.at >= REDRAW_S or p.done >= p.total end
+  if self.label ~= p.label then self.label, self.at = p.label, t end
+  return t - self.at >= PLAIN_S and p.done < p.total
+end
+
 --- shows how far something is, if it is time to. The last step of it is shown by what is said then.
 function Progress:update(p)
+  if not self:due(p) then return end
   local t = now()
   if self.live then
-    if t - self.at < REDRAW_S and p.done < p.total then return end
     local text = live_line(self, p)
     self.err:write("\r", text, (" "):rep(math.max(0, self.drawn - width_of(text))))
     self.err:flush()
     self.drawn, self.at = width_of(text), t
     return
   end
-  if self.label ~= p.label then self.label, self.at = p.label, t end
-  if t - self.at < PLAIN_S or p.done >= p.total then return end
   self.at = t
   self:say(plain_line(p))
 end

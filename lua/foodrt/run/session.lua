@@ -2,7 +2,7 @@
 --- checkpoints, tests the best one.
 local checkpoint, progress = require "foodrt.train.checkpoint", require "foodrt.run.progress"
 local folder = require "foodrt.run.folder"
-local recipe = require "foodrt.train.recipe"
+local recipe, report = require "foodrt.train.recipe", require "foodrt.run.report"
 local lib = require "foodrt.core.ffi"
 local C = lib.C
 
@@ -38,6 +38,8 @@ function Session:state()
   out.recipe_path, out.recipe_text, out.files, out.overrides = r.source.path, r.source.text, files, overrides
   out.sample, out.name, out.seed = r.source.sample ~= nil, r.name, r.seed
   out.classes, out.preprocessing, out.size = data.classes, data:settings(), data.size
+  out.columns = {}
+  for i, c in ipairs(data.columns) do out.columns[i] = { name = c.name, classes = json.list(c.classes) } end
   out.metrics_lines = self.folder.lines
   for key, value in pairs(self.settings) do out[key] = value end
   return out
@@ -46,13 +48,14 @@ end
 --- writes the run's newest checkpoint.
 function Session:save()
   checkpoint.save_last(self.dir, { model = self.trainer.model, optimizer = self.trainer.optimizer, state = self:state(),
-    averages = self.trainer.averages, accumulated = self.trainer:accumulated() })
+    averages = self.trainer.averages, accumulated = self.trainer:accumulated(), losses = self.trainer:losses() })
   self.saved_at = C.frt_now()
 end
 
 -- The weights that were measured: their averages where the phase makes them.
 function Session:save_best()
-  self.trainer:with_averages(checkpoint.save, self.dir .. "/best.safetensors", { model = self.trainer.model, state = self:state() })
+  self.trainer:with_averages(checkpoint.save, self.dir .. "/best.safetensors", { model = self.trainer.model, state = self:state(),
+    losses = self.trainer:losses() })
 end
 
 -- --- what the trainer tells -----------------------------------------------------------------------------------
@@ -84,10 +87,17 @@ local function lr_text(t)
   return ("lr %.2g"):format(t:lr())
 end
 
+-- The first task's accuracy while it is trained.
+local function accuracy(t, v)
+  local task = t.objective.tasks[1]
+  local top1 = v[task.prefix .. "top1"]
+  return v.n > 0 and top1 and ("%stop1 %.3f"):format(task.prefix, top1) or nil
+end
+
 local function fields(t, v)
   local out = {}
   if v.loss then out[#out + 1] = ("loss %.3f"):format(v.loss) end
-  if v.n > 0 then out[#out + 1] = ("top1 %.3f"):format(v.top1) end
+  out[#out + 1] = accuracy(t, v)
   out[#out + 1] = lr_text(t)
   if t.norm then out[#out + 1] = ("grad %.2g"):format(t.norm) end
   if v.seconds > 1 and v.wait_s / v.seconds > 0.1 then
@@ -96,21 +106,24 @@ local function fields(t, v)
   return out
 end
 
-function Session:log_step(t, v, done, total)
-  if done % math.max(1, math.floor(total / 10)) ~= 0 then return end
+function Session:log_step(t, v, done)
   self.folder:log { event = "step", phase = t.config.name, epoch = t.epoch + 1, step = t.step, loss = round(v.loss),
-    top1 = round(v.top1), lr = round(t:lr()), grad_norm = round(t.norm), progress = round(t.progress),
+    top1 = round(v[t.objective.tasks[1].prefix .. "top1"]), lr = round(t:lr()), grad_norm = round(t.norm), progress = round(t.progress),
     step_s = round(v.seconds / math.max(done, 1), 4), wait_s = round(v.wait_s, 4), elapsed_s = round(t.clock:used(), 6) }
 end
 
 --- a batch is done.
 function Session:step(t, updated)
-  local v = t:train_values()
   if updated then
     local done, total = epoch_progress(t)
-    self:log_step(t, v, done, total)
-    self.progress:update { label = label(t, t.epoch + 1), done = done, total = total, seconds = v.seconds,
-      rate = v.seconds > 0 and done / v.seconds or nil, fields = fields(t, v) }
+    local shown = { label = label(t, t.epoch + 1), done = done, total = total }
+    local log, show = done % math.max(1, math.floor(total / 10)) == 0, self.progress:due(shown)
+    local v = (log or show) and t:train_values()  -- sums lie on the device: looked at only when somebody sees them
+    if log then self:log_step(t, v, done) end
+    if show then
+      shown.seconds, shown.rate, shown.fields = v.seconds, v.seconds > 0 and done / v.seconds or nil, fields(t, v)
+      self.progress:update(shown)
+    end
   end
   if C.frt_now() - self.saved_at >= self.every_s then self:save() end
 end
@@ -138,28 +151,25 @@ function Session:bad_photo(_, bad)
   self:say("%s", bad.why)
 end
 
-local ORDER = { "top1", "top5", "f1" }
-
-local function measures(values, names)
-  local parts = {}
-  for _, name in ipairs(names or ORDER) do
-    if values[name] and name ~= "loss" then parts[#parts + 1] = ("%s %.3f"):format(name, values[name]) end
-  end
-  if values.loss then parts[#parts + 1] = ("loss %.2f"):format(values.loss) end
-  return table.concat(parts, " ")
+local function measures(self, values)
+  return report.line(values, self.trainer.objective.tasks, self.recipe)
 end
 
 --- an epoch is trained and validated.
 function Session:epoch(t, e)
   local train, val = e.train, e.val
   local text = ("%s: train loss %.3f"):format(label(t, t.epoch), train.loss or 0 / 0)
-  if train.n > 0 then text = text .. (" top1 %.3f"):format(train.top1) end
-  if val then text = text .. ", val " .. measures(val, self.recipe.metrics) end
+  local top1 = accuracy(t, train)
+  if top1 then text = text .. " " .. top1 end
+  if val then text = text .. ", val " .. measures(self, val) end
   text = text .. ", " .. progress.clock(train.seconds)
   if train.seconds > 1 and train.wait_s / train.seconds > 0.1 then
     text = text .. (", %d%% of it waiting for photos"):format(train.wait_s / train.seconds * 100)
   end
   if train.bad > 0 then text = text .. (", %d unreadable"):format(train.bad) end
+  if train.empty > 0 then text = text .. (", %d batch%s without a label"):format(train.empty, train.empty == 1 and "" or "es") end
+  if val and val.bad > 0 then text = text .. (", %d of %d val photos missing"):format(val.bad, val.bad + val.photos) end
+  if val and val.n == 0 then text = text .. ", no val photo with a label was seen" end
   self:say("%s", text .. (e.best and val and ", best so far" or ""))
   self.folder:log { event = "epoch", phase = t.config.name, epoch = t.epoch, step = t.step, train = rounded(train),
     val = val and rounded(val), best = e.best, elapsed_s = round(t.clock:used()) }
@@ -180,7 +190,7 @@ function Session:phase_start(t)
   local p, length = t.config, t.length
   if t.phase_step > 0 then return end
   self:say("phase '%s': %d of %d parameters, %d steps of %d photos, %s%s", p.name, t.model:count_trainable(),
-    t.model:count(), length.total, length.batch * length.accumulate, tostring(p.optim),
+    t.model:count(), length.total, length.photos, tostring(p.optim),
     p.sched and ", " .. tostring(p.sched) or "")
   if t.averages and not self.told_ema then
     self.told_ema = true
@@ -212,13 +222,17 @@ local function test(self)
   if split ~= "test" then self:say "no test photos: the best checkpoint is measured on val, which chose it" end
   local values = t:evaluate(split)
   if not values then return false end
+  if values.n == 0 then
+    error(("%s: %s, so there is nothing to measure; %s is trained, foodrt eval measures it on other photos"):format(split,
+      values.photos == 0 and ("none of %d photos could be read"):format(values.bad) or "no photo has a label", self.dir), 0)
+  end
   self.folder:log { event = "test", split = split, step = t.step, values = rounded(values), elapsed_s = round(t.clock:used()) }
   if values.bad > 0 then
     self:say(values.bad == 1 and "%s: %d photo could not be read and is left out" or "%s: %d photos could not be read and are left out",
       split, values.bad)
   end
   self.result = values
-  self.closing = ("%s: %s (%d photos) %s"):format(split, measures(values, self.recipe.metrics), values.n, self.dir)
+  self.closing = ("%s: %s (%d photos) %s"):format(split, measures(self, values), values.n, self.dir)
   return true
 end
 
@@ -236,8 +250,7 @@ local function work(self, resumed)
     return stop(self, ("in phase '%s', epoch %d, step %d"):format(t.config.name, t.epoch + 1, t.phase_step))
   end
   if not test(self) then return stop(self, "before the test was done") end
-  local run_end = self.recipe.on and self.recipe.on.run_end
-  if run_end then run_end(t) end
+  t:hook "run_end"
   self:say("%s", self.closing)
   return 0
 end

@@ -170,9 +170,12 @@ local function data_lines(found, add)
   local own_size = r.data:settings().train_size
   add("", ("training: %s%s"):format(own_size and ("%d x %d, "):format(own_size, own_size) or "", train[1] or "no augmentation"))
   for i = 2, #train do add("", "          " .. train[i]) end
-  local loss = r.loss
-  local named = type(loss) == "table" and rawget(loss, "describe") and tostring(loss) or "a function of the recipe"
-  add("loss", named .. (r.step and "; the recipe's own step" or ""))
+  local losses, own = require "foodrt.train.loss", r.step and "; the recipe's own step" or ""
+  if not r.tasks then add("loss", losses.describe(r.loss) .. own) end
+  for i, t in ipairs(r.tasks or {}) do
+    add(i == 1 and "tasks" or "", ("%s: %s, weight %g, of the column '%s'%s"):format(t.name, losses.describe(t.loss), t.weight, t.label,
+      i == 1 and own or ""))
+  end
 end
 
 -- "adamw 1e-3 on 43.0 k, 1e-5 on 17.5 M; decay 1e-4 on 17.4 M"
@@ -236,7 +239,7 @@ function show.step_flops(s)
 end
 
 local MEMORY = { { "arena", "intermediates" }, { "weights", "weights" }, { "moments", "optimizer" }, { "averages", "averages" },
-  { "sums", "gradients" }, { "derived", "packed" }, { "ring", "loader" },
+  { "sums", "gradients" }, { "counts", "measures" }, { "derived", "packed" }, { "ring", "loader" },
   { "checkpoint", "checkpoint" }, { "outputs", "outputs" }, { "process", "process" } }
 
 local function memory_lines(found, add)
@@ -400,6 +403,15 @@ local function curve_json(found)
   return out
 end
 
+local function tasks_of(r)
+  if not r.tasks then return nil end
+  local out = {}
+  for i, t in ipairs(r.tasks) do
+    out[i] = { name = t.name, label = t.label, loss = require("foodrt.train.loss").describe(t.loss), weight = t.weight }
+  end
+  return out
+end
+
 --- the same as a table.
 function show.json(found)
   prepare(found)
@@ -413,7 +425,7 @@ function show.json(found)
     pretrained = found.pretrained, data = { root = r.data.root, file = r.data.file, source = photos.source,
       classes = photos.classes, train = photos.train, val = photos.val, test = photos.test },
     sample = r.source.sample and true or false, preprocessing = r.data:settings(), augment = list(train),
-    loss = type(r.loss) == "table" and rawget(r.loss, "describe") or "function", phases = phases,
+    loss = r.loss and (type(r.loss) == "table" and rawget(r.loss, "describe") or "function") or nil, tasks = tasks_of(r), phases = phases,
     flops_per_photo = found.evaluation.flops / found.steps[1].batch, learning_rates = curve_json(found),
     reference_steps = found.evaluation.n_reference, available = found.available, limit = found.where,
     fits = found.verdict == nil, advice = found.verdict, fitting = found.fit, device = found.device,

@@ -123,6 +123,7 @@ function budget.parts(r, step, evaluations, workers, held)
   local parts = {
     arena = math.max(p.arena, u and u.arena or 0, evaluations.arena, fill and fill.arena or 0),
     weights = parameters + buffers, moments = step.moments, averages = step.averages, sums = step.sums,
+    counts = 2 * step.counts,  -- training's and evaluation's
     derived = (held or 0) + p.derived + (u and u.derived or 0) + evaluations.derived + (fill and fill.derived or 0),
     ring = ring + threads, checkpoint = 2 * (parameters + buffers),  -- read back and being put in place
     outputs = p.outputs + evaluations.outputs, process = PROCESS + libraries,
@@ -156,14 +157,14 @@ end
 --- the largest batch whose step fits into `free` bytes with as many photos per update as now.
 --- in   need, step  of the phase that needs most
 --- out  { batch, accumulate, total }; nil when not even one photo fits
-function budget.fitting(r, step, need, free, columns)
+function budget.fitting(r, step, need, free)
   local photos = step.batch * step.accumulate
   local per_photo = (need.arena + need.ring) / step.batch
   local fixed = need.total - need.arena - need.ring + (step.sums == 0 and step.trainable * 4 or 0)
   local guess = math.max(1, math.min(step.batch - 1, (free * MARGIN - fixed) / per_photo * 1.1))
   local tried = 0
   for _, b in ipairs(divisors_below(photos, guess)) do
-    local small = dry.phase(r, step.phase, { batch = b, accumulate = photos / b, columns = columns })
+    local small = dry.phase(r, step.phase, { batch = b, accumulate = photos / b })
     local parts = budget.parts(r, small, budget.evaluations(r, b))
     if parts.total <= free * MARGIN then return { batch = b, accumulate = photos / b, total = parts.total } end
     tried = tried + 1
@@ -182,11 +183,11 @@ function budget.options(phase, fit)
 end
 
 --- what to say when a phase does not fit, or nil when all do. The model must be built.
-function budget.verdict(r, steps, needs, worst, columns)
+function budget.verdict(r, steps, needs, worst)
   local free, where = budget.available()
   local need, step = needs[worst], steps[worst]
   if need.total <= free * MARGIN then return nil end
-  local fit = budget.fitting(r, step, need, free, columns)
+  local fit = budget.fitting(r, step, need, free)
   local message = ("a training step of phase '%s' with batch %d needs %s of memory, %s %s available%s: "):format(step.name,
     step.batch, text.bytes(need.total), text.bytes(free), free >= 2 ^ 30 and "are" or "is",
     where == "control group" and " (control group)" or "")
@@ -209,9 +210,9 @@ end
 --- Call it before plans are made.
 --- out  { steps = what dry.phases returns, needs, worst, evaluation = as budget.need returns them, message = nil or what to
 ---      say when a step needs more than `memory` even so }
-function budget.limit(r, columns, workers)
+function budget.limit(r, workers)
   local function planned()
-    local out = { steps = dry.phases(r, { columns = columns }) }
+    local out = { steps = dry.phases(r) }
     out.needs, out.worst, out.evaluation = budget.need(r, out.steps, workers)
     return out, out.needs[out.worst]
   end
@@ -223,7 +224,7 @@ function budget.limit(r, columns, workers)
   out, need = planned()
   if need.total <= limit then return out end
   local step = out.steps[out.worst]
-  local fit = budget.fitting(r, step, need, limit / MARGIN, columns)
+  local fit = budget.fitting(r, step, need, limit / MARGIN)
   out.message = ("memory = %s: a training step of phase '%s' with batch %d needs %s, with all computed again that can be; %s"):format(
     tostring(r.memory), step.name, step.batch, text.bytes(need.total), fit and ("%s needs %s"):format(
       budget.options(step.phase, fit), text.bytes(fit.total)) or "take smaller photos (-o data.size) or another model")
@@ -235,13 +236,8 @@ end
 --- after phase:apply and attach of the first phase, without steps.
 --- in   o.workers  loader threads, instead of the recipe's
 function budget.check(r, o)
-  local columns
-  if r.data.columns then
-    columns = {}
-    for i, c in ipairs(r.data.columns) do columns[i] = c.name end
-  end
-  local planned = budget.limit(r, columns, o and o.workers)
-  local message = planned.message or budget.verdict(r, planned.steps, planned.needs, planned.worst, columns)
+  local planned = budget.limit(r, o and o.workers)
+  local message = planned.message or budget.verdict(r, planned.steps, planned.needs, planned.worst)
   if message then error(("%s: %s"):format(r.source and r.source.path or r.name, message), 0) end
 end
 

@@ -36,6 +36,7 @@ end
 ---      what.optimizer  nil: without moments, such as the best checkpoint
 ---      what.averages   of its weights (ema.lua), or nil
 ---      what.accumulated  sums of a half-finished update by name, or nil
+---      what.losses     parameters and buffers of losses by name, or nil
 ---      what.state      table of numbers, strings, booleans and tables of them
 function checkpoint.save(path, what)
   local tensors = what.model:state_dict()
@@ -52,6 +53,12 @@ function checkpoint.save(path, what)
     state.ema = info
   end
   for name, t in pairs(what.accumulated or {}) do tensors["accum." .. name] = t end
+  local losses = {}
+  for name, t in pairs(what.losses or {}) do
+    losses[#losses + 1], tensors[name] = name, t
+  end
+  table.sort(losses)
+  if #losses > 0 then state.losses = losses end
   io_().save(path, tensors, metadata_of(state))
 end
 
@@ -76,24 +83,28 @@ local function meta_of(path, metadata)
 end
 
 --- reads a checkpoint: { path, tensors = { name = tensor }, optim = { tensors, info }, averages = { tensors, info },
---- accumulated, meta }. optim and averages are nil where the file has none. Damage is an error that names the file.
+--- losses (tensors by name), accumulated, meta }. optim and averages are nil where the file has none. Damage is an error that names the file.
 function checkpoint.load(path)
   local all, metadata = io_().load(path)
   local meta = meta_of(path, metadata)
-  local tensors, moments, averages, accumulated = {}, {}, {}, {}
+  local tensors, moments, averages, accumulated, losses = {}, {}, {}, {}, {}
+  local of_loss = {}
+  for _, name in ipairs(meta.losses or {}) do of_loss[name] = true end
   for name, t in pairs(all) do
     local moment, average = meta.optim and name:match "^optim%.(.*)", meta.ema and name:match "^ema%.(.*)"
     if moment then
       moments[moment] = t
     elseif average then
       averages[average] = t
+    elseif of_loss[name] then
+      losses[name] = t
     elseif meta.accumulated and name:match "^accum%." then
       accumulated[name:sub(7)] = t
     else
       tensors[name] = t
     end
   end
-  return { path = path, tensors = tensors, meta = meta, accumulated = accumulated,
+  return { path = path, tensors = tensors, meta = meta, accumulated = accumulated, losses = losses,
     optim = meta.optim and { tensors = moments, info = meta.optim },
     averages = meta.ema and { tensors = averages, info = meta.ema } }
 end

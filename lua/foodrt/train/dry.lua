@@ -1,59 +1,63 @@
---- dry: one training step and one evaluation step per phase, recorded and planned but not computed. What explain
---- shows and what the memory check counts. The optimizers of the phases are attached anew afterwards.
----   dry.build(recipe, 12);  for i, s in ipairs(dry.phases(recipe)) do print(s.name, s.step.flops) end
+--- dry: one training step and one evaluation step per phase, recorded as the trainer records them (step.lua) and planned but not
+--- computed. What explain shows and what the memory check counts. The optimizers of the phases are attached anew afterwards.
+---   dry.build(recipe, columns);  for i, s in ipairs(dry.phases(recipe)) do print(s.name, s.step.flops) end
 local lib = require "foodrt.core.ffi"
 local T, R, rng = require "foodrt.tensor", require "foodrt.tensor.record", require "foodrt.core.rng"
-local optim, ema, line = require "foodrt.train.optim", require "foodrt.train.ema", require "foodrt.core.line"
+local ema, step, task = require "foodrt.train.ema", require "foodrt.train.step", require "foodrt.train.task"
+local learners, opt = require "foodrt.train.learners", require "foodrt.core.opt"
 local C = lib.C
 
 local dry = {}
 
+local assumed = setmetatable({}, { __mode = "k" })  -- label columns of recipes whose photos are not there
+
+-- Label columns of the data, or as many as tasks ask for where nobody has seen the photos.
+local function columns_of(r)
+  return r.data.columns or assumed[r]
+end
+
 --- makes the model's parameters without their values. The model can be explained then, not trained. Which photos its weights
 --- want is read from beside them, where they are a file.
+--- in   classes  how many; further label columns that tasks name are the data's, else assumed to have as many
 function dry.build(r, classes)
   for _, m in r.model:modules() do
     local peek = rawget(m, "_peek")
     if peek then peek(m, r.source ~= nil and r.source.sample ~= nil) end
   end
-  r.model:build { input = { 1, 3, r.data.size, r.data.size }, classes = classes, seed = r.seed, values = false }
+  if not r.data.columns then
+    local list = { { name = r.tasks and r.tasks[1].label or "class", classes = classes } }
+    for i = 2, #(r.tasks or {}) do list[#list + 1] = { name = r.tasks[i].label, classes = classes } end
+    assumed[r] = list
+  end
+  local sizes = task.sizes(columns_of(r))
+  r.model:build { input = { 1, 3, r.data.size, r.data.size }, classes = sizes.classes, columns = sizes.columns, seed = r.seed,
+    values = false }
+  learners.build(r, columns_of(r), false)
 end
 
---- batch, accumulate and clip_norm of a phase: its own, else the recipe's. A batch never has more photos than
---- there are to train on.
+--- batch and accumulate of a phase: its own, else the recipe's. A batch never has more photos than there are to train on.
 function dry.settings(r, phase)
   local batch = phase.batch or r.data.batch
   if r.data:has "train" then batch = math.min(batch, r.data:count "train") end
-  return batch, phase.accumulate or r.accumulate, phase.clip_norm or r.clip_norm
+  return batch, phase.accumulate or r.accumulate
 end
 
 local nothing = lib.ffi.new "float[4]"  -- what a batch that is never read points to
 
---- a batch of n photos that are never read, with label columns of these names (default: class), of `size` x `size` (default:
---- training's).
-function dry.batch(r, n, columns, size)
+--- a batch of n photos that are never read, with the label columns of the data, of `size` x `size` (default: training's).
+--- in   split  whose photos they stand for: whether labels are missing there (default: train)
+function dry.batch(r, n, size, split)
   size = size or r.data.size
-  local b = { n = n, index = 1, n_bad = 0, ids = {}, paths = {}, labels = {},
+  local b = { n = n, index = 1, n_bad = 0, wait_s = 0, ids = {}, paths = {}, labels = {},
     x = T.wrap_data({ n, 3, size, size }, "f32", nothing, true) }
-  for _, name in ipairs(columns or { "class" }) do
-    b.labels[name] = T.wrap_data({ n }, "i32", nothing)
-    b.y = b.y or b.labels[name]
+  local s = r.data.splits and r.data.splits[split or "train"]
+  for c, column in ipairs(columns_of(r)) do
+    local t = T.wrap_data({ n }, "i32", nothing)
+    rawset(t, "complete", s == nil or require("foodrt.data.loader").complete(s, c))
+    b.labels[column.name] = t
+    b.y = b.y or t
   end
   return b
-end
-
-local function forward(r, phase, batch)
-  if r.step then
-    local run = { recipe = r, model = r.model, phase = phase, data = r.data, loss = phase.loss or r.loss, step = 0, epoch = 0 }
-    return line.user(r.step, run, batch)
-  end
-  local logits = r.model(batch.x)
-  return (phase.loss or r.loss)(logits, batch.y), logits
-end
-
-local function plan(...)
-  local p = R.plan(...)
-  C.frt_forget_pending()
-  return p
 end
 
 -- Whether a phase shows a photo twice in the same view, as far as is known without photos.
@@ -63,8 +67,8 @@ local function comes_again(r, phase, views, batch)
   return epochs > views
 end
 
--- What the phase keeps of a recorded step (see trainer/features.lua), which then need not be computed: { cut, fill =
--- the plan that computes it, views, used = whether the phase asks for it }; nil when nothing can be kept.
+-- What the phase keeps of a recorded step (see features.lua), which then need not be computed: { cut, fill = the plan that
+-- computes it, views, used = whether the phase asks for it }; nil when nothing can be kept.
 local function kept(r, phase, batch, loss, logits)
   local features = require "foodrt.train.features"
   local cut, why = features.cut(batch.x, false, loss, logits)
@@ -82,33 +86,6 @@ local function kept(r, phase, batch, loss, logits)
   return out
 end
 
--- gradients summed over micro-batches into variables, then the update: two plans
-local function accumulated(r, phase, batch, params, averages, clip, out)
-  local loss, logits = forward(r, phase, batch)
-  out.kept = kept(r, phase, batch, loss, logits)
-  local grads = T.api.grad(loss, params)
-  local sums = {}
-  for i, p in ipairs(params) do
-    sums[i] = T.var { shape = p.shape, dtype = p.dtype, name = "sum" }
-    sums[i]:assign(sums[i] + grads[i] * 1)
-  end
-  local micro = plan(loss, logits or loss)
-  local gscale, norm = optim.clip(sums, clip)
-  phase.optim:update(params, sums, { gscale = gscale })
-  if averages then averages:update() end
-  out.step, out.update = micro, plan(norm)
-end
-
-local function whole(r, phase, batch, params, averages, clip, out)
-  local loss, logits = forward(r, phase, batch)
-  out.kept = kept(r, phase, batch, loss, logits)
-  local grads = T.api.grad(loss, params)
-  local gscale, norm = optim.clip(grads, clip)
-  phase.optim:update(params, grads, { gscale = gscale })
-  if averages then averages:update() end
-  out.step = plan(loss, logits or norm, norm)
-end
-
 local function forget()
   C.frt_forget_pending()
   rng.begin(rng.step, rng.sample)
@@ -120,29 +97,34 @@ local function bytes_of(iterator)
   return n
 end
 
+-- What the recipe's own step is given in place of a run.
+local function stand_in(r, phase)
+  return { recipe = r, model = r.model, phase = phase, config = phase, data = r.data, loss = phase.loss or r.loss, step = 0, epoch = 0 }
+end
+
 local function training(r, phase, o)
   local model = r.model
-  local batch, accumulate, clip = dry.settings(r, phase)
+  local batch, accumulate = dry.settings(r, phase)
   batch, accumulate = o.batch or batch, o.accumulate or accumulate
   local averages = ema.planned(r, phase)
   phase:apply(model)
   model:train()
-  phase:attach(model)
-  local params, n = {}, 0
-  for i, e in ipairs(phase.optim.entries) do
-    params[i], n = e.tensor, n + e.tensor:numel()
-  end
+  phase:attach(model, learners.of(r, phase))
+  local n = 0
+  for _, e in ipairs(phase.optim.entries) do n = n + e.tensor:numel() end
+  local s = step.of(r, phase, { run = stand_in(r, phase), columns = columns_of(r), averages = averages, accumulate = accumulate })
   local out = { name = phase.name, phase = phase, batch = batch, accumulate = accumulate, trainable = n,
     groups = phase.optim:groups(), rates = {}, moments = n * 4 * #phase.optim.rule.state,
-    averages = averages and averages:bytes() or 0, sums = accumulate > 1 and n * 4 or 0 }
+    averages = averages and averages:bytes() or 0 }
   out.ema = averages and averages.settings
   for i, e in ipairs(phase.optim.entries) do out.rates[i] = { name = e.name, lr = e.lr } end
-  local b = dry.batch(r, batch, o.columns)
-  if accumulate > 1 then
-    accumulated(r, phase, b, params, averages, clip, out)
-  else
-    whole(r, phase, b, params, averages, clip, out)
-  end
+  local b = dry.batch(r, batch)
+  b.features = { give = function(_, made, loss, logits)
+    if out.kept == nil then out.kept = kept(r, phase, made, loss, logits) end
+  end }
+  local plans = s:plans(b)
+  out.step, out.update = plans.step, plans.update
+  out.sums, out.counts = s.schedule:bytes(s), s.measures:bytes()
   return out
 end
 
@@ -154,12 +136,14 @@ local function guarded(fn, ...)
   return value
 end
 
+local PHASE = { "dry.phase", batch = { "integer", nil, min = 1 }, accumulate = { "integer", nil, min = 1 } }
+
 --- the training step of one phase: { name, phase, batch, accumulate, trainable, groups, rates = { { name, lr } },
---- moments, averages and sums (bytes), ema (settings or nil), step (a plan, see tensor/plan.lua), update (a plan; with accumulate only),
---- kept = { cut, fill (a plan), views, used } or nil }.
---- in   o  batch, accumulate: instead of the recipe's; columns: names of the label columns
+--- moments, averages, sums and counts (bytes), ema (settings or nil), step (a plan, see tensor/plan.lua), update (a plan; with
+--- accumulate only), kept = { cut, fill (a plan), views, used } or nil }.
+--- in   o  batch, accumulate: instead of the recipe's
 function dry.phase(r, phase, o)
-  return guarded(training, r, phase, o or {})
+  return guarded(training, r, phase, opt.check(PHASE, o))
 end
 
 --- dry.phase of every phase.
@@ -169,10 +153,20 @@ function dry.phases(r, o)
   return out
 end
 
+-- What a model returns, as a list.
+local function tensors(heads)
+  if T.is(heads) or type(heads) ~= "table" then return { heads } end
+  local keys, list = {}, {}
+  for key in pairs(heads) do keys[#keys + 1] = key end
+  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+  for i, key in ipairs(keys) do list[i] = heads[key] end
+  return list
+end
+
 local function evaluating(model, size, batch)
   model:eval()
   local x = T.wrap_data({ batch, 3, size, size }, "f32", nothing, true)
-  return plan(model(x))
+  return step.plan(unpack(tensors(model(x))))
 end
 
 --- the plan of the model's logits in evaluation, for `batch` photos.

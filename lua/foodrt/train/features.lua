@@ -4,7 +4,7 @@
 --- as ever; then the values at the cut are given their bytes, and what lies before them is never computed.
 local lib = require "foodrt.core.ffi"
 local T, R, rng = require "foodrt.tensor", require "foodrt.tensor.record", require "foodrt.core.rng"
-local line, text = require "foodrt.core.line", require "foodrt.core.text"
+local line, text, modes = require "foodrt.core.line", require "foodrt.core.text", require "foodrt.train.modes"
 local ffi, C = lib.ffi, lib.C
 
 local features = {}
@@ -37,17 +37,18 @@ function features.check(p, data)
 end
 
 -- --- the cut ------------------------------------------------------------------------------------------------------
-local refs = ffi.new "frt_ref[2]"
+local refs, room = ffi.new "frt_ref[8]", 8
 
--- Fills refs with what is there of loss and logits.
-local function given(...)
+-- Fills refs with what is there of the loss and of the tasks' logits.
+local function given(loss, logits)
   local n = 0
-  for i = 1, 2 do
-    local t = (select(i, ...))
-    if t then
-      refs[n] = t.ref
-      n = n + 1
-    end
+  if #logits + 1 > room then
+    room = #logits + 1
+    refs = ffi.new("frt_ref[?]", room)
+  end
+  for _, t in ipairs { loss or logits[1], unpack(logits) } do
+    refs[n] = t.ref
+    n = n + 1
   end
   return n
 end
@@ -55,10 +56,10 @@ end
 --- what need not be computed again of a step that is recorded: { n, values (handles), bytes (each, of a photo), row
 --- (bytes of a photo), flops (of the batch), where, stamp, structure, weights }; nil and the reason when nothing.
 --- in   x      the photos
----      outs   loss and logits (or nil)
-function features.cut(x, with_weights, ...)
-  local out = ffi.new "frt_cut"
-  if tonumber(C.frt_cut_find(given(...), refs, x.ref, with_weights and 1 or 0, out)) ~= 0 then
+---      loss, logits  of the step: a tensor (or nil), and a list by task
+function features.cut(x, with_weights, loss, logits)
+  local out, n = ffi.new "frt_cut", given(loss, logits)
+  if tonumber(C.frt_cut_find(n, refs, x.ref, with_weights and 1 or 0, out)) ~= 0 then
     return nil, ffi.string(C.frt_error_last())
   end
   local cut = { n = out.n, values = {}, bytes = {}, shapes = {}, dtypes = {}, row = 0, flops = out.flops, where = ffi.string(out.where),
@@ -77,9 +78,9 @@ function features.refuse(p, why)
 end
 
 -- The values of a cut in another recording.
-local function again(self, x, ...)
-  local c = self.cut.c
-  if tonumber(C.frt_cut_again(given(...), refs, x.ref, c)) ~= 0 then
+local function again(self, x, loss, logits)
+  local c, n = self.cut.c, given(loss, logits)
+  if tonumber(C.frt_cut_again(n, refs, x.ref, c)) ~= 0 then
     features.refuse(self.trainer.config, ffi.string(C.frt_error_last()))
   end
   local values = {}
@@ -119,9 +120,7 @@ end
 -- A batch of so many photos whose pixels lie wherever they are bound to.
 local function blank(self, rows)
   if not self.batches[rows] then
-    local columns = {}
-    for i, c in ipairs(self.trainer.data.columns) do columns[i] = c.name end
-    self.batches[rows] = require("foodrt.train.dry").batch(self.trainer.recipe, rows, columns, self.size)
+    self.batches[rows] = require("foodrt.train.dry").batch(self.trainer.recipe, rows, self.size, self.name)
   end
   return self.batches[rows]
 end
@@ -129,15 +128,15 @@ end
 -- Records a step's forward pass; gives what `use(loss, logits)` returns. Nothing of it stays.
 local function recorded(self, batch, use)
   local t = self.trainer
-  local was = t.model.training
+  local was = modes.of(t.model)
   if self.name == "train" then t.model:train() else t.model:eval() end
   rng.begin(t.step, 0)
   local ok, a, b = pcall(function()
-    local loss, logits = t.stepper:forward(batch)
-    return use(loss, logits)
+    local out = t.objective:forward(batch)
+    return use(out.loss, out.logits)
   end)
   T.forget()
-  if was then t.model:train() else t.model:eval() end
+  was:restore()
   if ok then return a, b end
   line.reset()
   error(a, 0)

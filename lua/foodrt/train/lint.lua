@@ -130,7 +130,13 @@ local function photos(r, what, add)
     end
   end
   if p.source == "assumed" then return end
+  if p.classes == 1 then add("there is one class: every answer is right, and nothing is learnt") end
   for _, step in ipairs(what.steps) do
+    local batches = math.max(1, math.floor(p.train / step.batch))
+    if step.accumulate > batches then
+      add("phase '%s': an update adds up %d batches, an epoch has %d: it takes %d photos", step.name, step.accumulate, batches,
+        step.batch * batches)
+    end
     if step.batch > p.train then
       add("phase '%s': a batch of %d, but there are %d training photos: one batch of %d", step.name, step.batch, p.train, p.train)
     end

@@ -69,12 +69,16 @@ local function check_no_decay(self, given, names)
   glob.covered(self.kind .. " no_decay", glob.list(self.kind, given), names)
 end
 
-local function attach_model(self, model)
+local function attach_model(self, model, more)
   local names, list = {}, {}
-  for name, t in model:named_parameters() do
-    names[#names + 1] = name
-    if t.requires_grad then list[#list + 1] = { name, t } end
+  local function take(m, prefix)
+    for name, t in m:named_parameters() do
+      names[#names + 1] = prefix .. name
+      if t.requires_grad then list[#list + 1] = { prefix .. name, t } end
+    end
   end
+  take(model, "")
+  for _, m in ipairs(more or {}) do take(m.module, m.name .. ".") end
   check_rates(self, "lr", self.lr, names)
   check_rates(self, "weight_decay", self.weight_decay, names)
   check_no_decay(self, self.no_decay, names)
@@ -121,11 +125,12 @@ end
 
 --- what the optimizer trains: a module (its parameters that are not frozen), tensors, or groups.
 ---   opt:attach(model)   opt:attach { { params = head, lr = 1e-3 }, { params = { w, b }, lr = 1e-4 } }
-function Optimizer:attach(what)
+--- in   more  modules beside a module: { { name, module }, … }; their parameters are called NAME.…
+function Optimizer:attach(what, more)
   self.entries, self.by_name, self.by_tensor = {}, {}, setmetatable({}, { __mode = "k" })
   self.resting = {}  -- what earlier phases trained and this one does not: name -> entry
   if module.is(what) then
-    attach_model(self, what)
+    attach_model(self, what, more)
   elseif T.is(what) then
     attach_group(self, { params = { what } })
   elseif type(what) ~= "table" or lists.length(self.kind, "attach", what) == 0 then
@@ -278,16 +283,18 @@ end
 --- frt.optim.clip(grads, max_norm): the factor that brings the gradients' norm down to max_norm, and the norm.
 ---   local gscale, norm = frt.optim.clip(grads, 1.0)
 --- in   grads     tensors (false where there is none); max_norm: nil leaves them as they are
---- out  gscale    f64 [], min(1, max_norm / (norm + 1e-6)); not a number when the norm is not finite, which
+---      loss      what they are the gradients of, or nil: it must be finite too
+--- out  gscale    f64 [], min(1, max_norm / (norm + 1e-6)); not a number when the norm or the loss is not finite, which
 ---                makes the update an error before anything is written
 ---      norm      f32 [], the square root of the sum of all squares
-function optim.clip(grads, max_norm)
+function optim.clip(grads, max_norm, loss)
   local given = {}
   for i = 1, #grads do
     if grads[i] then given[#given + 1] = grads[i] end
   end
   local norm = T.op("grad_norm", given, {})
   local guard = norm * 0
+  if loss then guard = guard + loss:detach():reshape {} * 0 end
   if not max_norm then return (guard + 1):to "f64", norm end
   return ((max_norm / (norm + 1e-6)):minimum(1) + guard):to "f64", norm
 end

@@ -18,6 +18,7 @@ local SPEC = { "phase", "name",
   clip_norm = { "number", nil, "gradients are scaled down to this norm", min = 0 },
   ema = { "number|boolean|table", nil, "averages of the weights, instead of the recipe's", options = ema.SPEC },
   accumulate = { "integer", nil, "micro-batches per optimizer step", min = 1 },
+  rule = { "table", nil, "how gradients are recorded, instead of the recipe's" },
   batch = { "integer", nil, "photos per micro-batch, instead of the data's", min = 1 },
   save_best = { "boolean", true, "whether this phase can give the best checkpoint" },
 }
@@ -52,9 +53,9 @@ function mt:apply(model)
   return model
 end
 
---- attaches the phase's optimizer to what of the model is trained; returns it.
-function mt:attach(model)
-  at_line(self, self.optim.attach, self.optim, model)
+--- attaches the phase's optimizer to what of the model is trained, and to more (train/learners.lua); returns it.
+function mt:attach(model, more)
+  at_line(self, self.optim.attach, self.optim, model, more)
   return self.optim
 end
 

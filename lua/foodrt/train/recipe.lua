@@ -12,22 +12,25 @@ recipe.SPEC = { "recipe",
   seed = { "integer", 1, "of initial values, order and augmentation", min = 0, max = 2 ^ 32 - 1 },
   model = { "table", nil, "a module" },
   loss = { "table|function", nil, "loss(logits, labels) -> scalar" },
+  tasks = { "list", nil, "a list of frt.task, in place of loss and metrics" },
   data = { "table", nil, "frt.data.folder or frt.data.manifest" },
   phases = { "list", nil, "a list of frt.phase" },
   metrics = { "list", { "top1", "top5", "f1" }, "what evaluation reports" },
+  monitor = { "string", nil, "which measure decides on the best checkpoint: \"val.top1\", \"train.loss\", \"val.TASK.f1\"" },
+  rule = { "table", nil, "how gradients are recorded: frt.rule.plain {}" },
+  transforms = { "list", nil, "of whole training batches, in order: frt.transform" },
   clip_norm = { "number", nil, "gradients are scaled down to this norm", min = 0 },
   accumulate = { "integer", 1, "micro-batches per optimizer step", min = 1 },
   ema = { "number|boolean|table", nil, "evaluation takes averages of the weights: their decay, or a table", options = ema.SPEC },
   save = { "table", { every = "10m" }, "a checkpoint every so often, besides one per epoch" },
   sample = { "table", nil, "overrides for the sample set: sample = { [\"data.size\"] = 96 }" },
-  on = { "table", nil, "hooks: on = { epoch_end = function(run) end }" },
+  on = { "table", nil, "hooks: on = { epoch_end = function(run) end }, and frt.hook { … } as entries" },
   step = { "function", nil, "step(run, batch) -> loss, logits: instead of the usual forward pass" },
   memory = { "string|number", nil, "what a run may take, \"2G\": values are computed again instead of kept" },
   precision = { "string", "fp32", "fp32, or bf16: large maps and products in 16 bits, sums and weights in fp32",
     one_of = { "fp32", "bf16" } },
   threads = { "integer", nil, "compute threads", min = 1, max = 1024 },
 }
-local HOOKS = { phase_start = true, step_end = true, epoch_end = true, phase_end = true, run_end = true }
 
 --- root of the data that a recipe names when it names nothing of its own.
 recipe.DEFAULT_ROOT = "data"
@@ -146,11 +149,42 @@ local function fail(r_source, key, fmt, ...)
 end
 
 local function check_hooks(r, source)
-  for name, hook in pairs(r.on or {}) do
-    if not HOOKS[name] then fail(source, tostring(name), "no hook '%s'%s", tostring(name), err.hint(name, HOOKS)) end
-    if type(hook) ~= "function" then
-      fail(source, name, "hook '%s' must be a function, got %s", name, opt.show(hook))
+  local key, why = require("foodrt.train.hook").complaint(r.on)
+  if key then fail(source, key, "%s", why) end
+end
+
+-- Runs a check whose error has no line of its own: it gets that of the recipe's key.
+local function at_key(source, key, fn, ...)
+  local ok, why = pcall(fn, ...)
+  if not ok then fail(source, key, "%s", (tostring(why):gsub("^[^%s:]+:%d+: ", ""))) end
+  return why
+end
+
+local function check_tasks(r, source)
+  local losses = require "foodrt.train.loss"
+  if r.tasks then
+    if r.loss then fail(source, "loss", "'loss' and 'tasks': each task has its own loss") end
+    local why = require("foodrt.train.task").complaint(r.tasks)
+    if why then fail(source, "tasks", "%s", why) end
+    for _, p in ipairs(r.phases) do
+      if p.loss then fail(source, "phases", "phase '%s': 'loss' is of recipes without tasks", p.name) end
     end
+  elseif not losses.is(r.loss) then
+    fail(source, "loss", "'loss' must be a loss, such as frt.loss.cross_entropy {}")
+  end
+  at_key(source, "metrics", require("foodrt.train.metric").check, r.metrics)
+  at_key(source, "monitor", require("foodrt.train.monitor").of, r)
+end
+
+local function check_step(r, source)
+  local rules, transforms = require "foodrt.train.rule", require "foodrt.train.transform"
+  for _, owner in ipairs { r, unpack(r.phases) } do
+    if owner.rule and not rules.is(owner.rule) then
+      fail(source, "rule", "'rule' must be a gradient rule, such as frt.rule.plain {}, got %s", opt.show(owner.rule))
+    end
+  end
+  for i, t in ipairs(r.transforms or {}) do
+    if not transforms.is(t) then fail(source, "transforms", "transforms[%d] must be a batch transform, got %s", i, opt.show(t)) end
   end
 end
 
@@ -206,14 +240,11 @@ end
 local function check_parts(r, source)
   local data, module = require "foodrt.data", require "foodrt.nn.module"
   for _, key in ipairs { "model", "loss", "data", "phases" } do
-    if r[key] == nil then fail(source, nil, "missing option '%s'", key) end
+    if r[key] == nil and not (key == "loss" and r.tasks) then fail(source, nil, "missing option '%s'", key) end
   end
   if not module.is(r.model) then fail(source, "model", "'model' must be a module, got %s", opt.show(r.model)) end
   if not data.is(r.data) then
     fail(source, "data", "'data' must be frt.data.folder { … } or frt.data.manifest { … }, got %s", opt.show(r.data))
-  end
-  if type(r.loss) == "table" and not (getmetatable(r.loss) or {}).__call then
-    fail(source, "loss", "'loss' must be a loss, such as frt.loss.cross_entropy {}")
   end
   check_again(r.data, source, "data")
   check_again(r.loss, source, "loss")
@@ -221,12 +252,12 @@ local function check_parts(r, source)
   for _, p in ipairs(r.phases) do
     if p.cache then require("foodrt.train.features").check(p, r.data) end
   end
+  check_tasks(r, source)
+  check_step(r, source)
   check_hooks(r, source)
   check_memory(r, source)
   check_ema(r, source)
   check_save(r, source)
-  local ok, why = pcall(require("foodrt.train.metrics").new, r.metrics)
-  if not ok then fail(source, "metrics", "%s", (tostring(why):gsub("^[^%s:]+:%d+: ", ""))) end
 end
 
 --- "15m", "90s", "1h30m" or a number of seconds -> seconds; nil when it is none.

@@ -1,180 +1,184 @@
---- trainer.step: records and runs training steps. One batch per update is one plan: forward, backward, clip,
---- update, averages. With accumulation each micro-batch is a plan that adds to the accumulators, and the update is another.
----   local s = step.new { model, loss, params, optimizer, averages, clip_norm, accumulate, classes, custom, run }
----   s:micro(batch)                                  -- accumulate > 1, then s:update(o)
----   s:whole(batch, { lr_scale = 1, momentum = nil }) -- accumulate = 1
-local T, rng = require "foodrt.tensor", require "foodrt.core.rng"
-local optim, line, opt = require "foodrt.train.optim", require "foodrt.core.line", require "foodrt.core.opt"
-local err = require "foodrt.core.err"
-local api = T.api
+--- step: one update of a phase, recorded in one place for the trainer, for explain and for the memory budget. It holds what
+--- takes part: the objective, the gradient rule, the update schedule, the optimizer, the averages, the measures; and undoes what
+--- they counted when a step fails.
+---   local s = step.new { objective, optimizer, averages, clip_norm, rule, accumulate, measures }
+---   local out, updated = s:batch(batch, { step = 12, lr_scale = 1 })   -- out.loss, out.norm: tensors that have their values
+---   s:plans(batch)                                                    -- planned, not run
+local T = require "foodrt.tensor"
+local R = require "foodrt.tensor.record"
+local lib = require "foodrt.core.ffi"
+local optim, line = require "foodrt.train.optim", require "foodrt.core.line"
+local rules, schedules = require "foodrt.train.rule", require "foodrt.train.schedule"
+local objective, task, evaluate = require "foodrt.train.objective", require "foodrt.train.task", require "foodrt.train.evaluate"
+local effects, monitor = require "foodrt.nn.effects", require "foodrt.train.monitor"
 
 local step = {}
 local Step = {}
 Step.__index = Step
 
+Step.api = T.api
+
+--- in   o.objective           what a batch's loss is (objective.lua)
+---      o.optimizer           attached
+---      o.averages, o.clip_norm   or nil
+---      o.rule                what frt.rule.NAME { … } returned; plain when left out
+---      o.accumulate          batches per update
+---      o.measures            of training photos (evaluate.measures), or nil
 function step.new(o)
-  return setmetatable(o, Step)
+  local self = setmetatable({ objective = o.objective, optimizer = o.optimizer, averages = o.averages, clip_norm = o.clip_norm,
+    measures = o.measures, params = {}, k = o.accumulate or 1 }, Step)
+  self.rule = (o.rule or rules.plain {}).make()
+  self.schedule = schedules.of(o.accumulate or 1)
+  for i, e in ipairs(o.optimizer.entries) do self.params[i] = e.tensor end
+  return self
 end
 
--- A recipe's own step is user code: its mistakes carry its lines.
-local function custom(self, batch)
-  local loss, logits = line.user(self.custom, self.run, batch)
-  if not T.is(loss) then
-    err.user("recipe: 'step' must return loss, logits; the first value is %s", opt.show(loss))
-  end
-  if logits ~= nil and not T.is(logits) then
-    err.user("recipe: 'step' must return loss, logits; the second value is %s", opt.show(logits))
-  end
-  return loss, logits
+-- --- of a recipe ------------------------------------------------------------------------------------------
+--- what a phase of a recipe makes small (phase nil: outside of phases).
+--- in   o.run      what the recipe's own step is given
+---      o.columns  label columns of the data: { { name, classes }, … }
+---      o.monitor  default: the recipe's
+function step.objective(r, phase, o)
+  local decides = o.monitor or monitor.of(r)
+  local tasks = task.bind(task.of(r, phase), o.columns, r.data.file or r.data.root)
+  for i, t in ipairs(tasks) do t.metrics = decides:metrics(t, i) end
+  return objective.new { model = r.model, tasks = tasks, custom = r.step, run = o.run, transforms = r.transforms }
 end
 
---- loss and logits of a batch, recorded.
-function Step:forward(batch)
-  local loss, logits
-  if self.custom then
-    loss, logits = custom(self, batch)
-  else
-    logits = self.model(batch.x)
-    step.check_logits(self.model, logits, batch.n, self.classes)
-    loss = self.loss(logits, batch.y)
+-- What the epoch's line shows of training photos, and what decides on the best epoch where that is one of theirs.
+local function training_metrics(tasks, decides)
+  local out = {}
+  for i, t in ipairs(tasks) do
+    out[i] = t.single and { "top1", "top5" } or { "top1" }
+    if decides.split == "train" and (decides.task or 1) == i and not (decides.metric.name == "top1" or decides.metric.name == "top5") then
+      table.insert(out[i], decides.metric.name)
+    end
   end
-  if not T.is(loss) or loss:numel() ~= 1 then
-    err.user("recipe: the loss must be one number, got %s", opt.show(loss))
-  end
-  if batch.features then batch.features:give(batch, loss, logits) end
-  return loss, logits
-end
-
---- what a model must give: a row of as many numbers as there are classes for each photo.
-function step.check_logits(model, logits, n, classes)
-  local at = model._at:gsub(": $", "")
-  if not T.is(logits) then err.at(at, "recipe: the model must give logits, got %s", opt.show(logits)) end
-  local s = logits.shape
-  if #s ~= 2 or s[1] ~= n or s[2] ~= classes then
-    err.at(at, "recipe: the model must give logits [%d, %d] for %d photos of %d classes, got [%s]", n, classes, n, classes,
-      table.concat(s, ", "))
-  end
-end
-
--- Ages of the optimizer's entries and of the averages count as steps are recorded: a step that fails takes them back.
-local function ages(self)
-  local out = { averages = self.averages and self.averages.t }
-  for i, e in ipairs(self.optimizer.entries) do out[i] = e.t end
   return out
 end
 
-local function attempt(self, fn, ...)
-  local before = ages(self)
-  local ok, a, b, c = pcall(fn, self, ...)
-  if ok then return a, b, c end
-  T.forget()
-  for i, e in ipairs(self.optimizer.entries) do e.t = before[i] end
-  if self.averages then self.averages.t = before.averages end
-  line.reset()
-  error(a, 0)
+--- the step of a phase whose optimizer is attached.
+--- in   o  as step.objective has it, and averages, accumulate
+function step.of(r, phase, o)
+  local decides = o.monitor or monitor.of(r)
+  local made = step.objective(r, phase, o)
+  return step.new { objective = made, optimizer = phase.optim, averages = o.averages, clip_norm = phase.clip_norm or r.clip_norm,
+    rule = phase.rule or r.rule, accumulate = o.accumulate,
+    measures = evaluate.measures(made.tasks, { metrics = training_metrics(made.tasks, decides) }) }
 end
 
-local function apply(self, grads, o)
-  local gscale, norm = optim.clip(grads, self.clip_norm)
+-- --- one pass, as gradient rules see it ---------------------------------------------------------------------
+local Pass = {}
+Pass.__index = Pass
+
+function Pass:forward(o)
+  local made = self.step.objective
+  if o and o.effects == false then return effects.without(made.forward, made, self.batch) end
+  return made:forward(self.batch)
+end
+
+function Pass:gradients(out)
+  if self.want == "mean" then return { { grads = T.api.grad(out.loss, self.params) } } end
+  local groups = self.step.objective:sums(out)
+  for i, g in ipairs(groups) do groups[i] = { grads = T.api.grad(g.sum, self.params), weight = g.weight } end
+  return groups
+end
+
+--- records a batch: forward, gradients as the rule has them, measures.
+--- in   want  "mean": gradients of the mean loss; "sums": of sums, with their weights
+--- out  { loss, logits, parts, groups = { { grads, weight }, … } }
+function Step:record(batch, want)
+  local pass = setmetatable({ step = self, batch = batch, params = self.params, want = want }, Pass)
+  local out = self.rule:record(pass)
+  if self.measures then self.measures:record(out, batch) end
+  return out
+end
+
+--- records the update by these gradients, and refuses it in the plan itself where they or the loss are not finite.
+--- out  norm of the gradients
+function Step:apply(grads, o, loss)
+  local gscale, norm = optim.clip(grads, self.clip_norm, loss)
   self.optimizer:update(self.params, grads, { lr_scale = o.lr_scale, momentum = o.momentum, gscale = gscale })
   if self.averages then self.averages:update() end
   return norm
 end
 
-local function record_whole(self, batch, o)
-  local loss, logits = self:forward(batch)
-  local norm = apply(self, api.grad(loss, self.params), o)
-  return loss, logits, norm
-end
-
-local function run_whole(self, batch, o)
-  local loss, logits, norm = record_whole(self, batch, o)
-  if logits then
-    api.realize(loss, logits, norm)
-  else
-    api.realize(loss, norm)
+-- --- running ----------------------------------------------------------------------------------------------
+-- Ages of the optimizer's entries and of the averages count as steps are recorded: a step that fails takes them back.
+local function mark(self)
+  local ages, t = {}, self.averages and self.averages.t
+  for i, e in ipairs(self.optimizer.entries) do ages[i] = e.t end
+  local rule, schedule = self.rule.mark and self.rule:mark(), self.schedule:mark()
+  return function()
+    for i, e in ipairs(self.optimizer.entries) do e.t = ages[i] end
+    if self.averages then self.averages.t = t end
+    if rule then rule() end
+    schedule()
   end
-  return loss, logits, norm
 end
 
---- one update with one batch.
---- out  loss, logits, norm of the gradients: tensors that have their values
-function Step:whole(batch, o)
-  rng.begin(o.step, 0)
-  return attempt(self, run_whole, batch, o)
+--- fn(), which records and runs: what it returns. When it fails everything stands where it stood.
+function Step:attempt(fn)
+  local back = mark(self)
+  local ok, value = pcall(fn)
+  if ok then return value end
+  T.forget()
+  back()
+  line.reset()
+  error(value, 0)
 end
 
--- --- accumulation --------------------------------------------------------------------------------------------
---- the sums of gradients, one variable per trained parameter, made on first use.
-function Step:accumulators()
-  if not self.sums then
-    self.sums, self.weight, self.photos, self.count = {}, 0, 0, 0
-    for i, e in ipairs(self.optimizer.entries) do
-      self.sums[i] = T.var { shape = e.tensor.shape, dtype = e.tensor.dtype, name = e.name .. ".sum" }
+--- runs a batch. out: what was recorded, whether it was an update
+--- in   o  step (number of the update), lr_scale, momentum, last (whether the epoch ends with this batch)
+function Step:batch(batch, o)
+  return self.schedule:batch(self, batch, o)
+end
+
+--- an update with the batches that are left over. out: norm, or nil when there are none
+function Step:flush(o)
+  return self.schedule:flush(self, o)
+end
+
+--- what nodes were recorded and are pending, planned and dropped.
+function step.plan(...)
+  local p = R.plan(...)
+  lib.C.frt_forget_pending()
+  return p
+end
+Step.plan = step.plan
+
+--- the plans of a step: { step, update = nil or of the accumulated sums }.
+function Step:plans(batch)
+  return self.schedule:plans(self, batch)
+end
+
+-- --- state ------------------------------------------------------------------------------------------------
+--- tensors by name and { schedule, rule }: what a checkpoint needs between two batches; nil when that is nothing.
+function Step:state()
+  local tensors, info = {}, {}
+  for _, key in ipairs { "schedule", "rule" } do
+    local part = self[key]
+    if part.state then
+      local found, more = part:state(self)
+      for name, t in pairs(found or {}) do tensors[key .. "." .. name] = t end
+      info[key] = more
     end
   end
-  return self.sums
-end
-
-local function run_micro(self, batch)
-  local sums = self:accumulators()
-  local loss, logits = self:forward(batch)
-  local grads = api.grad(loss, self.params)
-  local weight = batch.n / self.batch  -- a batch with photos missing counts for less
-  for i, g in ipairs(grads) do
-    local share = g * weight
-    sums[i]:assign(self.count == 0 and share or sums[i] + share)
-  end
-  if logits then
-    api.realize(loss, logits)
-  else
-    api.realize(loss)
-  end
-  return loss, logits
-end
-
---- adds a micro-batch's gradients to the sums.
-function Step:micro(batch, o)
-  self:accumulators()
-  rng.begin(o.step, self.photos)
-  local loss, logits = attempt(self, run_micro, batch)
-  self.weight, self.photos, self.count = self.weight + batch.n / self.batch, self.photos + batch.n, self.count + 1
-  return loss, logits
-end
-
-local function run_update(self, o)
-  local grads = {}
-  for i, sum in ipairs(self.sums) do grads[i] = sum * (1 / self.weight) end
-  local norm = apply(self, grads, o)
-  api.realize(norm)
-  return norm
-end
-
---- one update with the mean over what was added since the last one.
-function Step:update(o)
-  local norm = attempt(self, run_update, o)
-  self.weight, self.photos, self.count = 0, 0, 0
-  return norm
-end
-
---- what a checkpoint in the middle of an update needs: the sums by name and { weight, photos, count }; nil between updates.
-function Step:state()
-  if not self.sums or self.count == 0 then return nil end
-  local tensors = {}
-  for i, e in ipairs(self.optimizer.entries) do tensors[e.name] = self.sums[i] end
-  return tensors, { weight = self.weight, photos = self.photos, count = self.count }
+  if next(info) == nil and next(tensors) == nil then return nil end
+  return tensors, info
 end
 
 --- the other way.
-function Step:load_state(tensors, info)
-  local sums = self:accumulators()
-  for i, e in ipairs(self.optimizer.entries) do
-    local src = tensors[e.name]
-    if not src then err.user("the checkpoint lacks the gradient sum of '%s'", e.name) end
-    sums[i]:copy_(src)
+function Step:load(tensors, info)
+  for _, key in ipairs { "schedule", "rule" } do
+    if info[key] then
+      local own = {}
+      for name, t in pairs(tensors) do
+        if name:sub(1, #key + 1) == key .. "." then own[name:sub(#key + 2)] = t end
+      end
+      self[key]:load(self, own, info[key])
+    end
   end
-  api.realize()
-  self.weight, self.photos, self.count = info.weight, info.photos, info.count
 end
 
 return step

@@ -2,21 +2,32 @@
 ---   local t = frt.trainer(recipe)
 ---   t:open();  t:run_phase("head");  t:run_phase("all");  print(t:evaluate("test").top1)
 ---
---- A trainer knows nothing of terminals and no file but those of kept features: whoever watches it
---- (foodrt.run.session) is told of every step and epoch and may save t:state(). Everything that decides what comes
---- next is a number in there, so a run goes on from a checkpoint as if it had never stopped.
+--- It owns where a run is, its phases and rates, which epoch was best, and what a checkpoint keeps of that; how an update is
+--- recorded is step.lua's, how a split is measured evaluate.lua's. A trainer knows nothing of terminals and no file but those of
+--- kept features: whoever watches it (foodrt.run.session) is told of every step and epoch and may save t:state(). Everything that
+--- decides what comes next is a number in there, so a run goes on from a checkpoint as if it had never stopped.
 local T, rng = require "foodrt.tensor", require "foodrt.core.rng"
 local lib = require "foodrt.core.ffi"
 local err, opt, line = require "foodrt.core.err", require "foodrt.core.opt", require "foodrt.core.line"
-local metrics, optim, sched = require "foodrt.train.metrics", require "foodrt.train.optim", require "foodrt.train.sched"
-local step, clock = require "foodrt.train.step", require "foodrt.train.clock"
-local features, ema = require "foodrt.train.features", require "foodrt.train.ema"
+local optim, sched = require "foodrt.train.optim", require "foodrt.train.sched"
+local step, clock, evaluate = require "foodrt.train.step", require "foodrt.train.clock", require "foodrt.train.evaluate"
+local features, ema, modes = require "foodrt.train.features", require "foodrt.train.ema", require "foodrt.train.modes"
 local recipe, checkpoint = require "foodrt.train.recipe", require "foodrt.train.checkpoint"
+local task, hook, monitor = require "foodrt.train.task", require "foodrt.train.hook", require "foodrt.train.monitor"
+local learners = require "foodrt.train.learners"
 local C = lib.C
 
-local trainer = {}
+local trainer = { evaluate = evaluate.run }
 local Trainer = {}
-Trainer.__index = Trainer
+
+-- run.norm of the latest update's gradients and run.loss_value of the latest batch are looked at only when somebody asks.
+local LATEST = { norm = true, loss_value = true }
+
+Trainer.__index = function(self, key)
+  if not LATEST[key] then return Trainer[key] end
+  local t = rawget(self, "latest")[key]
+  return t and t:item()
+end
 
 -- What says where a run is: number of the phase; epochs done in it; batches done in the epoch; what comes next
 -- ("train" or "validate"); updates done in the phase; how far its schedule is; epochs and updates done in all.
@@ -32,7 +43,7 @@ function trainer.new(r, given)
   local o = opt.check(SPEC, given)
   if type(r) == "table" and not r.source then recipe.check(r, "recipe") end
   local self = setmetatable({ recipe = r, model = r.model, data = r.data, watch = o.watch or {}, workers = o.workers,
-    folder = o.folder, weights = o.weights }, Trainer)
+    folder = o.folder, weights = o.weights, hooks = hook.list(r), monitor = monitor.of(r), latest = {} }, Trainer)
   self.phase, self.epoch, self.batch, self.stage, self.phase_step, self.progress, self.epochs, self.step =
     1, 0, 0, "train", 0, 0, 0, 0
   self.clock = clock.new(o.time_s, o.used_s)
@@ -44,12 +55,20 @@ local function tell(self, event, ...)
   if fn then return fn(self.watch, self, ...) end
 end
 
-local function hook(self, name, ...)
-  local fn = self.recipe.on and self.recipe.on[name]
-  if fn then
-    line.reset()
-    fn(self, ...)
-  end
+--- ends training: the epoch at hand goes no further, what is trained is validated, and no phase follows.
+---   run:stop "no progress"    run:stop("…", "phase"): this phase only
+function Trainer:stop(why, what)
+  if what ~= nil and what ~= "phase" and what ~= "run" then err.user("stop: must be \"phase\" or \"run\", got %s", opt.show(what)) end
+  self.stopped = { why = type(why) == "string" and why or "a hook", what = what or "run" }
+end
+
+--- calls the recipe's hooks for an event. The model is in the mode it was in afterwards.
+function Trainer:hook(event)
+  if not self.hooks:has(event) then return end
+  local before = modes.of(self.model)
+  local why = self.hooks:call(event, self)
+  before:restore()
+  if why and not self.stopped then self:stop(why) end
 end
 
 local function interrupted()
@@ -67,8 +86,10 @@ function Trainer:open()
   r.data:open()
   self.classes = r.data.classes
   rng.manual_seed(r.seed)
-  r.model:build { input = { 1, 3, r.data.size, r.data.size }, classes = #self.classes, seed = r.seed, weights = self.weights,
-    sample = r.source ~= nil and r.source.sample ~= nil }
+  local sizes = task.sizes(r.data.columns)
+  r.model:build { input = { 1, 3, r.data.size, r.data.size }, classes = sizes.classes, columns = sizes.columns, seed = r.seed,
+    weights = self.weights, sample = r.source ~= nil and r.source.sample ~= nil }
+  learners.build(r, r.data.columns)
   self.opened = true
   return self
 end
@@ -94,10 +115,11 @@ local function lengths(self, i)
   local batches = math.floor(n / batch)
   local updates = math.ceil(batches / accumulate)
   return { batch = batch, accumulate = accumulate, batches = batches, updates = updates,
+    photos = batch * math.min(accumulate, batches),
     total = p.steps or math.ceil(p.epochs * updates - 1e-9) }
 end
 
---- what a phase takes: { batch, accumulate, batches and updates of an epoch, total updates }.
+--- what a phase takes: { batch, accumulate, batches and updates of an epoch, photos of an update, total updates }.
 function Trainer:lengths(which)
   return lengths(self, index_of(self, which or self.phase))
 end
@@ -107,26 +129,21 @@ local function moments_of(o)
   return o and { entries = o.entries, resting = o.resting, rule = o.rule }
 end
 
-local function make_step(self, p, length)
-  local params = {}
-  for i, e in ipairs(self.optimizer.entries) do params[i] = e.tensor end
-  return step.new { model = self.model, loss = p.loss or self.recipe.loss, custom = self.recipe.step, run = self,
-    params = params, optimizer = self.optimizer, averages = self.averages,
-    clip_norm = p.clip_norm or self.recipe.clip_norm, batch = length.batch, classes = #self.classes }
-end
-
 -- Freezes, attaches, carries moments over. The position is set by the caller.
 local function set_up(self, i)
   local p = self.recipe.phases[i]
   local before = moments_of(self.optimizer)
   p:apply(self.model)
   self.model:train()
-  p:attach(self.model)
+  p:attach(self.model, learners.of(self.recipe, p))
   if before then optim.carry(before, p.optim) end
   self.optimizer, self.config, self.length = p.optim, p, lengths(self, i)
   local average = ema.of(self.recipe, p)
   self.averages = average and (self.averages or ema.new()):begin(self.model, average) or nil
-  self.stepper, self.top_lr, self.lr_scale = make_step(self, p, self.length), p.optim:groups()[1].lr, nil
+  self.stepper = step.of(self.recipe, p, { run = self, columns = self.data.columns, averages = self.averages,
+    accumulate = self.length.accumulate, monitor = self.monitor })
+  self.objective, self.measures = self.stepper.objective, self.stepper.measures
+  self.top_lr, self.lr_scale, self.modes = p.optim:groups()[1].lr, nil, modes.of(self.model)
   if self.features then self.features:stop() end
   self.features = features.start(self)
   self.set_up_for = i
@@ -188,86 +205,76 @@ end
 
 -- --- an epoch -----------------------------------------------------------------------------------------------
 local function clear_sums(self)
-  self.sums = { n = 0, n_loss = 0, loss = 0, top1 = 0, top5 = 0, seconds = 0, wait_s = 0, bad = 0 }
+  self.sums = { seconds = 0, wait_s = 0, bad = 0 }
+  if self.measures then self.measures:reset() end
 end
 
---- means over the photos of the epoch so far: { n, loss, top1, top5, seconds, wait_s, bad }.
+--- means over the photos of the epoch so far: { n, loss, top1, …, seconds, wait_s, bad, empty }.
 function Trainer:train_values()
-  local s = self.sums
-  local n = math.max(s.n, 1)
-  return { n = s.n, loss = s.n_loss > 0 and s.loss / s.n_loss or nil, top1 = s.top1 / n, top5 = s.top5 / n,
-    seconds = s.seconds, wait_s = s.wait_s, bad = s.bad }
-end
-
-local function count_batch(self, batch, loss, logits)
-  local s = self.sums
-  local m = self.counter or metrics.new { "top1", "top5" }
-  self.counter = m:reset()
-  s.loss, s.n_loss = s.loss + loss * batch.n, s.n_loss + batch.n
-  if logits then
-    m:add(logits, batch.y)
-    local v = m:values()
-    s.n, s.top1, s.top5 = s.n + v.n, s.top1 + v.top1 * v.n, s.top5 + v.top5 * v.n
-  end
-  s.wait_s, s.bad = s.wait_s + batch.wait_s, s.bad + batch.n_bad
+  local out = self.measures and self.measures:values() or { n = 0 }
+  for key, v in pairs(self.sums) do out[key] = v end
+  return out
 end
 
 local function where(self)
   return ("phase '%s', epoch %d, step %d"):format(self.config.name, self.epoch + 1, self.phase_step + 1)
 end
 
-local function list_photos(batch)
+local function list_photos(paths)
   local shown = {}
-  for i = 1, math.min(#batch.paths, 3) do shown[i] = batch.paths[i] end
-  local more = #batch.paths > 3 and (", … (%d more)"):format(#batch.paths - 3) or ""
+  for i = 1, math.min(#paths, 3) do shown[i] = paths[i] end
+  local more = #paths > 3 and (", … (%d more)"):format(#paths - 3) or ""
   return table.concat(shown, ", ") .. more
 end
 
 local function is_finite(v)
-  return v == v and v ~= math.huge and v ~= -math.huge
+  return v - v == 0
 end
 
--- An update refused: what the loss was, and which photos gave it.
-local function not_finite(self, batch, loss)
-  if not loss then
-    rng.begin(self.step, 0)
-    local ok, value = pcall(function() return (self.stepper:forward(batch)):item() end)
-    T.forget()
-    line.reset()
-    loss = ok and value or 0
+-- Loss and norm of a batch once more, with nothing that moves.
+local function look_again(self, batch)
+  rng.begin(self.step, 0)
+  local ok, loss, norm = pcall(function()
+    local out = self.stepper:record(batch, "mean")
+    local size = T.op("grad_norm", out.groups[1].grads, {})
+    C.frt_forget_pending()
+    T.api.realize(out.loss, size)
+    return out.loss:item(), size:item()
+  end)
+  T.forget()
+  line.reset()
+  if ok then return loss, norm end
+end
+
+-- An update that failed: because its loss or gradients are not finite, which is said with the photos that gave it, or for
+-- another reason, which is passed on as it is.
+local function refused(self, batch, why)
+  local loss, paths = nil, batch and batch.paths or {}
+  local schedule = self.stepper.schedule
+  if schedule.culprit then
+    local v, photos = schedule:culprit()
+    loss, paths = v, photos or paths
   end
+  local norm
+  if not loss and batch then loss, norm = look_again(self, batch) end
+  if not loss or is_finite(loss) and norm and is_finite(norm) then error(why, 0) end
   local what = is_finite(loss) and ("the gradients' norm is not finite (loss %.4g)"):format(loss)
     or ("the loss is %s"):format(loss ~= loss and "not a number" or "infinite")
-  error(("%s: %s; photos %s; %s"):format(where(self), what, list_photos(batch),
-    tell(self, "kept") or "nothing was updated"), 0)
-end
-
-local function guarded(self, batch, fn, ...)
-  local ok, loss, logits, norm = pcall(fn, self.stepper, ...)
-  if ok then return loss, logits, norm end
-  if type(loss) == "string" and loss:find("not finite", 1, true) then not_finite(self, batch) end
-  error(loss, 0)
+  error(("%s: %s; photos %s; %s"):format(where(self), what, list_photos(paths), tell(self, "kept") or "nothing was updated"), 0)
 end
 
 -- One batch; an update when it is due. Returns whether there was one.
 local function train_batch(self, batch)
-  local o, length, s = rates(self), self.length, self.stepper
-  local loss, logits, norm
+  local o, length = rates(self), self.length
+  o.last = batch.index >= length.batches
   if batch.features then batch.features:prepare(batch) end
-  if length.accumulate == 1 then
-    loss, logits, norm = guarded(self, batch, s.whole, batch, o)
-  else
-    loss, logits = guarded(self, batch, s.micro, batch, o)
-  end
-  loss = loss:item()
-  if not is_finite(loss) then not_finite(self, batch, loss) end
-  count_batch(self, batch, loss, logits)
-  self.batch = batch.index
-  if length.accumulate > 1 and (s.count == length.accumulate or batch.index == length.batches) then
-    norm = guarded(self, batch, s.update, o)
-  end
-  self.lr_scale, self.loss_value, self.norm = o.lr_scale, loss, norm and norm:item() or self.norm
-  return norm ~= nil
+  local ok, out, updated = pcall(self.stepper.batch, self.stepper, batch, o)
+  self.modes:restore()  -- user code (forward, loss, step) may have changed them
+  if not ok then refused(self, batch, out) end
+  self.sums.wait_s, self.sums.bad = self.sums.wait_s + batch.wait_s, self.sums.bad + batch.n_bad
+  self.batch, self.lr_scale = batch.index, o.lr_scale
+  self.latest.loss_value, self.latest.norm = out.loss, out.norm or self.latest.norm
+  return updated
 end
 
 local function after_batch(self, updated, began)
@@ -281,8 +288,21 @@ local function after_batch(self, updated, began)
   end
   if self.batch >= self.length.batches or phase_over(self) then self.stage = "validate" end
   tell(self, "step", updated)
-  if updated then hook(self, "step_end") end
+  if updated then self:hook "step_end" end
+  if self.stopped then self.stage = "validate" end
   return C.frt_now()
+end
+
+-- The loader has no more batches: what was added up since the last update is one too.
+local function finish_epoch(self, began)
+  local o = rates(self)
+  local ok, norm = pcall(self.stepper.flush, self.stepper, o)
+  if not ok then refused(self, nil, norm) end
+  self.stage = "validate"
+  if norm then
+    self.lr_scale, self.latest.norm = o.lr_scale, norm
+    after_batch(self, true, began)
+  end
 end
 
 local function report_bad(self, loader)
@@ -309,11 +329,7 @@ local function train_epoch(self)
       report_bad(self, loader)
       if stopped then return stopped end
       if not batch then
-        if self.length.accumulate > 1 and self.stepper.count > 0 then
-          self.stepper:update(rates(self))
-          advance(self)
-        end
-        self.stage = "validate"
+        finish_epoch(self, began)
       else
         began = after_batch(self, train_batch(self, batch), began)
       end
@@ -327,89 +343,30 @@ local function train_epoch(self)
 end
 
 -- --- evaluation -------------------------------------------------------------------------------------------
-local EVALUATE = { "evaluate", metrics = { "list", { "top1", "top5", "f1" } }, loss = { "table|function", nil },
-  forward = { "function", nil, "forward(batch) -> loss, logits: instead of the model and the loss" },
-  batch = { "integer", nil, min = 1 }, workers = { "integer", nil, min = 1 }, on_batch = { "function", nil },
-  on_logits = { "function", nil, "on_logits(batch, logits), both with their values" }, on_bad = { "function", nil },
-  kept = { "table", nil, "what trainer.features keeps of the split" } }
-
-local function evaluate_batches(model, data, loader, o)
-  local m, done = metrics.new(o.metrics), 0
-  while true do
-    local batch, reason = loader:next()
-    if reason or interrupted() then return nil, "interrupted" end
-    if not batch then break end
-    local loss, logits
-    if batch.features then batch.features:prepare(batch) end
-    if o.forward then
-      loss, logits = o.forward(batch)
-    else
-      logits = model(batch.x)
-      step.check_logits(model, logits, batch.n, #data.classes)
-      loss = o.loss and o.loss(logits, batch.y)
-      if batch.features then batch.features:give(batch, loss or logits, logits) end
-    end
-    if not logits then err.user "recipe: 'step' must return logits too, for the measures" end
-    if loss then T.api.realize(loss, logits) else T.api.realize(logits) end
-    m:add(logits, batch.y, loss)
-    if o.on_logits then o.on_logits(batch, logits) end
-    done = done + batch.n
-    if o.on_batch then o.on_batch(done) end
-  end
-  return m
-end
-
---- measures a model on a split: { top1, …, loss, n = photos, bad = photos that can't be read }, means over photos.
---- nil, "interrupted" when a signal came.
----   trainer.evaluate(model, data, "test", { metrics = { "top1", "f1" }, loss = loss })
-function trainer.evaluate(model, data, split, given)
-  local o = opt.check(EVALUATE, given)
-  local was = model.training
-  model:eval()
-  local kept = o.kept or {}
-  local loader = data:loader(split, { batch = o.batch, threads = o.workers, shuffle = false, augment = false,
-    drop_last = false, on_bad = data.on_bad == "error" and "error" or "skip",  -- training photos are measured like others
-    kept = kept.kept, features = kept.features })
-  local ok, m, reason = pcall(evaluate_batches, model, data, loader, o)
-  local bad = loader:bad()
-  loader:stop()
-  T.collect()
-  if was then model:train() end
-  if not ok then
-    T.forget()
-    error(m, 0)
-  end
-  if not m then return nil, reason end
-  for _, b in ipairs(o.on_bad and bad or {}) do o.on_bad(b) end
-  local values = m:values()
-  values.bad = #bad
-  return values, m
-end
-
 --- fn(…) with the averages of the weights (ema) in the model, where the phase makes them; what it returns.
 function Trainer:with_averages(fn, ...)
   if self.averages then return self.averages:lend(fn, ...) end
   return fn(...)
 end
 
+-- Where no phase has been set up yet: the tasks as the first one has them.
+local function objective_of(self)
+  if self.objective then return self.objective end
+  return step.objective(self.recipe, self.config, { run = self, columns = self.data.columns, monitor = self.monitor })
+end
+
 --- measures the model, or the averages of its weights where the phase makes them (ema), on a split with the recipe's
 --- metrics and loss.
 --- in   kept  what the phase keeps of the split (trainer.features), or nil
 function Trainer:evaluate(split, kept)
-  local r = self.recipe
-  local names = { "top1" }
-  for _, name in ipairs(r.metrics) do
-    if name ~= "top1" then names[#names + 1] = name end
-  end
-  local began, config = C.frt_now(), self.config
-  local total = self.data:count(split)
-  local values, m = self:with_averages(trainer.evaluate, self.model, self.data, split, { metrics = names,
-    loss = config and config.loss or r.loss, workers = self.workers, kept = kept,
-    forward = r.step and self.stepper and function(batch) return self.stepper:forward(batch) end or nil,
+  self:open()
+  local began, total = C.frt_now(), self.data:count(split)
+  local values, m = self:with_averages(evaluate.run, self.model, self.data, split, { objective = objective_of(self),
+    workers = self.workers, kept = kept,
     on_batch = function(done) tell(self, "evaluated", split, done, total) end,
     on_bad = function(bad) tell(self, "bad_photo", bad) end })
   -- what was kept says nothing of how long the test will take
-  if values and not (kept and kept.complete) then self.clock:evaluation_took(C.frt_now() - began, values.n) end
+  if values and not (kept and kept.complete) then self.clock:evaluation_took(C.frt_now() - began, values.photos) end
   return values, m
 end
 
@@ -418,11 +375,21 @@ function Trainer:test_split()
   return self.data:has "test" and "test" or self.data:has "val" and "val" or nil
 end
 
--- Higher top1 first, of equal ones the smaller loss.
-local function better(a, b)
-  if not b then return true end
-  if a.top1 ~= b.top1 then return a.top1 > b.top1 end
-  return (a.loss or math.huge) < (b.loss or math.huge)
+-- Whether this epoch's model is the best so far, as the monitor says; without val photos the newest one is, unless a measure of
+-- training decides.
+local function judge(self, train, val)
+  if not self.config.save_best then return false end
+  local values = val
+  if self.monitor.split == "train" then values = train elseif not val then return true end
+  if not self.monitor:better(values, self.best) then
+    if val and self.best and values.n < self.best.n and not monitor.comparable(values, self.best) then
+      tell(self, "note", ("validation saw %d photos with a label, the best epoch's %d: it can't be the best"):format(values.n, self.best.n))
+    end
+    return false
+  end
+  self.best = values
+  self.best.phase, self.best.epoch = self.config.name, self.epoch + 1
+  return true
 end
 
 local function validate(self)
@@ -431,19 +398,15 @@ local function validate(self)
     values, reason = self:evaluate("val", self.features and self.features:validation())
     if not values then return reason end
   end
-  self.metrics = values
-  local is_best = self.config.save_best and (not values or better(values, self.best))
-  if is_best and values then
-    self.best = values
-    self.best.phase, self.best.epoch = self.config.name, self.epoch + 1
-  end
   local train = self:train_values()
+  self.metrics = values
+  self.is_best = judge(self, train, values)
   self.epoch, self.epochs, self.batch, self.stage = self.epoch + 1, self.epochs + 1, 0, "train"
   clear_sums(self)
   local began = C.frt_now()
-  tell(self, "epoch", { train = train, val = values, best = is_best or false })
+  tell(self, "epoch", { train = train, val = values, best = self.is_best })
   self.clock:save_took(C.frt_now() - began)
-  hook(self, "epoch_end")
+  self:hook "epoch_end"
 end
 
 -- --- running ------------------------------------------------------------------------------------------------
@@ -461,8 +424,9 @@ function Trainer:run_phase(which)
     clear_sums(self)
   end
   tell(self, "phase_start")
-  hook(self, "phase_start")
+  self:hook "phase_start"
   while self.stage == "validate" or not phase_over(self) do
+    if self.stopped and self.stage == "train" then break end
     if self.stage == "train" then
       self.model:train()
       if train_epoch(self) then return "interrupted" end
@@ -471,11 +435,14 @@ function Trainer:run_phase(which)
   end
   if self.features then self.features:stop(true) end
   self.features = nil
-  hook(self, "phase_end")
+  if self.stopped then tell(self, "note", ("stopped after epoch %d of phase '%s': %s"):format(self.epoch, self.config.name, self.stopped.why)) end
+  self:hook "phase_end"
+  if self.stopped and self.stopped.what == "phase" then self.stopped = nil end
 end
 
 --- whether nothing is left to train.
 function Trainer:finished()
+  if self.stopped and self.stopped.what == "run" and self.stage == "train" then return true end
   if self.phase < #self.recipe.phases or self.set_up_for ~= self.phase or self.stage ~= "train" then return false end
   return phase_over(self)
 end
@@ -485,6 +452,7 @@ function Trainer:run()
   self:open()
   measure_work(self)
   for i = self.phase, #self.recipe.phases do
+    if self.stopped and self.stopped.what == "run" then break end
     if lengths(self, i).total > 0 then
       local reason = self:run_phase(i)
       if reason then return reason end
@@ -499,6 +467,8 @@ function Trainer:state()
   for _, key in ipairs(POSITION) do out[key] = self[key] end
   out.phase_name = self.recipe.phases[self.phase].name
   out.sums, out.best, out.metrics, out.elapsed_s = self.sums, self.best, self.metrics, self.clock:used()
+  out.measures, out.total = self.measures and self.measures:state(), self.length and self.length.total
+  out.hooks, out.stopped = self.hooks:state(), self.stopped
   if self.stepper then
     local _, info = self.stepper:state()
     out.accumulated = info
@@ -509,6 +479,11 @@ end
 --- tensors of a half-finished update by name; nil between updates.
 function Trainer:accumulated()
   return self.stepper and (self.stepper:state()) or nil
+end
+
+--- parameters and buffers of the losses by name, for a checkpoint.
+function Trainer:losses()
+  return learners.state(self.recipe)
 end
 
 -- The phase's averages go on from a checkpoint's; one has them if and only if the other has.
@@ -524,6 +499,7 @@ end
 --- puts a checkpoint's weights in place to be measured: training and averaging are over.
 function Trainer:take(c)
   self.model:load_state_dict(checkpoint.weights(c), { from = c.path })
+  learners.load(self.recipe, c.losses, c.path)
   self.averages = nil
 end
 
@@ -532,8 +508,10 @@ end
 function Trainer:restore(c)
   local meta = c.meta
   self.model:load_state_dict(c.tensors, { from = c.path })
+  learners.load(self.recipe, c.losses, c.path)
   for _, key in ipairs(POSITION) do self[key] = meta[key] end
-  self.best, self.metrics = meta.best, meta.metrics
+  self.best, self.metrics, self.stopped = meta.best, meta.metrics, meta.stopped
+  self.hooks:load(meta.hooks or {})
   if not self.recipe.phases[self.phase] then
     err.user("%s: the recipe has no phase %d", c.path, self.phase)
   end
@@ -542,10 +520,11 @@ function Trainer:restore(c)
     set_up(self, self.phase)
     self.optimizer:load_state_dict(c.optim.tensors, c.optim.info)
     restore_averages(self, c)
-    if meta.accumulated then self.stepper:load_state(c.accumulated, meta.accumulated) end
+    if meta.accumulated then self.stepper:load(c.accumulated, meta.accumulated) end
   end
   clear_sums(self)
   for key, v in pairs(meta.sums or {}) do self.sums[key] = v end
+  if self.measures and meta.measures then self.measures:load(meta.measures) end
   return self
 end
 
