@@ -201,6 +201,93 @@ FRT_API frt_status frt_cut_again(int32_t n, const frt_ref *outs, frt_ref x, frt_
 // Gives a recorded value its bytes, row-major (NULL: zeros): nobody computes it any more.
 FRT_API frt_status frt_give(frt_ref t, const void *src);
 
+// --- the graph as a value ---------------------------------------------------------------------
+// A copy of what was recorded, without device or plan: it can be walked, written as text, read
+// again, and recorded anew with other inputs. Values are numbered from 0: inputs first, then
+// variables and constants, then scalars and what nodes make, oldest first.
+typedef struct frt_ir frt_ir;
+typedef enum frt_ir_kind {
+  FRT_IR_MADE = 0,     // by a node
+  FRT_IR_INPUT = 1,    // given anew each time
+  FRT_IR_VARIABLE = 2, // a parameter or buffer, known by its name
+  FRT_IR_SCALAR = 3,   // a number of the recipe's
+  FRT_IR_CONSTANT = 4, // numbers without a name of their own; "constant.1", "constant.2" here
+} frt_ir_kind;
+typedef struct frt_ir_value_info {
+  int32_t kind, node, out; // of a made one: by which node, as which of its outputs; else -1
+  int32_t batch;           // bit d: dimension d goes with the batch
+  frt_shape shape;         // a dimension that goes with the batch N: how many times N
+  const char *name;        // of inputs, variables and constants; "" of others
+  double number;           // of a scalar
+  const void *data;        // of a constant, row-major; NULL where they are kept elsewhere
+  uint64_t bytes;          // of data
+  frt_ref ref;             // the variable that it stands for; 0: none
+} frt_ir_value_info;
+typedef struct frt_ir_node_info {
+  const char *op, *scope, *source; // scope: module path, "" outside of modules
+  int32_t line;                    // of the recipe `source`; 0: not known
+  int32_t n_in, n_out, n_attr;
+  const int32_t *in, *out; // values; -1: an optional input that is absent
+} frt_ir_node_info;
+typedef struct frt_ir_attr {
+  const char *name;
+  int32_t n;            // how many numbers
+  const double *number; // of those that go with the batch N: how many times N
+  const uint8_t *form;  // 1 where a number goes with the batch
+} frt_ir_attr;
+
+// The graph of `outs`, with `ins` (variables or recorded values) as its inputs under these names:
+// what they are made from is left out. Variables of input kind that are not among them become
+// inputs "input.1", ... Variables without a name, and values whose past has been swept, become
+// constants. FRT_ESTATE where a variable has changed since it was read.
+FRT_API frt_status frt_ir_of(int32_t n_out, const frt_ref *outs, const char *const *out_names,
+                             int32_t n_in, const frt_ref *ins, const char *const *in_names,
+                             frt_ir **out);
+FRT_API void frt_ir_free(frt_ir *ir);
+// Two recordings of one thing at batches of n and m photos as one whose batch is a symbol: numbers
+// that differ must be multiples of the batch (of a scalar also so many parts of it). FRT_EARG and
+// the recipe's line where they are not, or the two are not alike.
+FRT_API frt_status frt_ir_merge(const frt_ir *a, int64_t n, const frt_ir *b, int64_t m,
+                                frt_ir **out);
+FRT_API int32_t frt_ir_n_values(const frt_ir *ir);
+FRT_API int32_t frt_ir_n_nodes(const frt_ir *ir); // in order: inputs before users
+FRT_API int32_t frt_ir_n_outputs(const frt_ir *ir);
+FRT_API frt_status frt_ir_value(const frt_ir *ir, int32_t i, frt_ir_value_info *out);
+FRT_API frt_status frt_ir_node(const frt_ir *ir, int32_t i, frt_ir_node_info *out);
+FRT_API frt_status frt_ir_attr_at(const frt_ir *ir, int32_t node, int32_t i, frt_ir_attr *out);
+// An attribute by its name; FRT_EARG where the op has none of that name.
+FRT_API frt_status frt_ir_attr_of(const frt_ir *ir, int32_t node, const char *name,
+                                  frt_ir_attr *out);
+FRT_API frt_status frt_ir_output_at(const frt_ir *ir, int32_t i, int32_t *value,
+                                    const char **name);
+// The input, variable, constant or output of a name as a value; -1: none.
+FRT_API int32_t frt_ir_find(const frt_ir *ir, const char *name);
+// Makes a value an output under a name: of observers, feature maps.
+FRT_API frt_status frt_ir_output(frt_ir *ir, int32_t value, const char *name);
+// The variable that stands for an input, variable or constant from now on.
+FRT_API frt_status frt_ir_set(frt_ir *ir, int32_t value, frt_ref var);
+// Records what `n_out` values need, with these tensors in place of `n` of its values (inputs, or any
+// others: what lies before them is not recorded). The size of the batch follows from theirs. Lines
+// and scopes are those of the first recording.
+FRT_API frt_status frt_ir_record(const frt_ir *ir, int32_t n, const int32_t *values,
+                                 const frt_ref *refs, int32_t n_out, const int32_t *wanted,
+                                 frt_ref *outs);
+// A graph made ready to run again and again with other inputs. It reads `ir`, which must outlive
+// it.
+typedef struct frt_bound frt_bound;
+FRT_API frt_status frt_ir_bind(const frt_ir *ir, int32_t n_in, const int32_t *inputs, int32_t n_out,
+                               const int32_t *wanted, frt_bound **out);
+// Computes the outputs for these inputs, in the order that frt_ir_bind was given.
+FRT_API frt_status frt_bound_run(frt_bound *b, const frt_ref *inputs, frt_ref *outs);
+FRT_API void frt_bound_free(frt_bound *b);
+// The graph as text, a line per value or node (see runtime/ir/README.md); good until the next call
+// or the end of `ir`.
+FRT_API frt_status frt_ir_text(frt_ir *ir, const char **text, uint64_t *bytes);
+// The graph that a text describes. The text may be anybody's: every mistake is FRT_EDATA with the
+// number of its line; `where` (a file's name) begins the message. Variables have no values until
+// frt_ir_set.
+FRT_API frt_status frt_ir_parse(const char *text, uint64_t bytes, const char *where, frt_ir **out);
+
 // --- plans ------------------------------------------------------------------------------------
 typedef struct frt_step_info {
   const char *op, *kernel, *line, *scope, *note;

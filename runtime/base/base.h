@@ -82,7 +82,9 @@ static inline int64_t frt__numel(const frt_shape *s)
 {
   int64_t n = 1;
   for (int32_t i = 0; i < s->ndim; i++) {
-    n *= s->dim[i];
+    if (__builtin_mul_overflow(n, s->dim[i], &n)) {
+      return INT64_MAX; // more than there can be: no memory is that large
+    }
   }
   return n;
 }

@@ -233,7 +233,7 @@ static void node_undo(int32_t index)
   frt__free(n);
 }
 
-static frt_status check_attrs(const frt_op *op, int32_t n_attr, const double *attr)
+frt_status frt__check_attrs(const frt_op *op, int32_t n_attr, const double *attr)
 {
   int32_t at = 0;
   for (int32_t i = 0; i < op->n_attr; i++) {
@@ -249,12 +249,23 @@ static frt_status check_attrs(const frt_op *op, int32_t n_attr, const double *at
   return FRT_OK;
 }
 
+frt_status frt__check_size(const char *what, const frt_shape *s)
+{
+  double total = 1;
+  for (int32_t d = 0; d < s->ndim; d++) {
+    total *= (double)s->dim[d];
+  }
+  FRT_CHECK(total < 1e15, FRT_ENOMEM, "out of memory: %s: a tensor of shape %s", what,
+            frt__shape_text(s));
+  return FRT_OK;
+}
+
 frt_status frt__record_links(const frt_op *op, int32_t n_in, const frt_link *in, int32_t n_attr,
                              const double *attr, int32_t n_out, int32_t *node)
 {
   FRT_CHECK(op->n_in < 0 || (n_in <= op->n_in && n_in >= op->n_in - op->n_optional), FRT_EARG,
             "%s: takes %d inputs, got %d", op->name, op->n_in, n_in);
-  FRT_TRY(check_attrs(op, n_attr, attr));
+  FRT_TRY(frt__check_attrs(op, n_attr, attr));
   int32_t full = FRT_MAX(n_in, op->n_in);
   int32_t made = op->n_out >= 0 ? op->n_out : n_out;
   FRT_CHECK(made >= 0 && made < FRT_OUT_VAR, FRT_EARG, "%s: at most %d outputs, got %d", op->name,
@@ -280,6 +291,9 @@ frt_status frt__record_links(const frt_op *op, int32_t n_in, const frt_link *in,
   if (status == FRT_OK) {
     frt_infer c = {.n_in = full, .n_out = made, .x = xs, .y = n->shape, .attr = n->attr};
     status = op->infer(&c);
+  }
+  for (int32_t k = 0; k < made && status == FRT_OK; k++) {
+    status = frt__check_size(op->name, &n->shape[k]);
   }
   if (xs != few) {
     frt__free(xs);

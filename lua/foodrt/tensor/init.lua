@@ -6,7 +6,7 @@
 local R = require "foodrt.tensor.record"
 require "foodrt.tensor.value"
 local create = require "foodrt.tensor.create"
-for _, part in ipairs { "math", "shape", "reduce", "index", "layer", "grad", "print", "plan" } do
+for _, part in ipairs { "math", "shape", "reduce", "index", "layer", "grad", "print", "plan", "graph" } do
   require("foodrt.tensor." .. part)
 end
 

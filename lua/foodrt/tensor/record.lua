@@ -90,6 +90,18 @@ local function wrap(ref)
 end
 R.wrap = wrap
 
+--- n handles of a C array as a list of tensors: none is swept before all of them have an owner.
+function R.wrap_all(refs, n)
+  local out = {}
+  for i = 1, n do
+    local t = setmetatable({ ref = refs[i - 1] }, mt)
+    n_live = n_live + 1
+    live[n_live], out[i] = t, t
+  end
+  if n_live >= next_look then R.look() end
+  return out
+end
+
 --- runs fn, a C call given as a function that returns a status; on out of memory collects and tries once more.
 function R.retry(fn, ...)
   local status = fn(...)

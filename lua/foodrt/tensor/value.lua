@@ -49,7 +49,13 @@ R.outputs = outputs
 
 local looked = false  -- whether there are as many compute threads as there should be
 
+-- While a graph is recorded nothing is computed: what a value decided would not be part of it.
+local function check_recording()
+  if R.recording then err.user("a value can't be looked at while %s", R.recording) end
+end
+
 local function realize(n)
+  check_recording()
   if not looked then
     looked = true
     lib.tell_machine()
@@ -68,6 +74,7 @@ end
 
 --- makes sure t's value can be read.
 local function ready(t)
+  check_recording()
   local ref = t.ref
   local is_var = C.frt_is_var(ref) ~= 0
   if is_var and C.frt_pending() == 0 or not is_var and C.frt_has_value(ref) ~= 0 then return end
