@@ -101,9 +101,6 @@ static inline bool frt__link_has_value(frt_link l)
 }
 frt_status frt__record_links(const frt_op *op, int32_t n_in, const frt_link *in, int32_t n_attr,
                              const double *attr, int32_t n_out, int32_t *node);
-// Every attribute is there and within its bounds.
-frt_status frt__check_attrs(const frt_op *op, int32_t n_attr, const double *attr);
-frt_status frt__check_size(const char *what, const frt_shape *s); // fewer than 1e15 numbers
 frt_status frt__result_new(frt_node *n, int32_t out);
 
 void frt__node_free(int32_t index);

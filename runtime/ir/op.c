@@ -23,6 +23,34 @@ void frt_op_at(int32_t i, frt_op_info *out)
   };
 }
 
+// --- checks of what is recorded ----------------------------------------------------------------
+frt_status frt__check_attrs(const frt_op *op, int32_t n_attr, const double *attr)
+{
+  int32_t at = 0;
+  for (int32_t i = 0; i < op->n_attr; i++) {
+    const frt_attr *a = &op->attr[i];
+    for (int32_t k = 0; k < FRT_MAX(a->n, 1); k++, at++) {
+      FRT_CHECK(at < n_attr, FRT_EARG, "%s: attribute '%s' is missing", op->name, a->name);
+      FRT_CHECK(attr[at] >= a->min && attr[at] <= a->max, FRT_EARG,
+                "%s: '%s' must be in [%g, %g], got %g", op->name, a->name, a->min, a->max,
+                attr[at]);
+    }
+  }
+  FRT_CHECK(at == n_attr, FRT_EARG, "%s: takes %d attributes, got %d", op->name, at, n_attr);
+  return FRT_OK;
+}
+
+frt_status frt__check_size(const char *what, const frt_shape *s)
+{
+  double total = 1;
+  for (int32_t d = 0; d < s->ndim; d++) {
+    total *= (double)s->dim[d];
+  }
+  FRT_CHECK(total < 1e15, FRT_ENOMEM, "out of memory: %s: a tensor of shape %s", what,
+            frt__shape_text(s));
+  return FRT_OK;
+}
+
 frt_status frt__infer_broadcast(const char *op, const frt_infer *c)
 {
   frt_shape y = *c->x[0];

@@ -85,6 +85,10 @@ extern const int32_t frt_op_table_len;
 #include "op_list.h" // generated: extern const frt_op frt_op_<name> for every op
 #endif
 
+// Every attribute is there and within its bounds.
+frt_status frt__check_attrs(const frt_op *op, int32_t n_attr, const double *attr);
+frt_status frt__check_size(const char *what, const frt_shape *s); // fewer than 1e15 numbers
+
 // --- for infer ------------------------------------------------------------------------------
 static inline bool frt__is_real(int32_t dtype)
 {

@@ -58,3 +58,17 @@ local header = '{"w":{"dtype":"F8_E4M3","shape":[2,0],"data_offsets":[0,0]},"v":
 write("safetensors", "kinds", zip.le(#header, 8) .. header .. "\1")
 write("json", "header", "\1" .. header)
 write("json", "text", '\1["\\u20ac\\ud83c\\udf55\\n", 12, {"a":0}]')
+
+local nn = frt.nn
+local graphs = {
+  conv = nn.Chain { nn.Conv2d { 4, 3, padding = 1 }, nn.BatchNorm2d {}, nn.SiLU {}, nn.Flatten {}, nn.Linear { 2 } },
+  norm = nn.Module { norm = nn.LayerNorm {}, forward = function(self, x)
+    local a, b = self.norm(x):sort(2)
+    return frt.cat({ a:narrow(2, 1, 3):pad { 1, 1, 1, 1 }, a:permute { 1, 2, 4, 3 }:mean({ 3, 4 }, { keepdim = true }):expand(a.shape):narrow(2, 1, 1)
+      :pad { 1, 1, 1, 1 } }, 2) * 0.5 + b:to "f32":sum()
+  end },
+}
+for name, model in pairs(graphs) do
+  model:build { input = { 1, 3, 8, 8 } }:eval()
+  write("graph", name, frt.graph.trace(function(i) return { y = model(i.x) } end, { x = { "N", 3, 8, 8 } }):text())
+end

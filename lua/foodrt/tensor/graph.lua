@@ -26,7 +26,7 @@ local value_info, node_info = ffi.new "frt_ir_value_info", ffi.new "frt_ir_node_
 local attr_info, index, name_out = ffi.new "frt_ir_attr", ffi.new "int32_t[1]", ffi.new "const char *[1]"
 
 local function own(made)
-  return setmetatable({ c = ffi.gc(made[0], C.frt_ir_free), bound = {} }, Graph)
+  return setmetatable({ c = ffi.gc(made[0], C.frt_ir_free), bound = {}, runs = {} }, Graph)
 end
 
 -- names of a table in order, and its tensors' handles under them, as C arrays
@@ -57,11 +57,11 @@ end
 function graph.of(outputs, inputs)
   if getmetatable(outputs) == mt then outputs = { output = outputs } end
   if type(outputs) ~= "table" then err.user("graph: 'outputs' must be { name = tensor }, got %s", opt.show(outputs)) end
-  local n_out, outs, out_names, keep = arrays("outputs", outputs)
-  local n_in, ins, in_names, keep_in = arrays("inputs", inputs or {})
+  local n_out, outs, out_names = arrays("outputs", outputs)
+  local n_in, ins, in_names = arrays("inputs", inputs or {})
   local made = ffi.new "frt_ir *[1]"
   lib.check_late(tonumber(C.frt_ir_of(n_out, outs, out_names, n_in, ins, in_names, made)))
-  return own(made), keep, keep_in
+  return own(made)
 end
 
 local SIZES = { 2, 3 }  -- two batches that no usual dimension is a multiple of in both
@@ -87,7 +87,8 @@ local function traced(fn, inputs, n)
     C.frt_forget_pending()
     err.user "graph: it assigns to a variable, which a graph does not hold"
   end
-  return (graph.of(outputs, given))
+  local g = graph.of(outputs, given)
+  return g
 end
 
 local function unwound(ok, ...)
@@ -307,6 +308,34 @@ function Graph:record(inputs, names)
   local out = R.wrap_all(outs, #list)
   local by_name = {}
   for i, name in ipairs(list) do by_name[name] = out[i] end
+  return by_name
+end
+
+local function bound_for(self, given, names)
+  local key = table.concat(given, "\0") .. "\1" .. table.concat(names, "\0")
+  local b = self.runs[key]
+  if not b then
+    local ins, outs = ffi.new("int32_t[?]", math.max(#given, 1)), ffi.new("int32_t[?]", math.max(#names, 1))
+    for i, name in ipairs(given) do ins[i - 1] = find(self, name) end
+    for i, name in ipairs(names) do outs[i - 1] = find(self, name) end
+    local made = ffi.new "frt_bound *[1]"
+    lib.check(tonumber(C.frt_ir_bind(self.c, #given, ins, #names, outs, made)))
+    b = ffi.gc(made[0], C.frt_bound_free)
+    self.runs[key] = b
+  end
+  return b
+end
+
+--- g:run(inputs [, names]): the same, computed at once: { name = tensor with its value }.
+function Graph:run(inputs, names)
+  local _
+  _, names = wanted_of(self, names)
+  local _, refs, _, given = arrays("inputs", inputs)
+  local outs = ffi.new("frt_ref[?]", math.max(#names, 1))
+  if line.depth == 0 then line.capture() end
+  lib.check_late(tonumber(R.retry(C.frt_bound_run, bound_for(self, given, names), refs, outs)))
+  local list, by_name = R.wrap_all(outs, #names), {}
+  for i, name in ipairs(names) do by_name[name] = list[i] end
   return by_name
 end
 
