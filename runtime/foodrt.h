@@ -308,7 +308,7 @@ typedef struct frt_plan_info {
 } frt_plan_info;
 // Plans what frt_realize would run, without running it or touching memory for it. The plan is
 // addressed until the next frt_plan.
-FRT_API frt_status frt_plan(int32_t n, const frt_ref *outs, int32_t with_pending);
+FRT_API frt_status frt_plan_make(int32_t n, const frt_ref *outs, int32_t with_pending);
 FRT_API void frt_plan_get(frt_plan_info *out);
 FRT_API frt_status frt_plan_step(int32_t i, frt_step_info *out);
 // Why an op was not fused. Texts are good until the next call.
@@ -331,9 +331,16 @@ FRT_API void frt_set_memory(int64_t bytes);
 // variables and losses stay f32. FRT_EDEVICE where the CPU has no instructions for it.
 FRT_API frt_status frt_set_precision(const char *name);
 FRT_API const char *frt_precision(void);
-FRT_API void frt_check_finite(int32_t on);        // after every step; names op and recipe line
-FRT_API frt_status frt_backend(const char *name); // "cpu", "reference"
-FRT_API const char *frt_backend_name(void);
+FRT_API void frt_check_finite(int32_t on); // after every step; names op and recipe line
+// --- devices ----------------------------------------------------------------------------------
+// The device that carries all plans from now on: "cpu", "reference" (every op in plain C), or the
+// name of a plug-in that lies beside this library as libfoodrt_NAME.so. Variables move when they
+// are next used. FRT_EDEVICE and a message that says why where it can't be had.
+FRT_API frt_status frt_device_use(const char *name);
+FRT_API const char *frt_device_name(void);
+FRT_API const char *frt_device_banner(void);                           // what it is, on one line
+FRT_API frt_status frt_device_set(const char *key, const char *value); // settings by name: "isa"
+FRT_API const char *frt_device_get(const char *key);                   // NULL: no such setting
 FRT_API frt_status frt_set_isa(const char *name); // "auto", "base", "avx2", "avx512", "avx512_bf16"
 FRT_API const char *frt_isa(void);
 FRT_API const char *frt_isa_why(void); // why it is not the one FOODRT_ISA names; "" where it is

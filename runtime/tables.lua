@@ -54,7 +54,7 @@ each(ops, "  &frt_op64_@,", lines)
 lines[#lines + 1] = "};\nconst int32_t frt_op_table_len = " .. #ops .. ";"
 write("op_table.c", lines)
 
-lines = each(kernels, "extern const frt_kernel frt_kernel_@;", { '#include "device/backend.h"' })
+lines = each(kernels, "extern const frt_kernel frt_kernel_@;", { '#include "device/kernel.h"' })
 lines[#lines + 1] = "const frt_kernel *const frt_kernel_table[] = {"
 each(kernels, "  &frt_kernel_@,", lines)
 lines[#lines + 1] = "  0\n};\nconst char *const frt_kernel_name[] = {"

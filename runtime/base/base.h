@@ -59,6 +59,9 @@ frt_status frt__block_new(void **out, size_t bytes, const char *what);
 // NULL.
 frt_status frt__block_grow(void **p, size_t from, size_t to, const char *what);
 void frt__block_free(void *p, size_t bytes);
+// Counts bytes of another device's memory as these blocks are counted and limited (buffer.c).
+frt_status frt__account_take(size_t bytes, const char *what);
+void frt__account_give(size_t bytes);
 
 // --- randomness -----------------------------------------------------------------------------
 // Philox4x32-10 (Salmon et al. 2011): 128 random bits from a 128-bit counter and a 64-bit key.

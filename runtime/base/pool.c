@@ -162,3 +162,25 @@ void frt__block_free(void *p, size_t bytes)
   }
   pthread_mutex_unlock(&lock);
 }
+
+frt_status frt__account_take(size_t bytes, const char *what)
+{
+  const int64_t n = (int64_t)rounded(bytes);
+  pthread_mutex_lock(&lock);
+  const bool fits = !frt__alloc_refused() && (limit <= 0 || live + n <= limit);
+  if (fits) {
+    live += n;
+    since_gc += n;
+    peak = FRT_MAX(peak, live);
+  }
+  pthread_mutex_unlock(&lock);
+  FRT_CHECK(fits, FRT_ENOMEM, "out of memory: %.1f MB for %s", (double)bytes / 1e6, what);
+  return FRT_OK;
+}
+
+void frt__account_give(size_t bytes)
+{
+  pthread_mutex_lock(&lock);
+  live -= (int64_t)rounded(bytes);
+  pthread_mutex_unlock(&lock);
+}

@@ -5,7 +5,7 @@
 #define FRT_NO_OP_LIST // ops are the glue's business
 #endif
 #include "base/isa.h"
-#include "device/backend.h"
+#include "device/kernel.h"
 
 typedef struct frt_chain frt_chain; // chain.h
 typedef struct frt_adam frt_adam;   // update.h

@@ -1,7 +1,7 @@
 // onednn.h -- dense arithmetic from oneDNN: convolutions and matrix products on f32. The one place
 // (with onednn.c) that knows oneDNN and what differs between its 2.x and 3.x.
 #pragma once
-#include "device/backend.h"
+#include "device/kernel.h"
 
 typedef struct frt_dn frt_dn; // a primitive with its memory objects; belongs to one step
 

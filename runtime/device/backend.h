@@ -1,143 +1,109 @@
-// backend.h -- what the planner asks of a backend, and what a backend's kernels see of a plan.
-// runtime/cpu/x.c holds FRT_KERNEL(x): the CPU's kernel of op x (or of a fused op x of the
-// planner).
+// backend.h -- a device as a value: what a backend offers, as one table. A backend is built in or a
+// plug-in that exports foodrt_backend() (registry.c). It knows kernels, steps and buffers; of the
+// planner it knows the names of its lowerings.
 #pragma once
-#include "ir/op.h"
+#include "base/buffer.h"
+#include "device/kernel.h"
 
-// How a value's bytes lie.
-typedef enum frt_layout {
-  FRT_PLAIN = 0,         // row-major in the logical order
-  FRT_CHANNELS_LAST = 1, // 4-D only: row-major as N H W C
-} frt_layout;
+typedef struct frt_backend frt_backend;
+typedef struct frt_device frt_device;
 
-typedef struct frt_kernel frt_kernel;
-typedef struct frt_step frt_step;
+// Moves when anything in this header or kernel.h does; a plug-in of another number is refused.
+enum { FRT_BACKEND_ABI = 1 };
 
-// A value of a plan, as kernels see it.
-typedef struct frt_value {
-  frt_shape shape;
-  uint8_t layout;
-  bool half;   // an f32 map stored as bf16 (frt_set_precision)
-  bool is_var; // a variable's own bytes (weights): stable between runs but for its version
-} frt_value;
-static inline size_t frt__item_bytes(const frt_value *v)
-{
-  return v->half ? 2 : frt__dtype_size(v->shape.dtype);
-}
-static inline size_t frt__value_bytes(const frt_value *v)
-{
-  return frt__item_bytes(v) * (size_t)frt__numel(&v->shape);
-}
-
-struct frt_step {
-  const frt_op *op;
-  const frt_kernel *kernel;
-  int32_t n_in, n_out;
-  const frt_value *const *in; // NULL where absent
-  const frt_value *const *out;
-  const double *attr;
-  const uint64_t *in_version; // of each input's bytes; 0: may have changed since the last run
-  const void *program;        // elementwise chains: frt_program
-  void *state;                // the kernel's own (primitives), freed by free()
-  size_t scratch;             // bytes of scratch the kernel wants while it runs
-  size_t packed;              // bytes it will hold from ready() on: packed weights
-  const char *note;           // for explain: "fused bias, silu"
-  const char *label;          // what plan() chose, where the kernel's name says too little
-};
-
-struct frt_kernel {
-  const char *name;             // for explain: "onednn", "own"
-  bool channels_last;           // 4-D operands of full rank are wanted (and given) channels-last
-  bool any_layout;              // bytes may lie in any way as long as all 4-D operands agree
-  uint32_t plain_in, plain_out; // channels_last: operands that stay plain (bit k: weights)
-  bool in_place;                // output 0 may lie over input 0
-  uint32_t half_in, half_out;   // operands that may be stored as bf16, all of them or none
-  bool product;                 // worth storing its maps as bf16 for; else it follows its inputs
-  // True when the kernel can run this step (shapes, dtypes, attributes).
-  bool (*can)(const frt_step *s);
-  // Chooses scratch; may fail. Called once, when the plan is compiled; creates nothing large.
-  // Optional.
-  frt_status (*plan)(frt_step *s);
-  // Creates primitives (state). Called once, before the first run. Optional.
-  frt_status (*ready)(frt_step *s);
-  frt_status (*run)(const frt_step *s, void *const *in, void *const *out, void *scratch);
-  void (*free)(frt_step *s);
-};
-#define FRT_KERNEL(id) const frt_kernel frt_kernel_##id
-
-// Whether the backend's products take bf16 on this machine.
-bool frt__kernel_halves(void);
-
-extern const frt_kernel *const frt_kernel_table[];
-extern const char *const frt_kernel_name[]; // the op each is for
-extern const int32_t frt_kernel_table_len;
-// Fused ops the planner makes: not recordable, known by these records (ops/fused/fused.c).
-extern const frt_op frt_fused_chain, frt_fused_bn_act_grad, frt_fused_layout, frt_fused_copy,
-  frt_fused_half, frt_fused_mul_sum, frt_fused_bn_stats, frt_fused_bn_apply, frt_fused_conv2d,
-  frt_fused_conv2d_grad_weight, frt_fused_load_sum, frt_fused_gate_sums, frt_fused_bn_gate_grad,
-  frt_fused_attention, frt_fused_attention_grad;
-
-// Convolutions whose x is act(batch norm(x)) * gate, computed as it is read. All but x, w and dy
-// may be absent. Attributes: those of conv2d (of conv2d_grad_weight), then from FRT_FUSED_CONV_ATTR
-// on the activation, and eps and momentum of the statistics.
-//   fused_conv2d              x, w, bias, gamma, beta, mean, rstd, gate, running mean, running var,
-//                             residual (added before the activation) -> y, or y, mean, rstd, new
-//                             running mean, new running var
-//   fused_conv2d_grad_weight  x, dy, gamma, beta, mean, rstd, gate -> dw
-enum { FRT_FUSED_CONV_ATTR = 12, FRT_FUSED_CONV_ATTRS = 15 };
-// The inputs from gamma on, counted from there, and where that is; the other places of
-// fused_conv2d.
-enum { FRT_LOAD_MEAN = 2, FRT_LOAD_GATE = 4, FRT_CONV_LOAD = 3, FRT_CONV_WEIGHT_LOAD = 2 };
 enum {
-  FRT_CONV_RUNNING = 8,
-  FRT_CONV_RESIDUAL = 10,
-  FRT_CONV_INPUTS = 11,
-  FRT_CONV_WEIGHT_INPUTS = 7,
-  FRT_CONV_OUTPUTS = 5
-};
-// Sum over height and width (and photos) of such an x, times y where there is one:
-//   fused_load_sum            x, y, gamma, beta, mean, rstd -> sum
-// Attributes: the two of sum, the activation, and whether it is the mean.
-enum { FRT_FUSED_SUM_ATTR = 2, FRT_FUSED_SUM_ATTRS = 4 };
-// Of y = act(batch norm(x)) times a gate [N, C, 1, 1], dz the product's gradient, where dy is
-// dz * gate + add, add [N, C, 1, 1]; attribute: the activation.
-//   fused_gate_sums     x, dz, gamma, beta, mean, rstd -> the gate's gradient, sums [4, N, C]: of
-//                       dz act', dz act' (x - mean), act', act' (x - mean)
-//   fused_bn_gate_grad  x, dz, gamma, beta, mean, rstd, gate, add, sums -> dx, dgamma, dbeta
-
-// softmax(scale q k') v of each sample and head, and its gradient:
-//   fused_attention       q, k, v, scale [] -> y, or y, lse (log2 of each row's sum of powers)
-//   fused_attention_grad  q, k, v, scale [], dy, lse -> dq, dk, dv, or all three in one value
-// scale may be absent: 1. Attributes: samples, heads, queries, keys, numbers of each, then for q,
-// k, v, y (dy) and dq, dk, dv where (0, 0, 0, 0) lies in its value and the steps between samples,
-// heads and rows.
-enum { FRT_ATTENTION_SIZES = 5, FRT_ATTENTION_PART = 4 };
-enum { FRT_ATTENTION_SCALE = 3, FRT_ATTENTION_DY = 4, FRT_ATTENTION_LSE = 5 };
-enum {
-  FRT_ATTENTION_ATTRS = FRT_ATTENTION_SIZES + 4 * FRT_ATTENTION_PART,
-  FRT_ATTENTION_GRAD_ATTRS = FRT_ATTENTION_SIZES + 7 * FRT_ATTENTION_PART
+  FRT_HOST_MEMORY = 1,     // its addresses are pointers: plain-C kernels run there too
+  FRT_CAPTURES = 2,        // a plan's addresses are recorded: inputs and outputs are staged
+  FRT_MEMORY_IS_CHEAP = 4, // nothing is computed again unless a limit asks for it
 };
 
-// Post-processing a conv or matrix-product kernel can take into its own pass.
-typedef enum frt_act {
-  FRT_ACT_NONE = 0,
-  FRT_ACT_SILU = 1,
-  FRT_ACT_RELU = 2,
-  FRT_ACT_RELU6 = 3,
-  FRT_ACT_SIGMOID = 4,
-  FRT_ACT_GELU = 5,
-} frt_act;
+// What plan/lower knows to make one step of. A backend lists those it has kernels for, in the order
+// they are tried.
+typedef enum frt_lowering {
+  FRT_LOWER_END = 0,
+  FRT_LOWER_ATTENTION,     // softmax(scale q k') v and its gradient
+  FRT_LOWER_CONV_ACT,      // convolution + activation
+  FRT_LOWER_CONV_RESIDUAL, // act(convolution + map)
+  FRT_LOWER_PRODUCT_SUM,   // sum over a map of a product
+  FRT_LOWER_BATCH_NORM,    // statistics where a map is made, application where it is read
+  FRT_LOWER_GATE,          // squeeze-and-excitation backward
+  FRT_LOWER_CHAIN,         // elementwise chains
+} frt_lowering;
 
-// An elementwise chain: instructions over registers; registers 0 .. n_in-1 are the step's inputs.
-typedef struct frt_instr {
-  const frt_op *op;
-  int16_t a, b, c; // operand registers, -1 none
-  int16_t dst;     // register; stored to out[store] when store >= 0
-  int16_t store;
-  double attr[2];
-} frt_instr;
-typedef struct frt_program {
-  int32_t n_instr, n_reg;
-  frt_shape shape; // of every result
-  frt_instr instr[];
-} frt_program;
+// Part of a plan, to be run: steps in order with the addresses they work on.
+typedef struct frt_job {
+  frt_step *const *step;
+  int32_t n;
+  double *seconds; // by step: time is added where it is not NULL
+  // Asked by backends that run at once: before a step that writes variables, and after every step
+  // (NULL: not; the finite check of a debugging run). A refusal ends the job there.
+  frt_status (*before_write)(void *arg, int32_t step);
+  frt_status (*after)(void *arg, int32_t step);
+  void *arg;
+  int32_t failed; // the step at hand when the job failed
+} frt_job;
+
+typedef struct frt_device_info {
+  char banner[128];           // "AMD EPYC 9R45, avx512_bf16, 2 threads"
+  int64_t memory, free_bytes; // of the device; -1: not known
+  char why_not[256];          // why it can't be used; "" where it can
+} frt_device_info;
+
+struct frt_backend {
+  uint32_t abi;
+  const char *name;
+  uint32_t flags;
+  size_t alignment, slack; // of a value's place in the arena; spare bytes behind it
+  const frt_lowering *lowerings;
+  frt_status (*open)(frt_device *d, const char *description); // NULL: nothing to do
+  void (*close)(frt_device *d);
+  void (*info)(frt_device *d, frt_device_info *out);
+  // Settings by name, as text: "isa", "threads". FRT_EARG names what there is.
+  frt_status (*set)(frt_device *d, const char *key, const char *value);
+  const char *(*get)(frt_device *d, const char *key); // NULL: no such setting
+  // What a plan depends on besides its graph: instruction set, threads, versions of libraries.
+  uint64_t (*key)(frt_device *d);
+  uint32_t (*stores_now)(frt_device *d);                        // bits 1 << frt_store
+  const frt_kernel *(*kernel)(frt_device *d, const frt_op *op); // NULL: none
+  // Runs a job or queues it behind what is queued. *ticket is what `wait` takes to learn how it
+  // ended; a backend that runs at once leaves 0.
+  frt_status (*run)(frt_device *d, frt_job *job, uint64_t *ticket);
+  frt_status (*wait)(frt_device *d, uint64_t ticket, frt_job *job); // NULL: nothing is ever queued
+  void (*drop)(frt_device *d, frt_step *const *step, int32_t n);    // these steps' plan goes; NULL
+};
+
+struct frt_device {
+  const frt_backend *backend;
+  char name[32];                 // "cpu", "cuda:0"
+  const frt_memory_space *space; // where its buffers lie
+  void *state;                   // the backend's own
+};
+
+// What the core offers a plug-in, which is linked with nothing of it.
+typedef struct frt_services {
+  uint32_t abi;
+  frt_status (*error_set)(frt_status code, const char *fmt, ...);
+  void *(*alloc)(size_t bytes); // zeroed; NULL
+  void (*free)(void *p);
+  int32_t (*threads)(void);
+  void (*philox)(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+  const frt_op *(*op)(const char *name);            // NULL: no such op
+  const frt_kernel *(*reference)(const frt_op *op); // its plain-C kernel; NULL
+  frt_status (*run_in_order)(frt_job *job);
+} frt_services;
+// The one symbol of a plug-in libfoodrt_NAME.so. NULL where its number is not that of `services`.
+typedef const frt_backend *(*frt_plugin)(const frt_services *services);
+#define FRT_PLUGIN_SYMBOL "foodrt_backend"
+
+// The device that carries all plans of the process; never NULL.
+frt_device *frt__device(void);
+const frt_kernel *frt__kernel(const frt_op *op); // of that device; NULL: none
+bool frt__lowers(frt_lowering what);             // whether that device's backend lists it
+
+// Runs steps one after another on the calling thread: `run` of every backend with host memory.
+frt_status frt__run_in_order(frt_job *job);
+
+extern const frt_backend frt__backend_cpu, frt__backend_reference; // built in
+extern const frt_kernel frt__reference; // runs any op's plain-C forward(), in host memory
+// Plain-C kernels of what moves values: copy, layout, store.
+const frt_kernel *frt__reference_kernel(const frt_op *op);

@@ -1,5 +1,6 @@
 // graph.h -- nodes, variables and handles: the recorded graph as the engine's files see it.
 #pragma once
+#include "base/buffer.h"
 #include "ir/op.h"
 
 // An output of a node; node < 0 is "absent".
@@ -17,12 +18,6 @@ typedef struct frt_origin {
 } frt_origin;
 enum { FRT_BACKWARD = -1 };
 
-// Bytes of a realized output: owned by the node, plain layout.
-typedef struct frt_result {
-  void *data;
-  size_t bytes;
-} frt_result;
-
 // One allocation holds the node and the arrays it points to. Inputs are always older than the node;
 // `older` links all nodes in record order, so one walk from the newest sees users before inputs.
 typedef struct frt_node {
@@ -34,7 +29,7 @@ typedef struct frt_node {
   frt_link *in;
   frt_shape *shape;
   double *attr;
-  frt_result *value; // n_out of them; data NULL until realized
+  frt_buffer *value; // n_out of them, plain layout; no space until realized
   double scalar;
   int32_t var; // FRT_NODE_VAR: which variable, at which version
   uint64_t version;
@@ -49,7 +44,7 @@ typedef struct frt_var {
   bool used, requires_grad, wrapped, channels_last, torn;
   bool released; // freed by its owner; goes when no node reads it
   char *name;
-  void *data;       // NULL until first touched
+  frt_buffer data;  // no space until first touched
   uint64_t version; // unique over all variables and times
   uint32_t gen;
   int32_t leaf;     // node that reads this version, -1
@@ -69,8 +64,8 @@ typedef struct frt_graph {
   uint64_t clock; // source of versions
   frt_origin here;
   // settings, part of every plan's key
-  int32_t reference, finite;
-  bool half;      // large maps are stored as bf16 (half.c)
+  int32_t finite;
+  uint8_t store;  // frt_store: how large maps are kept (plan/store.c)
   int64_t memory; // limit of a plan's intermediates; 0: none
 } frt_graph;
 extern frt_graph frt__graph;
@@ -97,11 +92,11 @@ static inline const frt_shape *frt__link_shape(frt_link l)
 static inline bool frt__link_has_value(frt_link l)
 {
   const frt_node *n = frt__graph.node[l.node];
-  return n->value && n->value[l.out].data;
+  return n->value && n->value[l.out].space;
 }
 frt_status frt__record_links(const frt_op *op, int32_t n_in, const frt_link *in, int32_t n_attr,
                              const double *attr, int32_t n_out, int32_t *node);
-frt_status frt__result_new(frt_node *n, int32_t out);
+frt_status frt__result_new(frt_node *n, int32_t out, const frt_memory_space *space);
 
 void frt__node_free(int32_t index);
 

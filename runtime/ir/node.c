@@ -365,25 +365,21 @@ frt_status frt__leaf(int32_t var, int32_t *node)
 }
 
 // --- values of nodes ----------------------------------------------------------------------------
-frt_status frt__result_new(frt_node *n, int32_t out)
+frt_status frt__result_new(frt_node *n, int32_t out, const frt_memory_space *space)
 {
   if (!n->value) {
     n->value = frt__zalloc(sizeof *n->value * (size_t)n->n_out);
     FRT_CHECK(n->value, FRT_ENOMEM, "out of memory: a result");
   }
-  frt_result *r = &n->value[out];
-  if (!r->data) {
-    r->bytes = frt__bytes(&n->shape[out]);
-    FRT_TRY(frt__block_new(&r->data, r->bytes, "a result"));
-  }
-  return FRT_OK;
+  frt_buffer *r = &n->value[out];
+  return r->space ? FRT_OK : frt__buffer_new(r, space, frt__bytes(&n->shape[out]), "a result");
 }
 
 void frt__node_free(int32_t index)
 {
   frt_node *n = G.node[index];
   for (int32_t k = 0; n->value && k < n->n_out; k++) {
-    frt__block_free(n->value[k].data, n->value[k].bytes);
+    frt__buffer_free(&n->value[k]);
   }
   frt__free(n->value);
   if (n->kind == FRT_NODE_VAR && G.var[n->var].leaf == index) {

@@ -64,6 +64,13 @@ frt_status frt_var_new(const frt_shape *shape, int32_t kind, const char *name, f
   return FRT_OK;
 }
 
+// The caller's bytes, on the host.
+static frt_buffer borrowed(const frt_shape *shape, void *data)
+{
+  return (frt_buffer){
+    .space = data ? &frt__host_memory : NULL, .at = data, .bytes = frt__bytes(shape)};
+}
+
 frt_status frt_var_wrap(const frt_shape *shape, void *data, int32_t channels_last, frt_ref *out)
 {
   int32_t at;
@@ -72,7 +79,7 @@ frt_status frt_var_wrap(const frt_shape *shape, void *data, int32_t channels_las
   FRT_TRY(var_new(shape, FRT_VAR_INPUT, NULL, &at));
   G.var[at].wrapped = true;
   G.var[at].channels_last = channels_last != 0;
-  G.var[at].data = data;
+  G.var[at].data = borrowed(shape, data);
   *out = frt__pack(at, G.var[at].gen, FRT_OUT_VAR);
   return FRT_OK;
 }
@@ -89,7 +96,7 @@ frt_status frt_var_rebind(frt_ref var, void *data)
   int32_t at;
   FRT_TRY(frt__var(var, &at));
   FRT_CHECK(G.var[at].wrapped, FRT_EARG, "rebind: the tensor owns its data");
-  G.var[at].data = data;
+  G.var[at].data = borrowed(&G.var[at].shape, data);
   moved(&G.var[at]);
   return FRT_OK;
 }
@@ -105,7 +112,7 @@ void frt__var_drop(int32_t at)
     }
   }
   if (!v->wrapped) {
-    frt__block_free(v->data, frt__bytes(&v->shape));
+    frt__buffer_free(&v->data);
   }
   frt__free(v->name);
   G.n_unused++;
@@ -203,16 +210,13 @@ void frt__drop_pending(const bool *drop)
 
 frt_status frt__var_touch(frt_var *v)
 {
-  if (v->data) {
+  if (v->data.space) {
     return FRT_OK;
   }
   FRT_CHECK(!v->wrapped, FRT_ESTATE, "a borrowed tensor has no data yet");
-  size_t bytes = frt__bytes(&v->shape);
-  void *data;
-  FRT_TRY(frt__block_new(&data, bytes, v->name ? v->name : "a tensor"));
-  memset(data, 0, bytes);
-  v->data = data;
-  return FRT_OK;
+  FRT_TRY(frt__buffer_new(&v->data, &frt__host_memory, frt__bytes(&v->shape),
+                          v->name ? v->name : "a tensor"));
+  return frt__buffer_fill(&v->data, 0);
 }
 
 frt_status frt_var_write(frt_ref var, const void *src, size_t bytes)
@@ -225,9 +229,7 @@ frt_status frt_var_write(frt_ref var, const void *src, size_t bytes)
   FRT_CHECK(v->current.node < 0, FRT_ESTATE, "write: '%s' has a pending assignment",
             v->name ? v->name : "tensor");
   FRT_TRY(frt__var_touch(v));
-  if (src != v->data) {
-    memcpy(v->data, src, bytes);
-  }
+  FRT_TRY(frt__buffer_write(&v->data, 0, src, bytes));
   v->torn = false;
   moved(v);
   return FRT_OK;
@@ -261,8 +263,8 @@ void *frt_var_data(frt_ref var)
 {
   int32_t at;
   if (frt__var(var, &at) != FRT_OK || G.var[at].channels_last || G.var[at].torn ||
-      frt__var_touch(&G.var[at]) != FRT_OK) {
+      frt__var_touch(&G.var[at]) != FRT_OK || !frt__on_host(&G.var[at].data)) {
     return NULL;
   }
-  return G.var[at].data;
+  return G.var[at].data.at;
 }

@@ -135,7 +135,7 @@ static void find_useful(void)
 static bool needs_inputs(const frt_node *n)
 {
   for (int32_t k = 0; k < n->n_out; k++) {
-    if (!n->value || !n->value[k].data) {
+    if (!n->value || !n->value[k].space) {
       return true;
     }
   }

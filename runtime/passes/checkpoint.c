@@ -10,14 +10,14 @@
 enum { SMALL_PART = 16 };
 
 typedef struct stages {
-  frt_plan_t *p;
+  frt_plan *p;
   frt_readers r;
   int32_t n, n_value; // nodes and values before any is added
   int64_t *need;      // by value: lowest rank of a copy that reads it
   bool *kept;         // by value
 } stages;
 
-static bool is_small(const frt_plan_t *p, const frt_pnode *n, int32_t v)
+static bool is_small(const frt_plan *p, const frt_pnode *n, int32_t v)
 {
   size_t largest = 0;
   for (int32_t k = 0; k < n->n_in; k++) {
@@ -30,7 +30,7 @@ static bool is_small(const frt_plan_t *p, const frt_pnode *n, int32_t v)
 // first: a view keeps what it is a view of.
 static bool keeps(const stages *c, const frt_pnode *n, int32_t k)
 {
-  const frt_plan_t *p = c->p;
+  const frt_plan *p = c->p;
   const int32_t v = n->out[k];
   const bool statistics = n->op == &frt_fused_bn_stats || (n->op == &frt_fused_conv2d && k > 0);
   if (n->derived || (n->op->flags & FRT_UPDATE) || p->value[v].pinned || statistics || c->kept[v] ||
@@ -59,7 +59,7 @@ static int64_t wanted_at(const stages *c, int32_t v)
 
 static frt_status compute_again(stages *c, int32_t at, int64_t rank)
 {
-  frt_plan_t *p = c->p;
+  frt_plan *p = c->p;
   int32_t made;
   FRT_TRY(frt__pnode_again(p, at, &made));
   const frt_pnode *n = &p->node[at];
@@ -91,7 +91,7 @@ static frt_status compute_again(stages *c, int32_t at, int64_t rank)
 
 static frt_status run(stages *c)
 {
-  frt_plan_t *p = c->p;
+  frt_plan *p = c->p;
   for (int32_t v = 0; v < c->n_value; v++) {
     c->need[v] = INT64_MAX;
     c->kept[v] = false;
@@ -123,7 +123,7 @@ static frt_status run(stages *c)
   return FRT_OK;
 }
 
-frt_status frt__pass_checkpoint(frt_plan_t *p)
+frt_status frt__pass_checkpoint(frt_plan *p)
 {
   bool any = false;
   for (int32_t i = 0; i < p->n_node && !any; i++) {

@@ -193,7 +193,7 @@ static frt_status add_var(identity *id, const frt_node *leaf)
   id->versions = mix(id->versions, v->version);
   if (id->with_weights) {
     FRT_TRY(frt__var_touch(v));
-    id->weights = frt__hash(id->weights, v->data, frt__bytes(&v->shape));
+    return frt__buffer_hash(&v->data, &id->weights);
   }
   return FRT_OK;
 }
@@ -426,12 +426,7 @@ frt_status frt_give(frt_ref t, const void *src)
   FRT_TRY(frt__link(t, &l));
   frt_node *n = G.node[l.node];
   FRT_CHECK(n->kind == FRT_NODE_OP, FRT_EARG, "give: must be given a computed tensor");
-  FRT_TRY(frt__result_new(n, l.out));
-  size_t bytes = frt__bytes(&n->shape[l.out]);
-  if (src) {
-    memcpy(n->value[l.out].data, src, bytes);
-  } else {
-    memset(n->value[l.out].data, 0, bytes);
-  }
-  return FRT_OK;
+  FRT_TRY(frt__result_new(n, l.out, &frt__host_memory));
+  const frt_buffer *b = &n->value[l.out];
+  return src ? frt__buffer_write(b, 0, src, b->bytes) : frt__buffer_fill(b, 0);
 }

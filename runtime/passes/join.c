@@ -10,14 +10,14 @@ typedef struct pieces {
   int32_t n_add, add[MOST];
 } pieces;
 
-static bool only_here(const frt_plan_t *p, int32_t v)
+static bool only_here(const frt_plan *p, int32_t v)
 {
   const frt_pvalue *x = &p->value[v];
   return x->maker >= 0 && x->uses == 1 && !x->pinned && !p->node[x->maker].dead;
 }
 
 // The one dimension a pad of zeros lengthens; -1: none, or several.
-static int32_t lengthens(const frt_plan_t *p, const frt_pnode *n)
+static int32_t lengthens(const frt_plan *p, const frt_pnode *n)
 {
   int32_t dim = -1;
   for (int32_t d = 0; d < p->value[n->in[0]].v.shape.ndim; d++) {
@@ -28,7 +28,7 @@ static int32_t lengthens(const frt_plan_t *p, const frt_pnode *n)
   return n->attr[FRT_PAD_VALUE] == 0 ? FRT_MAX(dim, -1) : -1;
 }
 
-static bool collect(const frt_plan_t *p, int32_t v, pieces *s)
+static bool collect(const frt_plan *p, int32_t v, pieces *s)
 {
   if (!only_here(p, v) || s->n >= MOST || s->n_add >= MOST) {
     return false;
@@ -45,13 +45,13 @@ static bool collect(const frt_plan_t *p, int32_t v, pieces *s)
   return n->op == &frt_op_add && collect(p, n->in[0], s) && collect(p, n->in[1], s);
 }
 
-static double starts(const frt_plan_t *p, const pieces *s, int32_t k)
+static double starts(const frt_plan *p, const pieces *s, int32_t k)
 {
   return p->node[s->pad[k]].attr[FRT_PAD_BEFORE + s->dim];
 }
 
 // Puts the pieces in order; whether each begins where the one before it ends, first to last.
-static bool fill(const frt_plan_t *p, pieces *s, const frt_shape *whole)
+static bool fill(const frt_plan *p, pieces *s, const frt_shape *whole)
 {
   double end = 0;
   for (int32_t i = 0; i < s->n; i++) {
@@ -71,7 +71,7 @@ static bool fill(const frt_plan_t *p, pieces *s, const frt_shape *whole)
 }
 
 // Last to first, so that a sum is met before the sums in it.
-frt_status frt__pass_join(frt_plan_t *p)
+frt_status frt__pass_join(frt_plan *p)
 {
   frt__count_uses(p);
   for (int32_t i = p->n_node - 1; i >= 0; i--) {

@@ -16,7 +16,7 @@ enum { LARGE = 64 << 10, FAR = 16, SMALL_PART = 16, WORTH = 3 };
 static const int32_t budgets[FRT_FRUGALITIES] = {8, 8, 8, 32};
 
 typedef struct recompute {
-  frt_plan_t *p;
+  frt_plan *p;
   int32_t budget;
   frt_readers r;
   int32_t n, n_value, peak; // nodes and values before any is added; the node where the peak is
@@ -32,7 +32,7 @@ static bool counts(const frt_pnode *n)
   return n->op == &frt_fused_conv2d && n->n_out > 1;
 }
 
-frt_status frt__pnode_again(frt_plan_t *p, int32_t at, int32_t *made)
+frt_status frt__pnode_again(frt_plan *p, int32_t at, int32_t *made)
 {
   const frt_pnode *n = &p->node[at];
   const bool map_alone = counts(n);
@@ -56,7 +56,7 @@ frt_status frt__pnode_again(frt_plan_t *p, int32_t at, int32_t *made)
   return FRT_OK;
 }
 
-static bool may_repeat(const frt_plan_t *p, int32_t v)
+static bool may_repeat(const frt_plan *p, int32_t v)
 {
   if (p->value[v].place != FRT_AT_ARENA || p->value[v].maker < 0) {
     return false;
@@ -73,7 +73,7 @@ static bool may_repeat(const frt_plan_t *p, int32_t v)
 // Last readers through views, and the node at which most bytes are alive.
 static frt_status find_peak(recompute *c)
 {
-  const frt_plan_t *p = c->p;
+  const frt_plan *p = c->p;
   for (int32_t v = 0; v < c->n_value; v++) {
     int32_t end = c->r.first[v + 1];
     c->last[v] = p->value[v].pinned ? c->n : end > c->r.first[v] ? c->r.list[end - 1] : -1;
@@ -124,7 +124,7 @@ static int32_t first_late(const recompute *c, int32_t v)
 // bytes of the value all this is for.
 static int32_t cost_of(const recompute *c, int32_t v, int32_t at, size_t saved, bool itself)
 {
-  const frt_plan_t *p = c->p;
+  const frt_plan *p = c->p;
   const frt_pvalue *x = &p->value[v];
   if (x->maker < 0 || x->place != FRT_AT_ARENA) {
     return 0;
@@ -145,7 +145,7 @@ static int32_t cost_of(const recompute *c, int32_t v, int32_t at, size_t saved, 
 
 static void choose(recompute *c)
 {
-  const frt_plan_t *p = c->p;
+  const frt_plan *p = c->p;
   for (int32_t i = 0; i <= c->peak; i++) {
     int32_t v = p->node[i].n_out > 0 ? p->node[i].out[0] : -1;
     if (v < 0 || p->value[v].bytes < LARGE || !may_repeat(p, v)) {
@@ -164,7 +164,7 @@ static void choose(recompute *c)
 // Computes `v` again before its first late reader, copies among them.
 static frt_status copy(recompute *c, int32_t v)
 {
-  frt_plan_t *p = c->p;
+  frt_plan *p = c->p;
   int32_t late = c->again[v] ? first_late(c, v) : -1, made;
   int64_t rank = late >= 0 ? p->node[late].rank : INT64_MAX;
   rank = FRT_MIN(rank, c->need[v]) - 1;
@@ -210,7 +210,7 @@ static frt_status run(recompute *c)
   return FRT_OK;
 }
 
-frt_status frt__pass_recompute(frt_plan_t *p)
+frt_status frt__pass_recompute(frt_plan *p)
 {
   if (p->n_node == 0) {
     return FRT_OK;

@@ -5,7 +5,7 @@
 
 // --- identities and twins
 // -------------------------------------------------------------------------
-static bool is_identity(const frt_plan_t *p, const frt_pnode *n)
+static bool is_identity(const frt_plan *p, const frt_pnode *n)
 {
   if (n->op == &frt_op_detach) {
     return true;
@@ -30,7 +30,7 @@ static bool twins(const frt_pnode *a, const frt_pnode *b)
          memcmp(a->attr, b->attr, sizeof *a->attr * (size_t)a->n_attr) == 0;
 }
 
-static frt_status merge(frt_plan_t *p)
+static frt_status merge(frt_plan *p)
 {
   int32_t size = 16;
   while (size < 2 * p->n_node) {
@@ -91,7 +91,7 @@ static frt_status merge(frt_plan_t *p)
 // The new weight is made of variables alone: where none of them is assigned in this plan it is
 // derived data, computed again only when one of them moves.
 typedef struct folder {
-  frt_plan_t *p;
+  frt_plan *p;
   int64_t rank;
   frt_origin origin;
 } folder;
@@ -114,7 +114,7 @@ static frt_status emit(folder *f, const frt_op *op, int32_t a, int32_t b, const 
   return FRT_OK;
 }
 
-static frt_status fold(frt_plan_t *p, int32_t bn, int32_t conv)
+static frt_status fold(frt_plan *p, int32_t bn, int32_t conv)
 {
   // The convolution moves to where batch norm stood: its parameters may be made in between.
   p->node[conv].rank = p->node[bn].rank;
@@ -152,7 +152,7 @@ static frt_status fold(frt_plan_t *p, int32_t bn, int32_t conv)
   return FRT_OK;
 }
 
-static frt_status fold_batch_norm(frt_plan_t *p)
+static frt_status fold_batch_norm(frt_plan *p)
 {
   frt_readers r;
   FRT_TRY(frt__readers_new(p, &r));
@@ -179,7 +179,7 @@ static frt_status fold_batch_norm(frt_plan_t *p)
 
 // Optimizers' steps write variables: they and what follows from them come after everything that may
 // still fail.
-static void updates_last(frt_plan_t *p)
+static void updates_last(frt_plan *p)
 {
   int64_t behind = (int64_t)p->n_node * 16;
   for (int32_t i = 0; i < p->n_node; i++) {
@@ -194,11 +194,11 @@ static void updates_last(frt_plan_t *p)
   frt__sort_nodes(p);
 }
 
-frt_status frt__pass_simplify(frt_plan_t *p)
+frt_status frt__pass_simplify(frt_plan *p)
 {
   FRT_TRY(merge(p));
   updates_last(p);
-  if (frt__graph.reference || frt__graph.finite) {
+  if (frt__as_recorded() || frt__graph.finite) {
     return FRT_OK;
   }
   FRT_TRY(frt__pass_join(p));

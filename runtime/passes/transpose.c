@@ -5,7 +5,7 @@
 #include "plan/plan.h"
 
 // Whether the node exchanges the last two dimensions and no others.
-static bool transposes(const frt_plan_t *p, const frt_pnode *n)
+static bool transposes(const frt_plan *p, const frt_pnode *n)
 {
   const int32_t ndim = p->value[n->out[0]].v.shape.ndim;
   if (n->dead || n->op != &frt_op_permute || ndim < 3) {
@@ -20,14 +20,14 @@ static bool transposes(const frt_plan_t *p, const frt_pnode *n)
   return true;
 }
 
-static frt_pnode *maker_of(const frt_plan_t *p, int32_t v)
+static frt_pnode *maker_of(const frt_plan *p, int32_t v)
 {
   const int32_t at = p->value[v].maker;
   return at >= 0 && p->value[v].place == FRT_AT_ARENA && !p->node[at].dead ? &p->node[at] : NULL;
 }
 
 // Two stacks of as many matrices: one with a matrix of weights is left as it is.
-static bool is_stack(const frt_plan_t *p, const frt_pnode *n)
+static bool is_stack(const frt_plan *p, const frt_pnode *n)
 {
   const frt_shape *a = &p->value[n->in[0]].v.shape, *b = &p->value[n->in[1]].v.shape;
   bool same = n->op == &frt_op_matmul && !n->dead && a->ndim >= 3 && a->ndim == b->ndim;
@@ -37,7 +37,7 @@ static bool is_stack(const frt_plan_t *p, const frt_pnode *n)
   return same;
 }
 
-frt_status frt__pass_transpose(frt_plan_t *p)
+frt_status frt__pass_transpose(frt_plan *p)
 {
   frt_readers r;
   bool any = false;

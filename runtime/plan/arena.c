@@ -8,7 +8,7 @@
 
 // An optimizer's result lies over the variable it updates when this step is that variable's last
 // reader and reads it as the operand the result belongs to.
-static bool over_variable(frt_plan_t *p, const frt_assignment *a, const int32_t *slot_last)
+static bool over_variable(frt_plan *p, const frt_assignment *a, const int32_t *slot_last)
 {
   int32_t target = p->slot[a->slot].value;
   frt_pvalue *v = &p->value[a->value];
@@ -39,13 +39,13 @@ static bool over_variable(frt_plan_t *p, const frt_assignment *a, const int32_t 
 
 // Everything else is copied at the very end, when nothing can fail any more and every old value has
 // been read.
-frt_status frt__pass_commit(frt_plan_t *p)
+frt_status frt__pass_commit(frt_plan *p)
 {
   if (p->n_assign == 0) {
     return FRT_OK;
   }
   int32_t *slot_last = frt__plan_alloc(p, sizeof *slot_last * (size_t)(p->n_slot + 1));
-  const frt_kernel *copy = frt__kernel_named("fused_copy");
+  const frt_kernel *copy = frt__kernel(&frt_fused_copy);
   FRT_CHECK(slot_last, FRT_ENOMEM, "out of memory: a plan");
   FRT_CHECK(copy, FRT_EDEVICE, "planner: no kernel copies");
   for (int32_t s = 0; s < p->n_slot; s++) {
@@ -68,14 +68,14 @@ frt_status frt__pass_commit(frt_plan_t *p)
     int32_t step, target = p->slot[a->slot].value;
     FRT_TRY(frt__step_new(p, &frt_fused_copy, copy, 1, &a->value, 1, &target, NULL, (frt_origin){0},
                           &step));
-    p->step[step].writes = true;
+    p->step[step].s.writes = true;
   }
   return FRT_OK;
 }
 
 // --- liveness
 // -----------------------------------------------------------------------------------------
-static void measure(frt_plan_t *p)
+static void measure(frt_plan *p)
 {
   for (int32_t i = 0; i < p->n_step; i++) {
     const frt_pstep *s = &p->step[i];
@@ -97,22 +97,23 @@ static void measure(frt_plan_t *p)
 static bool lies_alike(const frt_pvalue *a, const frt_pvalue *b)
 {
   return a->bytes == b->bytes && frt__shape_equal(&a->v.shape, &b->v.shape) &&
-         a->v.shape.dtype == b->v.shape.dtype && a->v.half == b->v.half &&
+         a->v.shape.dtype == b->v.shape.dtype && a->v.store == b->v.store &&
          (a->v.layout == b->v.layout || frt__same_bytes(&a->v.shape));
 }
 
-// Results over operands. A chain reads each tile of its operands before it writes that tile.
-static void overlay(frt_plan_t *p)
+// Results over operands. A kernel that says `over` reads each tile of its operands before it writes
+// that tile.
+static void overlay(frt_plan *p)
 {
   for (int32_t i = 0; i < p->n_step; i++) {
     const frt_pstep *s = &p->step[i];
-    bool chain = s->s.op == &frt_fused_chain;
-    if (!chain && !s->s.kernel->in_place) {
+    const bool over = s->s.kernel->over;
+    if (!over && !s->s.kernel->in_place) {
       continue;
     }
-    for (int32_t k = 0; k < (chain ? s->s.n_out : 1); k++) {
+    for (int32_t k = 0; k < (over ? s->s.n_out : 1); k++) {
       frt_pvalue *y = &p->value[s->out[k]];
-      for (int32_t j = 0; y->place == FRT_AT_ARENA && j < (chain ? s->s.n_in : 1); j++) {
+      for (int32_t j = 0; y->place == FRT_AT_ARENA && j < (over ? s->s.n_in : 1); j++) {
         if (s->in[j] < 0 || !lies_alike(&p->value[s->in[j]], y)) {
           continue;
         }
@@ -130,12 +131,14 @@ static void overlay(frt_plan_t *p)
 
 // --- offsets
 // ------------------------------------------------------------------------------------------
+// What a value takes: in whole lines, with the spare bytes behind it that kernels may touch.
 static size_t line(size_t bytes)
 {
-  return (bytes + 127) / 64 * 64; // at least one spare vector behind every value
+  const frt_backend *b = frt__device()->backend;
+  return (bytes + b->slack + b->alignment - 1) / b->alignment * b->alignment;
 }
 
-frt_status frt__pass_arena(frt_plan_t *p)
+frt_status frt__pass_arena(frt_plan *p)
 {
   measure(p);
   overlay(p);

@@ -7,12 +7,11 @@
 
 #define G frt__graph
 
-frt_plan_t *frt__addressed;
-static frt_plan_t *last_run;
+frt_plan *frt__addressed;
+static frt_plan *last_run;
 static int32_t profiling, poison;
 // The process's one arena: as large as the largest plan that ran.
-static void *arena;
-static size_t arena_bytes;
+static frt_buffer arena;
 
 void frt_profile(int32_t on)
 {
@@ -29,46 +28,39 @@ void frt_check_finite(int32_t on)
   G.finite = on != 0;
 }
 
-frt_status frt_backend(const char *name)
-{
-  bool reference = strcmp(name, "reference") == 0;
-  FRT_CHECK(reference || strcmp(name, "cpu") == 0, FRT_EARG,
-            "backend: must be 'cpu' or 'reference', got '%s'", name);
-  G.reference = reference;
-  return FRT_OK;
-}
-
-const char *frt_backend_name(void)
-{
-  return G.reference ? "reference" : "cpu";
-}
-
 int64_t frt__arena_bytes(void)
 {
-  return (int64_t)arena_bytes;
+  return (int64_t)arena.bytes;
 }
 
 static frt_status hold_arena(size_t bytes)
 {
-  if (bytes <= arena_bytes) {
+  const frt_memory_space *space = frt__device()->space;
+  if (arena.space && arena.space != space) {
+    frt__buffer_free(&arena);
+  }
+  if (bytes <= arena.bytes) {
     return FRT_OK;
   }
-  frt_status status = frt__block_grow(&arena, arena_bytes, bytes, "the intermediates of a step");
-  arena_bytes = status == FRT_OK ? bytes : 0;
-  return status;
+  return arena.space ? frt__buffer_grow(&arena, bytes, "the intermediates of a step")
+                     : frt__buffer_new(&arena, space, bytes, "the intermediates of a step");
 }
 
 // --- before the first run
 // ---------------------------------------------------------------------------
-static frt_status make_ready(frt_plan_t *p)
+static frt_status make_ready(frt_plan *p)
 {
   if (p->ready) {
     return FRT_OK;
   }
   for (int32_t v = 0; v < p->n_value; v++) {
-    if (p->value[v].place == FRT_AT_DERIVED && !p->derived[v]) {
-      FRT_TRY(frt__block_new(&p->derived[v], p->value[v].bytes, "derived weights"));
+    if (p->value[v].place == FRT_AT_DERIVED && !p->own[v].space) {
+      FRT_TRY(frt__buffer_new(&p->own[v], p->device->space, p->value[v].bytes, "derived weights"));
     }
+  }
+  if (p->device->space != &frt__host_memory && !p->numbers.space) {
+    const size_t bytes = sizeof *p->number * (size_t)(p->n_value + 1);
+    FRT_TRY(frt__buffer_new(&p->numbers, p->device->space, bytes, "the numbers of a step"));
   }
   for (int32_t i = 0; i < p->n_step; i++) {
     frt_step *s = &p->step[i].s;
@@ -85,7 +77,7 @@ static frt_status make_ready(frt_plan_t *p)
   return FRT_OK;
 }
 
-static void put_number(void *at, int32_t dtype, double number)
+void frt__put_number(void *at, int32_t dtype, double number)
 {
   switch (dtype) {
   case FRT_F64:
@@ -101,7 +93,25 @@ static void put_number(void *at, int32_t dtype, double number)
 
 // --- binding
 // ------------------------------------------------------------------------------------------
-static frt_status bind_slot(frt_plan_t *p, int32_t v, const frt_binding *b)
+// Where number v of a plan lies: a double's room each, on the host or copied to the device.
+static void *number_at(frt_plan *p, int32_t v)
+{
+  return p->numbers.space ? (void *)((double *)p->numbers.at + v) : &p->number[v];
+}
+
+// Whether borrowed inputs and outputs have a fixed place of the plan's own on the device.
+static bool stages(const frt_plan *p)
+{
+  return p->device->space != &frt__host_memory || (p->device->backend->flags & FRT_CAPTURES);
+}
+
+static frt_status own_buffer(frt_plan *p, int32_t v, const char *what)
+{
+  return p->own[v].space ? FRT_OK
+                         : frt__buffer_new(&p->own[v], p->device->space, p->value[v].bytes, what);
+}
+
+static frt_status bind_slot(frt_plan *p, int32_t v, const frt_binding *b)
 {
   const frt_slot *s = &p->slot[p->value[v].index];
   if (s->kind == FRT_NODE_VAR) {
@@ -110,17 +120,26 @@ static frt_status bind_slot(frt_plan_t *p, int32_t v, const frt_binding *b)
               "variable '%s' was torn by an interrupted write: load or write it again",
               var->name ? var->name : "?");
     FRT_TRY(frt__var_touch(var));
-    p->at[v] = var->data;
+    if (var->wrapped && stages(p)) {
+      FRT_TRY(own_buffer(p, v, "an input of a step"));
+      FRT_TRY(frt__buffer_write(&p->own[v], 0, var->data.at, var->data.bytes));
+      p->at[v] = p->own[v].at;
+      return FRT_OK;
+    }
+    FRT_TRY(frt__buffer_move(&var->data, p->device->space, var->name ? var->name : "a tensor"));
+    p->at[v] = var->data.at;
   } else if (s->kind == FRT_NODE_SCALAR) {
-    p->at[v] = &p->number[v];
-    put_number(p->at[v], s->shape.dtype, b->scalar);
+    frt__put_number(&p->number[v], s->shape.dtype, b->scalar);
+    p->at[v] = number_at(p, v);
   } else {
-    p->at[v] = G.node[b->link.node]->value[b->link.out].data;
+    frt_buffer *result = &G.node[b->link.node]->value[b->link.out];
+    FRT_TRY(frt__buffer_move(result, p->device->space, "a result"));
+    p->at[v] = result->at;
   }
   return FRT_OK;
 }
 
-static frt_status bind(frt_plan_t *p, const frt_binding *b, const frt_link *outs)
+static frt_status bind(frt_plan *p, const frt_binding *b, const frt_link *outs)
 {
   for (int32_t v = 0; v < p->n_value; v++) {
     frt_pvalue *x = &p->value[v];
@@ -129,17 +148,21 @@ static frt_status bind(frt_plan_t *p, const frt_binding *b, const frt_link *outs
       FRT_TRY(bind_slot(p, v, &b[x->index]));
       break;
     case FRT_AT_CONST:
-      p->at[v] = &p->number[v];
-      put_number(p->at[v], x->v.shape.dtype, x->number);
+      frt__put_number(&p->number[v], x->v.shape.dtype, x->number);
+      p->at[v] = number_at(p, v);
       break;
     case FRT_AT_ARENA:
-      p->at[v] = (char *)arena + x->offset;
+      p->at[v] = (char *)arena.at + x->offset;
       break;
     case FRT_AT_OUTPUT:
-      p->at[v] = G.node[outs[x->index].node]->value[outs[x->index].out].data;
+      p->at[v] = G.node[outs[x->index].node]->value[outs[x->index].out].at;
+      if (p->device->backend->flags & FRT_CAPTURES) {
+        FRT_TRY(own_buffer(p, v, "an output of a step"));
+        p->at[v] = p->own[v].at;
+      }
       break;
     case FRT_AT_DERIVED:
-      p->at[v] = p->derived[v];
+      p->at[v] = p->own[v].at;
       break;
     default:
       break;
@@ -150,11 +173,11 @@ static frt_status bind(frt_plan_t *p, const frt_binding *b, const frt_link *outs
       p->at[v] = p->at[frt__root(p, v)];
     }
   }
-  return FRT_OK;
+  return p->numbers.space ? frt__buffer_write(&p->numbers, 0, p->number, p->numbers.bytes) : FRT_OK;
 }
 
 // Which bytes an operand will be, as a number that never repeats; 0: nobody knows.
-static uint64_t version_of(const frt_plan_t *p, int32_t v, const frt_binding *b)
+static uint64_t version_of(const frt_plan *p, int32_t v, const frt_binding *b)
 {
   const frt_pvalue *x = &p->value[frt__root(p, v)];
   if (x->place == FRT_AT_SLOT) {
@@ -166,12 +189,12 @@ static uint64_t version_of(const frt_plan_t *p, int32_t v, const frt_binding *b)
 }
 
 // The versions of all variables that derived values come from, as one number.
-static uint64_t setup_key(const frt_plan_t *p, const frt_binding *b)
+static uint64_t setup_key(const frt_plan *p, const frt_binding *b)
 {
   uint64_t h = 0;
   for (int32_t i = 0; i < p->n_step; i++) {
     const frt_pstep *s = &p->step[i];
-    for (int32_t k = 0; s->setup && k < s->s.n_in; k++) {
+    for (int32_t k = 0; s->s.setup && k < s->s.n_in; k++) {
       const frt_pvalue *x = s->in[k] >= 0 ? &p->value[frt__root(p, s->in[k])] : NULL;
       if (x && x->place == FRT_AT_SLOT) {
         h = frt__hash(h, &G.var[b[x->index].var].version, sizeof(uint64_t));
@@ -184,10 +207,10 @@ static uint64_t setup_key(const frt_plan_t *p, const frt_binding *b)
 // --- running
 // --------------------------------------------------------------------------------------------
 // Number i of a map, which may be stored as bf16.
-static float number_at(const frt_value *v, const void *at, int64_t i)
+static float map_number(const frt_value *v, const void *at, int64_t i)
 {
   float x;
-  if (!v->half) {
+  if (!frt__bf16(v)) {
     return ((const float *)at)[i];
   }
   const uint32_t bits = (uint32_t)((const uint16_t *)at)[i] << 16;
@@ -195,27 +218,58 @@ static float number_at(const frt_value *v, const void *at, int64_t i)
   return x;
 }
 
-static frt_status check_finite(const frt_plan_t *p, const frt_pstep *s)
+static frt_status check_value(const frt_plan *p, const frt_pstep *s, int32_t k, const void *at)
 {
-  for (int32_t k = 0; k < s->s.n_out; k++) {
-    const frt_value *v = s->out[k] >= 0 ? &p->value[s->out[k]].v : NULL;
-    const int64_t n = v && v->shape.dtype == FRT_F32 ? frt__numel(&v->shape) : 0;
-    for (int64_t i = 0; i < n; i++) {
-      const float x = number_at(v, p->at[s->out[k]], i);
-      if (!isfinite(x)) {
-        frt_origin o = frt__origin_now(s->origin);
-        frt__blame(o);
-        return frt_error_set(
-          FRT_EDATA, "%s: output %d %s holds %g%s%s", s->s.program ? s->s.note : s->s.op->name,
-          k + 1, frt__shape_text(&v->shape), (double)x, o.scope ? " in " : "", frt__text(o.scope));
-      }
+  const frt_value *v = &p->value[s->out[k]].v;
+  const int64_t n = frt__numel(&v->shape);
+  for (int64_t i = 0; i < n; i++) {
+    const float x = map_number(v, at, i);
+    if (!isfinite(x)) {
+      frt_origin o = frt__origin_now(s->origin);
+      frt__blame(o);
+      return frt_error_set(
+        FRT_EDATA, "%s: output %d %s holds %g%s%s", s->s.program ? s->s.note : s->s.op->name, k + 1,
+        frt__shape_text(&v->shape), (double)x, o.scope ? " in " : "", frt__text(o.scope));
     }
   }
   return FRT_OK;
 }
 
+// A run of a plan. written: steps that may have written variables are among the first so many (0:
+// none has); failed: the step that did, of a failure.
+typedef struct progress {
+  frt_plan *p;
+  int32_t written, failed;
+} progress;
+
+// What a debugging run does after each step of the main part.
+static frt_status check_finite(void *arg, int32_t step)
+{
+  const frt_plan *p = ((const progress *)arg)->p;
+  const frt_pstep *s = (const frt_pstep *)p->main[step];
+  for (int32_t k = 0; k < s->s.n_out; k++) {
+    const frt_value *v = s->out[k] >= 0 ? &p->value[s->out[k]].v : NULL;
+    if (!v || v->shape.dtype != FRT_F32) {
+      continue;
+    }
+    const frt_buffer there = {
+      .space = p->device->space, .at = p->at[s->out[k]], .bytes = frt__value_bytes(v)};
+    if (frt__on_host(&there)) {
+      FRT_TRY(check_value(p, s, k, there.at));
+      continue;
+    }
+    void *copy = frt__alloc(there.bytes + 1);
+    FRT_CHECK(copy, FRT_ENOMEM, "out of memory: looking for numbers that are not finite");
+    frt_status status = frt__buffer_read(&there, 0, copy, there.bytes);
+    status = status == FRT_OK ? check_value(p, s, k, copy) : status;
+    frt__free(copy);
+    FRT_TRY(status);
+  }
+  return FRT_OK;
+}
+
 // Whether one of the steps [from, to) writes `value`.
-static bool is_made(const frt_plan_t *p, int32_t value, int32_t from, int32_t to)
+static bool is_made(const frt_plan *p, int32_t value, int32_t from, int32_t to)
 {
   for (int32_t i = from; i < to; i++) {
     for (int32_t k = 0; k < p->step[i].s.n_out; k++) {
@@ -229,7 +283,7 @@ static bool is_made(const frt_plan_t *p, int32_t value, int32_t from, int32_t to
 }
 
 // Whether update `i` may run, as far as its settings are known before step `now`.
-static frt_status check_update(const frt_plan_t *p, int32_t i, int32_t now)
+static frt_status check_update(const frt_plan *p, int32_t i, int32_t now)
 {
   const frt_pstep *s = &p->step[i];
   const frt_op *op = s->s.op;
@@ -238,11 +292,16 @@ static frt_status check_update(const frt_plan_t *p, int32_t i, int32_t now)
     return FRT_OK;
   }
   for (int32_t k = 0; k < op->update.first; k++) {
-    const void *at = p->args[s->args + k];
     if (is_made(p, s->in[k], now, i)) {
       return FRT_OK;
     }
-    setting[k] = s->s.in[k]->shape.dtype == FRT_F64 ? *(const double *)at : *(const float *)at;
+    const size_t bytes = frt__value_bytes(s->s.in[k]);
+    const frt_buffer there = {
+      .space = p->device->space, .at = p->args[s->args + k], .bytes = bytes};
+    float narrow;
+    const bool wide = s->s.in[k]->shape.dtype == FRT_F64;
+    FRT_TRY(frt__buffer_read(&there, 0, wide ? (void *)&setting[k] : &narrow, bytes));
+    setting[k] = wide ? setting[k] : (double)narrow;
   }
   frt_status status = op->update.check(op, setting);
   if (status != FRT_OK) {
@@ -251,45 +310,52 @@ static frt_status check_update(const frt_plan_t *p, int32_t i, int32_t now)
   return status;
 }
 
-// Before step `now`, the first that writes a variable, all updates are asked; each again before it
-// runs. *failed: the one that refuses.
-static frt_status check_updates(const frt_plan_t *p, int32_t now, bool first, int32_t *failed)
+// Before the first step that writes a variable all updates are asked; each again before it runs.
+static frt_status before_write(void *arg, int32_t step)
 {
-  for (*failed = now; *failed < (first ? p->n_step : now + 1); ++*failed) {
-    FRT_TRY(check_update(p, *failed, now));
+  progress *at = arg;
+  frt_plan *p = at->p;
+  const int32_t now = (int32_t)((const frt_pstep *)p->main[step] - p->step);
+  const int32_t end = at->written == 0 ? p->n_step : now + 1;
+  for (at->failed = now; at->failed < end; at->failed++) {
+    FRT_TRY(check_update(p, at->failed, now));
   }
-  *failed = now;
+  at->failed = -1;
+  at->written = now + 1;
   return FRT_OK;
 }
 
-static frt_status run_step(frt_plan_t *p, int32_t i)
+// Runs one part of the plan to its end.
+static frt_status run_part(frt_plan *p, bool setup, progress *at)
 {
-  frt_pstep *s = &p->step[i];
-  void **args = p->args + s->args;
-  double start = profiling ? frt__clock() : 0;
-  frt_status status =
-    s->s.kernel->run(&s->s, args, args + s->s.n_in, (char *)arena + s->scratch_at);
-  if (status != FRT_OK) {
+  frt_step *const *steps = setup ? p->setup : p->main;
+  frt_job job = {.step = steps,
+                 .n = setup ? p->n_setup : p->n_step - p->n_setup,
+                 .before_write = before_write,
+                 .after = G.finite && !setup ? check_finite : NULL,
+                 .arg = at,
+                 .failed = -1,
+                 .seconds = profiling ? p->seconds + (setup ? 0 : p->n_setup) : NULL};
+  frt_device *d = p->device;
+  uint64_t ticket = 0;
+  at->failed = -1;
+  frt_status status = d->backend->run(d, &job, &ticket);
+  if (status == FRT_OK && d->backend->wait) {
+    status = d->backend->wait(d, ticket, &job);
+  }
+  if (status != FRT_OK && at->failed < 0 && job.failed >= 0) {
+    const frt_pstep *s = (const frt_pstep *)steps[job.failed];
+    at->failed = (int32_t)(s - p->step);
     frt__blame(frt__origin_now(s->origin));
-    return status;
   }
-  if (profiling) {
-    s->seconds += frt__clock() - start;
-    s->timed++;
-  }
-  return G.finite && !s->setup ? check_finite(p, s) : FRT_OK;
+  at->failed = FRT_MAX(at->failed, 0);
+  return status;
 }
 
-// at->written: steps that may have written variables are among the first so many (0: none has);
-// at->failed: the step that did, of a failure.
-typedef struct progress {
-  int32_t written, failed;
-} progress;
-
-static frt_status run_steps(frt_plan_t *p, const frt_binding *b, progress *at)
+static frt_status run_steps(frt_plan *p, const frt_binding *b, progress *at)
 {
-  if (poison && arena) {
-    memset(arena, 0xff, arena_bytes);
+  if (poison && arena.space) {
+    FRT_TRY(frt__buffer_fill(&arena, 0xff));
   }
   uint64_t wanted = p->n_setup > 0 ? setup_key(p, b) : 0;
   bool setup = p->n_setup > 0 && (!p->setup_done || wanted != p->setup_key);
@@ -303,16 +369,14 @@ static frt_status run_steps(frt_plan_t *p, const frt_binding *b, progress *at)
     p->arg_version[i] = v >= 0 ? version_of(p, v, b) : 0;
   }
   for (int32_t i = 0; i < p->n_step; i++) {
-    if (p->step[i].setup && !setup) {
-      continue;
-    }
-    if (p->step[i].writes) {
-      FRT_TRY(check_updates(p, i, at->written == 0, &at->failed));
-      at->written = i + 1;
-    }
-    at->failed = i;
-    FRT_TRY(run_step(p, i));
+    p->step[i].s.room = (char *)arena.at + p->step[i].scratch_at;
   }
+  if (setup) {
+    FRT_TRY(run_part(p, true, at));
+    p->timed_setup += profiling != 0;
+  }
+  FRT_TRY(run_part(p, false, at));
+  p->timed += profiling != 0;
   p->setup_key = wanted;
   p->setup_done = true;
   p->runs++;
@@ -338,7 +402,7 @@ static void committed(void)
 
 // After a failure: variables that steps have written are torn, what has not been written still
 // waits. Assignments that follow from the step that failed are dropped where it would fail again.
-static void tear(frt_plan_t *p, const progress *at, frt_status status)
+static void tear(frt_plan *p, const progress *at, frt_status status)
 {
   bool *bad = frt__zalloc(sizeof *bad * (size_t)(p->n_value + 1));
   bool again = status == FRT_EDATA || status == FRT_EARG || status == FRT_ESHAPE;
@@ -360,7 +424,7 @@ static void tear(frt_plan_t *p, const progress *at, frt_status status)
     const int32_t target = p->slot[p->assign[i].slot].value, var = G.pending[i];
     bool touched = false;
     for (int32_t k = 0; k < at->written && !touched; k++) {
-      touched = p->step[k].writes && is_made(p, target, k, k + 1);
+      touched = p->step[k].s.writes && is_made(p, target, k, k + 1);
     }
     if (touched) {
       moved(var, true);
@@ -380,9 +444,7 @@ static void tear(frt_plan_t *p, const progress *at, frt_status status)
 static void take_back(const frt_link *outs, int32_t n)
 {
   for (int32_t i = 0; i < n; i++) {
-    frt_result *r = &G.node[outs[i].node]->value[outs[i].out];
-    frt__block_free(r->data, r->bytes);
-    *r = (frt_result){0};
+    frt__buffer_free(&G.node[outs[i].node]->value[outs[i].out]);
   }
 }
 
@@ -393,7 +455,7 @@ static void renew(frt_origin *o)
   o->walk = walk;
 }
 // A plan serves many recordings; explain speaks of the latest, whose nodes may be gone by then.
-static void relabel(frt_plan_t *p)
+static void relabel(frt_plan *p)
 {
   for (int32_t i = 0; i < p->n_step; i++) {
     renew(&p->step[i].origin);
@@ -406,7 +468,7 @@ static void relabel(frt_plan_t *p)
 
 static frt_status run_plan(const frt_link *outs, int32_t n)
 {
-  frt_plan_t *p;
+  frt_plan *p;
   frt_binding *b;
   FRT_TRY(frt__plan_compile(n, outs, true, &p, &b));
   if (profiling) {
@@ -415,7 +477,7 @@ static frt_status run_plan(const frt_link *outs, int32_t n)
   FRT_TRY(make_ready(p));
   FRT_TRY(hold_arena(p->arena));
   for (int32_t i = 0; i < n; i++) {
-    frt_status status = frt__result_new(G.node[outs[i].node], outs[i].out);
+    frt_status status = frt__result_new(G.node[outs[i].node], outs[i].out, p->device->space);
     if (status != FRT_OK) {
       take_back(outs, i);
       return status;
@@ -423,10 +485,15 @@ static frt_status run_plan(const frt_link *outs, int32_t n)
   }
   frt_status status = bind(p, b, outs);
   if (status == FRT_OK) {
-    progress at = {0, 0};
+    progress at = {.p = p};
     status = run_steps(p, b, &at);
     if (status != FRT_OK) {
       tear(p, &at, status);
+    }
+  }
+  if (p->device->backend->flags & FRT_CAPTURES) {
+    for (int32_t i = 0; i < n && status == FRT_OK; i++) {
+      status = frt__buffer_copy(&G.node[outs[i].node]->value[outs[i].out], &p->own[p->output[i]]);
     }
   }
   if (status != FRT_OK) {
@@ -473,7 +540,7 @@ frt_status frt_realize(int32_t n, const frt_ref *outs)
   return status;
 }
 
-frt_status frt_plan(int32_t n, const frt_ref *outs, int32_t with_pending)
+frt_status frt_plan_make(int32_t n, const frt_ref *outs, int32_t with_pending)
 {
   frt_link *links = frt__alloc(sizeof *links * (size_t)(n + 1));
   FRT_CHECK(links, FRT_ENOMEM, "out of memory: plan");
@@ -496,89 +563,8 @@ void frt_plan_last(void)
   frt__addressed = last_run;
 }
 
-void frt__plan_gone(const frt_plan_t *p)
+void frt__plan_gone(const frt_plan *p)
 {
   frt__addressed = frt__addressed == p ? NULL : frt__addressed;
   last_run = last_run == p ? NULL : last_run;
-}
-
-// --- reading
-// ----------------------------------------------------------------------------------------------
-static void from_channels_last(const frt_shape *s, const char *src, char *dst, size_t size)
-{
-  int64_t n = s->dim[0], c = s->dim[1], hw = s->dim[2] * s->dim[3];
-  for (int64_t i = 0; i < n; i++) {
-    for (int64_t k = 0; k < c; k++) {
-      for (int64_t j = 0; j < hw; j++) {
-        memcpy(dst + ((i * c + k) * hw + j) * (int64_t)size,
-               src + ((i * hw + j) * c + k) * (int64_t)size, size);
-      }
-    }
-  }
-}
-
-frt_status frt_read(frt_ref t, void *dst, size_t bytes)
-{
-  frt_link l;
-  FRT_TRY(frt__link(t, &l));
-  const frt_shape *s = frt__link_shape(l);
-  FRT_CHECK(bytes == frt__bytes(s), FRT_ESHAPE, "read: %s %s has %zu bytes, got room for %zu",
-            frt__dtype_name(s->dtype), frt__shape_text(s), frt__bytes(s), bytes);
-  if (G.node[l.node]->kind == FRT_NODE_OP && !frt__link_has_value(l)) {
-    FRT_TRY(frt_realize(1, &t));
-    FRT_TRY(frt__link(t, &l)); // an assignment may have been carried out
-  }
-  const frt_node *n = G.node[l.node];
-  if (n->kind == FRT_NODE_SCALAR) {
-    put_number(dst, n->shape[0].dtype, n->scalar);
-  } else if (n->kind == FRT_NODE_VAR) {
-    frt_var *v = &G.var[n->var];
-    FRT_CHECK(v->version == n->version, FRT_ESTATE, "read: variable '%s' has changed since",
-              v->name ? v->name : "?");
-    FRT_CHECK(!v->torn, FRT_ESTATE, "read: variable '%s' was torn by an interrupted write",
-              v->name ? v->name : "?");
-    FRT_TRY(frt__var_touch(v));
-    if (v->channels_last) {
-      from_channels_last(&v->shape, v->data, dst, frt__dtype_size(v->shape.dtype));
-    } else {
-      memcpy(dst, v->data, bytes);
-    }
-  } else {
-    memcpy(dst, n->value[l.out].data, bytes);
-  }
-  return FRT_OK;
-}
-
-frt_status frt_item(frt_ref t, double *out)
-{
-  frt_shape s;
-  FRT_TRY(frt_info(t, &s));
-  FRT_CHECK(frt__numel(&s) == 1, FRT_ESHAPE, "item: the tensor must hold one number, got %s",
-            frt__shape_text(&s));
-  char bytes[8];
-  FRT_TRY(frt_read(t, bytes, frt__dtype_size(s.dtype)));
-  switch (s.dtype) {
-  case FRT_F32: {
-    float v;
-    memcpy(&v, bytes, 4);
-    *out = (double)v;
-    break;
-  }
-  case FRT_F64:
-    memcpy(out, bytes, 8);
-    break;
-  case FRT_I32: {
-    int32_t v;
-    memcpy(&v, bytes, 4);
-    *out = v;
-    break;
-  }
-  case FRT_U8:
-    *out = (uint8_t)bytes[0];
-    break;
-  default:
-    return frt_error_set(FRT_EARG, "item: a %s tensor cannot be read as a number",
-                         frt__dtype_name(s.dtype));
-  }
-  return FRT_OK;
 }

@@ -5,7 +5,7 @@
 
 void frt_plan_get(frt_plan_info *out)
 {
-  const frt_plan_t *p = frt__addressed;
+  const frt_plan *p = frt__addressed;
   memset(out, 0, sizeof *out);
   frt__cache_info(out);
   if (!p) {
@@ -37,7 +37,7 @@ static int32_t add_shapes(char *text, int32_t n, int32_t room, int32_t count,
     if (values[k]) {
       const char *turn = values[k]->layout == FRT_CHANNELS_LAST ? "*" : "";
       n += snprintf(text + n, (size_t)(room - n), "%s%s%s%s", k ? " " : "",
-                    frt__shape_text(&values[k]->shape), turn, values[k]->half ? "bf16" : "");
+                    frt__shape_text(&values[k]->shape), turn, frt__bf16(values[k]) ? "bf16" : "");
     }
   }
   if (count > 4 && n < room - 1) {
@@ -48,17 +48,18 @@ static int32_t add_shapes(char *text, int32_t n, int32_t room, int32_t count,
 
 frt_status frt_plan_step(int32_t i, frt_step_info *out)
 {
-  const frt_plan_t *p = frt__addressed;
+  const frt_plan *p = frt__addressed;
   FRT_CHECK(p && i >= 0 && i < p->n_step, FRT_EARG, "plan: no step %d", i + 1);
   const frt_pstep *s = &p->step[i];
   memset(out, 0, sizeof *out);
+  const int32_t timed = s->s.setup ? p->timed_setup : p->timed;
   out->op = s->s.op->name;
   out->kernel = s->s.label ? s->s.label : s->s.kernel->name;
   out->line = frt__origin_line(s->origin);
   out->scope = frt__text(s->origin.scope);
   out->note = s->s.note ? s->s.note : "";
   out->flops = s->flops;
-  out->seconds = s->timed > 0 ? s->seconds / s->timed : 0;
+  out->seconds = timed > 0 ? p->seconds[s->job] / timed : 0;
   out->reference = s->s.kernel == &frt__reference;
   for (int32_t k = 0; k < s->s.n_in + s->s.n_out; k++) {
     const frt_value *v = k < s->s.n_in ? s->s.in[k] : s->s.out[k - s->s.n_in];

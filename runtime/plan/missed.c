@@ -2,7 +2,7 @@
 // shows it on request.
 #include "plan/plan.h"
 
-void frt__missed(frt_plan_t *p, int32_t node, const char *what, const char *why, int32_t by)
+void frt__missed(frt_plan *p, int32_t node, const char *what, const char *why, int32_t by)
 {
   if (frt__grow(&p->missed, &p->cap_missed, p->n_missed + 1, sizeof *p->missed) != FRT_OK) {
     return; // nothing but the explanation is lost
@@ -16,7 +16,7 @@ void frt__missed(frt_plan_t *p, int32_t node, const char *what, const char *why,
   }
 }
 
-int32_t frt__other_reader(const frt_plan_t *p, const frt_readers *r, int32_t v, int32_t reader)
+int32_t frt__other_reader(const frt_plan *p, const frt_readers *r, int32_t v, int32_t reader)
 {
   for (int32_t k = r->first[v]; k < r->first[v + 1]; k++) {
     if (r->list[k] != reader && !p->node[r->list[k]].dead) {
@@ -26,7 +26,7 @@ int32_t frt__other_reader(const frt_plan_t *p, const frt_readers *r, int32_t v, 
   return -1;
 }
 
-void frt__missed_for_readers(frt_plan_t *p, const frt_readers *r, int32_t v, int32_t node,
+void frt__missed_for_readers(frt_plan *p, const frt_readers *r, int32_t v, int32_t node,
                              const char *what, int32_t reader)
 {
   int32_t by = frt__other_reader(p, r, v, reader);
@@ -47,7 +47,7 @@ static const char *plain(const frt_op *op)
 
 frt_status frt_plan_missed(int32_t i, frt_missed_info *out)
 {
-  const frt_plan_t *p = frt__addressed;
+  const frt_plan *p = frt__addressed;
   FRT_CHECK(p && i >= 0 && i < p->n_missed, FRT_EARG, "plan: nothing missed has number %d", i + 1);
   const frt_missed *m = &p->missed[i];
   *out = (frt_missed_info){.op = plain(m->op),

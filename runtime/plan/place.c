@@ -3,17 +3,12 @@
 
 #include "plan/plan.h"
 
-const frt_kernel *frt__kernel_named(const char *name)
+bool frt__as_recorded(void)
 {
-  for (int32_t i = 0; i < frt_kernel_table_len; i++) {
-    if (strcmp(frt_kernel_name[i], name) == 0) {
-      return frt_kernel_table[i];
-    }
-  }
-  return NULL;
+  return frt__device()->backend->lowerings == NULL;
 }
 
-frt_status frt__step_new(frt_plan_t *p, const frt_op *op, const frt_kernel *kernel, int32_t n_in,
+frt_status frt__step_new(frt_plan *p, const frt_op *op, const frt_kernel *kernel, int32_t n_in,
                          const int32_t *in, int32_t n_out, const int32_t *out, const double *attr,
                          frt_origin origin, int32_t *step)
 {
@@ -34,33 +29,33 @@ frt_status frt__step_new(frt_plan_t *p, const frt_op *op, const frt_kernel *kern
   return FRT_OK;
 }
 
-// A conversion step from `value` into a new value like it but for `layout` and `half`.
-static frt_status convert(frt_plan_t *p, const frt_op *op, int32_t value, int32_t layout, bool half,
-                          frt_origin origin, int32_t *out)
+// A conversion step from `value` into a new value like it but for `layout` and `store`.
+static frt_status convert(frt_plan *p, const frt_op *op, int32_t value, int32_t layout,
+                          int32_t store, frt_origin origin, int32_t *out)
 {
-  const frt_kernel *k = frt__kernel_named(op->name);
+  const frt_kernel *k = frt__kernel(op);
   const frt_shape shape = p->value[value].v.shape;
   int32_t step;
   FRT_CHECK(k, FRT_EDEVICE, "planner: no kernel changes how a map lies");
   FRT_TRY(frt__value_new(p, &shape, out));
   p->value[*out].v.layout = (uint8_t)layout;
-  p->value[*out].v.half = half;
+  p->value[*out].v.store = (uint8_t)store;
   p->value[*out].bytes = frt__value_bytes(&p->value[*out].v);
   return frt__step_new(p, op, k, 1, &value, 1, out, NULL, origin, &step);
 }
 
-// The value in another layout, stored as f32 or as bf16; each form is made once.
-static frt_status in_form(frt_plan_t *p, int32_t value, int32_t layout, bool half,
+// The value in another layout and store; each form is made once.
+static frt_status in_form(frt_plan *p, int32_t value, int32_t layout, int32_t store,
                           frt_origin origin, int32_t *out)
 {
   const frt_pvalue *v = &p->value[value];
   layout = v->v.shape.ndim == 4 ? layout : v->v.layout;
   *out = value;
-  if (v->v.layout == layout && v->v.half == half) {
+  if (v->v.layout == layout && v->v.store == store) {
     return FRT_OK;
   }
-  const int32_t base = v->base >= 0 ? v->base : value, form = layout + 2 * half;
-  if (p->value[base].v.layout == layout && p->value[base].v.half == half) {
+  const int32_t base = v->base >= 0 ? v->base : value, form = layout + FRT_LAYOUTS * store;
+  if (p->value[base].v.layout == layout && p->value[base].v.store == store) {
     *out = base;
     return FRT_OK;
   }
@@ -68,8 +63,8 @@ static frt_status in_form(frt_plan_t *p, int32_t value, int32_t layout, bool hal
     *out = p->value[base].form[form];
     return FRT_OK;
   }
-  if (v->v.layout != layout && v->v.half != half) {
-    FRT_TRY(in_form(p, value, layout, v->v.half, origin, &value));
+  if (v->v.layout != layout && v->v.store != store) {
+    FRT_TRY(in_form(p, value, layout, v->v.store, origin, &value));
     v = &p->value[value];
   }
   if (v->v.layout != layout && frt__same_bytes(&v->v.shape)) {
@@ -82,8 +77,8 @@ static frt_status in_form(frt_plan_t *p, int32_t value, int32_t layout, bool hal
     made->place = FRT_AT_ALIAS;
     made->index = value;
   } else {
-    const frt_op *op = v->v.layout != layout ? &frt_fused_layout : &frt_fused_half;
-    FRT_TRY(convert(p, op, value, layout, half, origin, out));
+    const frt_op *op = v->v.layout != layout ? &frt_fused_layout : &frt_fused_store;
+    FRT_TRY(convert(p, op, value, layout, store, origin, out));
   }
   p->value[*out].base = base;
   p->value[base].form[form] = *out;
@@ -103,7 +98,7 @@ static int32_t wanted(const frt_kernel *k, const frt_pvalue *v, int32_t position
   return k->any_layout ? common : FRT_PLAIN;
 }
 
-static int32_t common_layout(const frt_plan_t *p, const frt_pnode *n)
+static int32_t common_layout(const frt_plan *p, const frt_pnode *n)
 {
   int32_t layout = FRT_PLAIN;
   for (int32_t i = 0; i < n->n_in; i++) {
@@ -116,10 +111,10 @@ static int32_t common_layout(const frt_plan_t *p, const frt_pnode *n)
   return layout;
 }
 
-// Asks the kernel whether it can run the node with its operands in the layouts it wants, `half`:
-// with maps stored as bf16 (results only where their readers are known).
-static frt_status kernel_can(const frt_plan_t *p, const frt_readers *r, const frt_pnode *n,
-                             const frt_kernel *k, int32_t common, bool half, bool *can)
+// Asks the kernel whether it can run the node with its operands in the layouts it wants, `bf16`:
+// with maps stored so (results only where their readers are known).
+static frt_status kernel_can(const frt_plan *p, const frt_readers *r, const frt_pnode *n,
+                             const frt_kernel *k, int32_t common, bool bf16, bool *can)
 {
   int32_t total = n->n_in + n->n_out;
   frt_value *values = frt__alloc((sizeof *values + sizeof(void *)) * (size_t)(total + 1));
@@ -133,9 +128,10 @@ static frt_status kernel_can(const frt_plan_t *p, const frt_readers *r, const fr
       values[i] = p->value[id].v;
       values[i].layout = (uint8_t)wanted(k, &p->value[id], input ? i : i - n->n_in,
                                          input ? k->plain_in : k->plain_out, common);
-      values[i].half = half && (input && n->op == &frt_fused_chain ? values[i].half
-                                : input                            ? frt__half_in(k, i, &values[i])
-                                        : r && frt__half_out(p, r, n, k, i - n->n_in));
+      const bool so = input && k->over ? frt__bf16(&values[i])
+                      : input          ? frt__bf16_operand(k, i, &values[i])
+                                       : r && frt__bf16_result(p, r, n, k, i - n->n_in);
+      values[i].store = bf16 && so ? FRT_STORE_BF16 : FRT_STORE_OWN;
     }
   }
   frt_step s = {.op = n->op,
@@ -151,14 +147,14 @@ static frt_status kernel_can(const frt_plan_t *p, const frt_readers *r, const fr
   return FRT_OK;
 }
 
-frt_status frt__node_can(const frt_plan_t *p, const frt_pnode *n, bool *can)
+frt_status frt__node_can(const frt_plan *p, const frt_pnode *n, bool *can)
 {
-  const frt_kernel *k = frt__kernel_named(n->op->name);
+  const frt_kernel *k = frt__kernel(n->op);
   *can = false;
-  return k ? kernel_can(p, NULL, n, k, common_layout(p, n), frt__half_node(p, n, k), can) : FRT_OK;
+  return k ? kernel_can(p, NULL, n, k, common_layout(p, n), frt__wants_bf16(p, n, k), can) : FRT_OK;
 }
 
-static bool is_derived(const frt_plan_t *p, const frt_pnode *n)
+static bool is_derived(const frt_plan *p, const frt_pnode *n)
 {
   for (int32_t i = 0; n->derived && i < n->n_in; i++) {
     const frt_pvalue *v = &p->value[frt__root(p, n->in[i])];
@@ -172,12 +168,12 @@ static bool is_derived(const frt_plan_t *p, const frt_pnode *n)
   return n->derived;
 }
 
-static frt_status place_view(frt_plan_t *p, const frt_pnode *n)
+static frt_status place_view(frt_plan *p, const frt_pnode *n)
 {
   int32_t from;
-  FRT_TRY(in_form(p, n->in[0], FRT_PLAIN, p->value[n->in[0]].v.half, n->origin, &from));
+  FRT_TRY(in_form(p, n->in[0], FRT_PLAIN, p->value[n->in[0]].v.store, n->origin, &from));
   frt_pvalue *v = &p->value[n->out[0]];
-  v->v.half = p->value[from].v.half;
+  v->v.store = p->value[from].v.store;
   v->bytes = p->value[from].bytes;
   v->place = FRT_AT_ALIAS;
   v->index = from;
@@ -187,11 +183,11 @@ static frt_status place_view(frt_plan_t *p, const frt_pnode *n)
 
 // A permutation between N C H W and N H W C is none where the bytes lie so already: the result's
 // layout, or -1.
-static int32_t turned(const frt_plan_t *p, const frt_pnode *n)
+static int32_t turned(const frt_plan *p, const frt_pnode *n)
 {
   static const double to_last[4] = {0, 2, 3, 1}, to_first[4] = {0, 3, 1, 2};
   const frt_value *x = &p->value[n->in[0]].v;
-  if (n->op != &frt_op_permute || x->shape.ndim != 4 || frt__graph.reference) {
+  if (n->op != &frt_op_permute || x->shape.ndim != 4 || frt__as_recorded()) {
     return -1;
   }
   if (x->layout == FRT_CHANNELS_LAST) {
@@ -200,19 +196,19 @@ static int32_t turned(const frt_plan_t *p, const frt_pnode *n)
   return memcmp(n->attr, to_first, sizeof to_first) == 0 ? FRT_CHANNELS_LAST : -1;
 }
 
-static void place_turned(frt_plan_t *p, const frt_pnode *n, int32_t layout)
+static void place_turned(frt_plan *p, const frt_pnode *n, int32_t layout)
 {
   frt_pvalue *v = &p->value[n->out[0]];
   const frt_pvalue *x = &p->value[n->in[0]];
   v->place = FRT_AT_ALIAS;
   v->index = n->in[0];
   v->v.layout = (uint8_t)layout;
-  v->v.half = x->v.half;
+  v->v.store = x->v.store;
   v->v.is_var = x->v.is_var;
   v->bytes = x->bytes;
 }
 
-static frt_status place_node(frt_plan_t *p, const frt_readers *r, int32_t at)
+static frt_status place_node(frt_plan *p, const frt_readers *r, int32_t at)
 {
   frt_pnode *n = &p->node[at];
   if (n->op->flags & FRT_VIEW) {
@@ -224,23 +220,25 @@ static frt_status place_node(frt_plan_t *p, const frt_readers *r, int32_t at)
     return FRT_OK;
   }
   int32_t common = common_layout(p, n);
-  const frt_kernel *k = frt__graph.reference ? NULL : frt__kernel_named(n->op->name);
-  bool can = false, half = k && frt__half_node(p, n, k);
-  if (half) {
+  const frt_kernel *k = frt__kernel(n->op);
+  bool can = false, bf16 = k && frt__wants_bf16(p, n, k);
+  if (bf16) {
     FRT_TRY(kernel_can(p, r, n, k, common, true, &can));
-    half = can;
+    bf16 = can;
   }
   if (k && !can) {
     FRT_TRY(kernel_can(p, r, n, k, common, false, &can));
   }
   if (!can) {
-    if (!n->op->forward) {
+    const frt_device *d = frt__device();
+    if (!n->op->forward || !(d->backend->flags & FRT_HOST_MEMORY)) {
       frt__blame(n->origin);
-      return frt_error_set(FRT_EDEVICE, "%s: the backend has no kernel for this", n->op->name);
+      return frt_error_set(FRT_EDEVICE, "%s: device '%s' has no kernel for this", n->op->name,
+                           d->name);
     }
     k = &frt__reference;
   }
-  bool chain = n->op == &frt_fused_chain;
+  const bool chain = k->over;
   int32_t few[16], *in = few;
   if (n->n_in > 16) {
     in = frt__plan_alloc(p, sizeof *in * (size_t)n->n_in);
@@ -250,7 +248,8 @@ static frt_status place_node(frt_plan_t *p, const frt_readers *r, int32_t at)
     in[i] = n->in[i];
     if (in[i] >= 0 && !chain) {
       int32_t layout = wanted(k, &p->value[in[i]], i, k->plain_in, common);
-      const bool store = half && frt__half_in(k, i, &p->value[in[i]].v);
+      const bool so = bf16 && frt__bf16_operand(k, i, &p->value[in[i]].v);
+      const int32_t store = so ? FRT_STORE_BF16 : FRT_STORE_OWN;
       FRT_TRY(in_form(p, in[i], layout, store, n->origin, &in[i]));
     }
   }
@@ -260,7 +259,7 @@ static frt_status place_node(frt_plan_t *p, const frt_readers *r, int32_t at)
     v->v.layout =
       (uint8_t)(chain && v->v.shape.ndim == 4 ? common : wanted(k, v, i, k->plain_out, common));
     v->place = derived ? FRT_AT_DERIVED : FRT_AT_ARENA;
-    v->v.half = half && frt__half_out(p, r, n, k, i);
+    v->v.store = bf16 && frt__bf16_result(p, r, n, k, i) ? FRT_STORE_BF16 : FRT_STORE_OWN;
     v->bytes = frt__value_bytes(&v->v);
   }
   int32_t step;
@@ -268,34 +267,34 @@ static frt_status place_node(frt_plan_t *p, const frt_readers *r, int32_t at)
   frt_pstep *s = &p->step[step];
   s->s.program = n->program;
   s->s.note = n->note;
-  s->setup = derived;
-  s->writes = (n->op->flags & FRT_UPDATE) != 0;
+  s->s.setup = derived;
+  s->s.writes = (n->op->flags & FRT_UPDATE) != 0;
   p->n_setup += derived;
   return FRT_OK;
 }
 
 // A fresh plain value holding a copy of `value`.
-static frt_status copied(frt_plan_t *p, int32_t value, frt_origin origin, int32_t *out)
+static frt_status copied(frt_plan *p, int32_t value, frt_origin origin, int32_t *out)
 {
   int32_t step;
-  FRT_TRY(in_form(p, value, p->value[value].v.layout, false, origin, &value));
+  FRT_TRY(in_form(p, value, p->value[value].v.layout, FRT_STORE_OWN, origin, &value));
   frt_shape shape = p->value[value].v.shape;
   bool turn = p->value[value].v.layout != FRT_PLAIN && !frt__same_bytes(&shape);
   const frt_op *op = turn ? &frt_fused_layout : &frt_fused_copy;
-  const frt_kernel *k = frt__kernel_named(op->name);
+  const frt_kernel *k = frt__kernel(op);
   FRT_CHECK(k, FRT_EDEVICE, "planner: no kernel copies");
   FRT_TRY(frt__value_new(p, &shape, out));
   return frt__step_new(p, op, k, 1, &value, 1, out, NULL, origin, &step);
 }
 
 // Outputs are handed out: each is a plain value of its own that a step of this plan has made.
-static frt_status place_outputs(frt_plan_t *p)
+static frt_status place_outputs(frt_plan *p)
 {
   for (int32_t i = 0; i < p->n_output; i++) {
     int32_t v = p->output[i];
     const frt_pvalue *x = &p->value[v];
     bool turn = x->v.layout != FRT_PLAIN && !frt__same_bytes(&x->v.shape);
-    bool taken = x->place != FRT_AT_ARENA || turn || x->v.half;
+    bool taken = x->place != FRT_AT_ARENA || turn || x->v.store;
     for (int32_t k = 0; k < i && !taken; k++) {
       taken = p->output[k] == v;
     }
@@ -311,20 +310,20 @@ static frt_status place_outputs(frt_plan_t *p)
 }
 
 // An assigned value that is itself a variable assigned here is set aside before the writing begins.
-static frt_status place_assigned(frt_plan_t *p)
+static frt_status place_assigned(frt_plan *p)
 {
   for (int32_t i = 0; i < p->n_assign; i++) {
     const frt_pvalue *root = &p->value[frt__root(p, p->assign[i].value)];
     const frt_pvalue *v = &p->value[p->assign[i].value];
     bool turn = v->v.layout != FRT_PLAIN && !frt__same_bytes(&v->v.shape);
-    if (turn || v->v.half || (root->place == FRT_AT_SLOT && p->slot[root->index].assigned)) {
+    if (turn || v->v.store || (root->place == FRT_AT_SLOT && p->slot[root->index].assigned)) {
       FRT_TRY(copied(p, p->assign[i].value, (frt_origin){0}, &p->assign[i].value));
     }
   }
   return FRT_OK;
 }
 
-static frt_status flops_of(frt_plan_t *p, frt_pstep *s)
+static frt_status flops_of(frt_plan *p, frt_pstep *s)
 {
   const frt_shape **xs = frt__plan_alloc(p, sizeof *xs * (size_t)(s->s.n_in + 1));
   frt_shape *ys = frt__plan_alloc(p, sizeof *ys * (size_t)(s->s.n_out + 1));
@@ -343,7 +342,7 @@ static frt_status flops_of(frt_plan_t *p, frt_pstep *s)
 }
 
 // Steps get their operands' descriptions; kernels say what scratch they want.
-static frt_status describe(frt_plan_t *p)
+static frt_status describe(frt_plan *p)
 {
   int32_t total = 0;
   for (int32_t i = 0; i < p->n_step; i++) {
@@ -356,10 +355,14 @@ static frt_status describe(frt_plan_t *p)
   p->arg_value = frt__plan_alloc(p, sizeof *p->arg_value * words);
   p->arg_version = frt__plan_alloc(p, sizeof *p->arg_version * words);
   const frt_value **refs = frt__plan_alloc(p, sizeof *refs * words);
+  p->setup = frt__plan_alloc(p, sizeof *p->setup * (size_t)(p->n_step + 1));
+  p->main = frt__plan_alloc(p, sizeof *p->main * (size_t)(p->n_step + 1));
+  p->seconds = frt__plan_alloc(p, sizeof *p->seconds * (size_t)(p->n_step + 1));
   p->number = frt__plan_alloc(p, sizeof *p->number * (size_t)(p->n_value + 1));
   p->at = frt__plan_alloc(p, sizeof *p->at * (size_t)(p->n_value + 1));
-  p->derived = frt__plan_alloc(p, sizeof *p->derived * (size_t)(p->n_value + 1));
-  FRT_CHECK(p->args && p->arg_value && p->arg_version && refs && p->number && p->at && p->derived,
+  p->own = frt__plan_alloc(p, sizeof *p->own * (size_t)(p->n_value + 1));
+  FRT_CHECK(p->args && p->arg_value && p->arg_version && refs && p->number && p->at && p->own &&
+              p->setup && p->main && p->seconds,
             FRT_ENOMEM, "out of memory: a plan");
   for (int32_t i = 0; i < p->n_step; i++) {
     frt_pstep *s = &p->step[i];
@@ -371,6 +374,7 @@ static frt_status describe(frt_plan_t *p)
     s->s.in = refs + s->args;
     s->s.out = refs + s->args + s->s.n_in;
     s->s.in_version = p->arg_version + s->args;
+    s->s.args = p->args + s->args;
     if (s->s.kernel->plan) {
       frt_status status = s->s.kernel->plan(&s->s);
       if (status != FRT_OK) {
@@ -388,10 +392,15 @@ static frt_status describe(frt_plan_t *p)
     }
     p->flops += s->flops;
   }
+  for (int32_t i = 0, n_setup = 0, n_main = 0; i < p->n_step; i++) {
+    frt_pstep *s = &p->step[i];
+    s->job = s->s.setup ? n_setup : p->n_setup + n_main;
+    *(s->s.setup ? &p->setup[n_setup++] : &p->main[n_main++]) = &s->s;
+  }
   return FRT_OK;
 }
 
-frt_status frt__pass_place(frt_plan_t *p)
+frt_status frt__pass_place(frt_plan *p)
 {
   frt_readers r;
   FRT_TRY(frt__readers_new(p, &r));

@@ -102,10 +102,11 @@ static frt_status write_key(int32_t n, const frt_link *outs, bool with_pending,
                             const int32_t *order, int32_t n_order)
 {
   n_key = n_slots = 0;
-  FRT_TRY(
-    put((uint64_t)(G.half << 2 | G.reference << 1 | G.finite) << 32 | (uint64_t)frt_threads()));
+  frt_device *device = frt__device();
+  FRT_TRY(put((uint64_t)(uintptr_t)device));
+  FRT_TRY(put(device->backend->key ? device->backend->key(device) : 0));
+  FRT_TRY(put((uint64_t)G.store << 8 | (uint64_t)G.finite));
   FRT_TRY(put((uint64_t)G.memory));
-  FRT_TRY(put(frt__hash(0, frt_isa(), strlen(frt_isa()))));
   // A node that both has a value and is computed again (another output) keeps its place in the
   // order.
   for (int32_t p = 0; p < n_order; p++) {
@@ -147,7 +148,7 @@ static frt_status write_key(int32_t n, const frt_link *outs, bool with_pending,
 }
 
 // --- small arrays of a plan ---------------------------------------------------------------------
-void *frt__plan_alloc(frt_plan_t *p, size_t bytes)
+void *frt__plan_alloc(frt_plan *p, size_t bytes)
 {
   char *block = frt__zalloc(bytes + 16);
   if (!block) {
@@ -158,20 +159,25 @@ void *frt__plan_alloc(frt_plan_t *p, size_t bytes)
   return block + 16;
 }
 
-void frt__plan_free(frt_plan_t *p)
+void frt__plan_free(frt_plan *p)
 {
   if (!p) {
     return;
   }
   frt__plan_gone(p);
+  if (p->device && p->device->backend->drop && p->main) {
+    p->device->backend->drop(p->device, p->setup, p->n_setup);
+    p->device->backend->drop(p->device, p->main, p->n_step - p->n_setup);
+  }
   for (int32_t i = 0; i < p->n_step; i++) {
     if (p->step[i].s.kernel && p->step[i].s.kernel->free) {
       p->step[i].s.kernel->free(&p->step[i].s);
     }
   }
-  for (int32_t i = 0; p->derived && i < p->n_value; i++) {
-    frt__block_free(p->derived[i], p->value[i].bytes);
+  for (int32_t i = 0; p->own && i < p->n_value; i++) {
+    frt__buffer_free(&p->own[i]);
   }
+  frt__buffer_free(&p->numbers);
   for (char *block = p->blocks, *next; block; block = next) {
     memcpy(&next, block, sizeof next);
     frt__free(block);
@@ -187,7 +193,7 @@ void frt__plan_free(frt_plan_t *p)
   frt__free(p);
 }
 
-frt_status frt__value_new(frt_plan_t *p, const frt_shape *shape, int32_t *out)
+frt_status frt__value_new(frt_plan *p, const frt_shape *shape, int32_t *out)
 {
   FRT_TRY(frt__grow(&p->value, &p->cap_value, p->n_value + 1, sizeof *p->value));
   p->value[p->n_value] = (frt_pvalue){.v = {.shape = *shape},
@@ -202,7 +208,7 @@ frt_status frt__value_new(frt_plan_t *p, const frt_shape *shape, int32_t *out)
   return FRT_OK;
 }
 
-frt_status frt__const_new(frt_plan_t *p, double number, int32_t dtype, int32_t *out)
+frt_status frt__const_new(frt_plan *p, double number, int32_t dtype, int32_t *out)
 {
   frt_shape scalar = {.dtype = dtype};
   FRT_TRY(frt__value_new(p, &scalar, out));
@@ -211,7 +217,7 @@ frt_status frt__const_new(frt_plan_t *p, double number, int32_t dtype, int32_t *
   return FRT_OK;
 }
 
-frt_status frt__pnode_new(frt_plan_t *p, const frt_op *op, int32_t n_in, const int32_t *in,
+frt_status frt__pnode_new(frt_plan *p, const frt_op *op, int32_t n_in, const int32_t *in,
                           int32_t n_out, int32_t n_attr, const double *attr, frt_origin origin,
                           int32_t *out)
 {
@@ -250,7 +256,7 @@ static int by_rank(const void *a, const void *b)
   return order ? order : (x->serial > y->serial) - (x->serial < y->serial);
 }
 
-void frt__sort_nodes(frt_plan_t *p)
+void frt__sort_nodes(frt_plan *p)
 {
   int32_t n = 0;
   for (int32_t i = 0; i < p->n_node; i++) {
@@ -273,7 +279,7 @@ void frt__sort_nodes(frt_plan_t *p)
   }
 }
 
-int32_t frt__root(const frt_plan_t *p, int32_t value)
+int32_t frt__root(const frt_plan *p, int32_t value)
 {
   while (p->value[value].place == FRT_AT_ALIAS) {
     value = p->value[value].index;
@@ -281,7 +287,7 @@ int32_t frt__root(const frt_plan_t *p, int32_t value)
   return value;
 }
 
-void frt__count_uses(frt_plan_t *p)
+void frt__count_uses(frt_plan *p)
 {
   for (int32_t v = 0; v < p->n_value; v++) {
     p->value[v].uses = p->value[v].pinned = 0;
@@ -304,7 +310,7 @@ void frt__count_uses(frt_plan_t *p)
 
 // --- import
 // ---------------------------------------------------------------------------------------
-static frt_status slot_value(frt_plan_t *p, int32_t slot, int32_t *value)
+static frt_status slot_value(frt_plan *p, int32_t slot, int32_t *value)
 {
   frt_slot *s = &p->slot[slot];
   if (s->value < 0) {
@@ -319,7 +325,7 @@ static frt_status slot_value(frt_plan_t *p, int32_t slot, int32_t *value)
   return FRT_OK;
 }
 
-static frt_status import_link(frt_plan_t *p, frt_link l, const int32_t *first, int32_t *value)
+static frt_status import_link(frt_plan *p, frt_link l, const int32_t *first, int32_t *value)
 {
   uint64_t word;
   FRT_TRY(word_of(l, &word));
@@ -335,7 +341,7 @@ static frt_status import_link(frt_plan_t *p, frt_link l, const int32_t *first, i
   }
 }
 
-static frt_status import_nodes(frt_plan_t *p, const int32_t *order, int32_t n_order, int32_t *first,
+static frt_status import_nodes(frt_plan *p, const int32_t *order, int32_t n_order, int32_t *first,
                                int32_t *in)
 {
   for (int32_t pos = 0; pos < n_order; pos++) {
@@ -356,7 +362,7 @@ static frt_status import_nodes(frt_plan_t *p, const int32_t *order, int32_t n_or
   return FRT_OK;
 }
 
-static frt_status import(frt_plan_t *p, int32_t n, const frt_link *outs, bool with_pending,
+static frt_status import(frt_plan *p, int32_t n, const frt_link *outs, bool with_pending,
                          const int32_t *order, int32_t n_order)
 {
   FRT_TRY(frt__grow(&p->slot, &p->cap_slot, n_slots + 1, sizeof *p->slot));
@@ -415,10 +421,10 @@ frt_origin frt__origin_now(frt_origin o)
 
 // --- the cache
 // --------------------------------------------------------------------------------------
-static frt_plan_t *plans;
+static frt_plan *plans;
 static int64_t cache_limit = (int64_t)512 << 20, compiled;
 
-static int64_t plan_weight(const frt_plan_t *p)
+static int64_t plan_weight(const frt_plan *p)
 {
   return (int64_t)(p->derived_bytes + p->packed_bytes + p->key_bytes + sizeof *p +
                    (size_t)p->n_step * 600 + (size_t)p->n_value * sizeof *p->value);
@@ -427,7 +433,7 @@ static int64_t plan_weight(const frt_plan_t *p)
 void frt__cache_info(frt_plan_info *out)
 {
   out->compiled = compiled;
-  for (const frt_plan_t *p = plans; p; p = p->next) {
+  for (const frt_plan *p = plans; p; p = p->next) {
     out->cached++;
     out->cache += plan_weight(p);
   }
@@ -441,7 +447,7 @@ void frt_plans_limit(int64_t bytes)
 void frt_plans_clear(void)
 {
   while (plans) {
-    frt_plan_t *next = plans->next;
+    frt_plan *next = plans->next;
     frt__plan_free(plans);
     plans = next;
   }
@@ -450,8 +456,8 @@ void frt_plans_clear(void)
 static void trim(void)
 {
   int64_t total = 0;
-  for (frt_plan_t **at = &plans; *at;) {
-    frt_plan_t *p = *at;
+  for (frt_plan **at = &plans; *at;) {
+    frt_plan *p = *at;
     total += plan_weight(p);
     if (p != plans && total > cache_limit) {
       *at = p->next;
@@ -462,10 +468,10 @@ static void trim(void)
   }
 }
 
-static frt_plan_t *lookup(uint64_t hash)
+static frt_plan *lookup(uint64_t hash)
 {
-  for (frt_plan_t **at = &plans; *at; at = &(*at)->next) {
-    frt_plan_t *p = *at;
+  for (frt_plan **at = &plans; *at; at = &(*at)->next) {
+    frt_plan *p = *at;
     if (p->hash == hash && p->key_bytes == sizeof *key * (size_t)n_key &&
         memcmp(p->key, key, p->key_bytes) == 0) {
       *at = p->next;
@@ -477,26 +483,26 @@ static frt_plan_t *lookup(uint64_t hash)
   return NULL;
 }
 
-static frt_status build(frt_plan_t *p, int32_t n, const frt_link *outs, bool with_pending,
+static frt_status build(frt_plan *p, int32_t n, const frt_link *outs, bool with_pending,
                         const int32_t *order, int32_t n_order)
 {
   FRT_TRY(import(p, n, outs, with_pending, order, n_order));
   FRT_TRY(frt__pass_simplify(p));
-  if (!G.reference) {
-    FRT_TRY(frt__pass_fuse(p));
+  if (!frt__as_recorded()) {
+    FRT_TRY(frt__pass_lower(p));
   }
   FRT_TRY(frt__pass_place(p));
   return frt__pass_arena(p);
 }
 
 static frt_status compile(int32_t frugality, uint64_t hash, int32_t n, const frt_link *outs,
-                          bool with_pending, const int32_t *order, int32_t n_order,
-                          frt_plan_t **out)
+                          bool with_pending, const int32_t *order, int32_t n_order, frt_plan **out)
 {
-  frt_plan_t *p = frt__zalloc(sizeof *p);
+  frt_plan *p = frt__zalloc(sizeof *p);
   FRT_CHECK(p, FRT_ENOMEM, "out of memory: a plan");
   p->hash = hash;
   p->frugality = frugality;
+  p->device = frt__device();
   p->key_bytes = sizeof *key * (size_t)n_key;
   p->key = frt__alloc(p->key_bytes);
   frt_status status = FRT_OK;
@@ -515,7 +521,7 @@ static frt_status compile(int32_t frugality, uint64_t hash, int32_t n, const frt
 }
 
 // What a limit is about.
-static int64_t needs(const frt_plan_t *p)
+static int64_t needs(const frt_plan *p)
 {
   return (int64_t)p->arena; // scratch lies in it
 }
@@ -525,7 +531,7 @@ void frt_set_memory(int64_t bytes)
   G.memory = FRT_MAX((int64_t)0, bytes);
 }
 
-frt_status frt__plan_compile(int32_t n, const frt_link *outs, bool with_pending, frt_plan_t **plan,
+frt_status frt__plan_compile(int32_t n, const frt_link *outs, bool with_pending, frt_plan **plan,
                              frt_binding **bind)
 {
   const int32_t *order;
@@ -538,17 +544,17 @@ frt_status frt__plan_compile(int32_t n, const frt_link *outs, bool with_pending,
   if ((*plan = lookup(hash))) {
     return FRT_OK;
   }
-  frt_plan_t *p = NULL, *best = NULL;
+  frt_plan *p = NULL, *best = NULL;
   for (int32_t frugality = 0; frugality < FRT_FRUGALITIES; frugality++) {
     frt_status status = compile(frugality, hash, n, outs, with_pending, order, n_order, &p);
     if (status != FRT_OK) {
       frt__plan_free(best);
       return status;
     }
-    frt_plan_t *worse = best && needs(best) <= needs(p) ? p : best;
+    frt_plan *worse = best && needs(best) <= needs(p) ? p : best;
     best = worse == p ? best : p;
     frt__plan_free(worse);
-    if (G.memory == 0 || needs(best) <= G.memory || G.reference || G.finite) {
+    if (G.memory == 0 || needs(best) <= G.memory || frt__as_recorded() || G.finite) {
       break;
     }
   }

@@ -1,7 +1,7 @@
 // readers.c -- which nodes read each value of a plan, as the passes that look for patterns want it.
 #include "plan/plan.h"
 
-frt_status frt__readers_new(frt_plan_t *p, frt_readers *r)
+frt_status frt__readers_new(frt_plan *p, frt_readers *r)
 {
   frt__count_uses(p);
   int32_t total = 0;
@@ -41,7 +41,7 @@ void frt__readers_free(frt_readers *r)
   *r = (frt_readers){0};
 }
 
-int32_t frt__only_reader(const frt_plan_t *p, const frt_readers *r, int32_t v)
+int32_t frt__only_reader(const frt_plan *p, const frt_readers *r, int32_t v)
 {
   return p->value[v].uses == 1 && !p->value[v].pinned ? r->list[r->first[v]] : -1;
 }
@@ -53,7 +53,7 @@ void frt__redirect(frt_pnode *n, int32_t from, int32_t to)
   }
 }
 
-void frt__drop_unread(frt_plan_t *p)
+void frt__drop_unread(frt_plan *p)
 {
   frt__count_uses(p);
   for (int32_t i = p->n_node - 1; i >= 0; i--) {

@@ -11,13 +11,13 @@ typedef struct held {
 } held;
 
 typedef struct paper {
-  const frt_plan_t *p;
+  const frt_plan *p;
   held *list;
   int32_t n, cap;
   int32_t *content; // of every value: which value's numbers it means
 } paper;
 
-static held place_of(const frt_plan_t *p, int32_t value)
+static held place_of(const frt_plan *p, int32_t value)
 {
   int32_t root = frt__root(p, value);
   const frt_pvalue *r = &p->value[root];
@@ -63,11 +63,11 @@ static frt_status check_read(const paper *w, int32_t step, const char *what, int
 }
 
 // Bytes that one step uses at once must be apart, but for a result over an operand it may replace.
-static frt_status check_apart(const frt_plan_t *p, int32_t i)
+static frt_status check_apart(const frt_plan *p, int32_t i)
 {
   const frt_pstep *s = &p->step[i];
   held scratch = {.space = ARENA, .from = s->scratch_at, .to = s->scratch_at + s->s.scratch};
-  bool any = s->s.op == &frt_fused_chain || (s->s.op->flags & FRT_UPDATE);
+  bool any = s->s.kernel->over || (s->s.op->flags & FRT_UPDATE);
   for (int32_t k = 0; k < s->s.n_out; k++) {
     held y = place_of(p, s->out[k]);
     for (int32_t j = 0; j < s->s.n_in; j++) {
@@ -100,7 +100,7 @@ static frt_status check_apart(const frt_plan_t *p, int32_t i)
 // A view means the numbers of what it views; what a step makes means its own.
 static void find_contents(paper *w)
 {
-  const frt_plan_t *p = w->p;
+  const frt_plan *p = w->p;
   for (int32_t v = 0; v < p->n_value; v++) {
     w->content[v] = -1;
   }
@@ -120,7 +120,7 @@ static void find_contents(paper *w)
 
 static frt_status replay(paper *w)
 {
-  const frt_plan_t *p = w->p;
+  const frt_plan *p = w->p;
   for (int32_t v = 0; v < p->n_value; v++) {
     if (p->value[v].place == FRT_AT_SLOT || p->value[v].place == FRT_AT_CONST) {
       held h = place_of(p, v);
@@ -169,7 +169,7 @@ static frt_status replay(paper *w)
 
 frt_status frt_plan_verify(void)
 {
-  const frt_plan_t *p = frt__addressed;
+  const frt_plan *p = frt__addressed;
   FRT_CHECK(p, FRT_ESTATE, "plan: none is addressed");
   paper w = {.p = p, .content = frt__alloc(sizeof(int32_t) * (size_t)(p->n_value + 1))};
   FRT_CHECK(w.content, FRT_ENOMEM, "out of memory: verifying a plan");

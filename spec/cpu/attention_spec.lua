@@ -58,16 +58,16 @@ describe("attention", function()
   local want = {}
   local function reference(i)
     if not want[i] then
-      C.frt_backend "reference"
+      C.frt_device_use "reference"
       want[i] = run(SHAPES[i], "f64")
-      C.frt_backend "cpu"
+      C.frt_device_use "cpu"
     end
     return want[i]
   end
   local threads = C.frt_threads()
   after_each(function()
     C.frt_poison(0)
-    C.frt_backend "cpu"
+    C.frt_device_use "cpu"
     C.frt_set_isa "auto"
     C.frt_set_precision "fp32"
     C.frt_set_threads(threads)
@@ -124,9 +124,9 @@ describe("attention", function()
 
   it("of scores far apart is what the greatest have; of one that is not a number is none, elsewhere not", function()
     local large = run({ 1, 20, 1, 16 }, "f32", function(i) return (i * 7919 % 101 - 50) * 2 end)
-    C.frt_backend "reference"
+    C.frt_device_use "reference"
     local exact = run({ 1, 20, 1, 16 }, "f64", function(i) return (i * 7919 % 101 - 50) * 2 end)
-    C.frt_backend "cpu"
+    C.frt_device_use "cpu"
     assert.is_true(distance(exact[1], large[1]) < 1e-5)
     -- query 3 of the first sample
     local got = run({ 2, 20, 1, 16 }, "f32", function(i) return i == 2 * 48 + 1 and 0 / 0 or i % 13 / 13 end)

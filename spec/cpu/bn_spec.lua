@@ -83,7 +83,7 @@ for _, isa in ipairs(isas) do describe("on " .. isa, function()
   for _, act in ipairs { "silu", "relu", "relu6" } do
     it("fused with " .. act .. ", gives the loss, gradients and statistics of the separate ops", function()
       local function step(backend)
-        C.frt_backend(backend)
+        C.frt_device_use(backend)
         frt.manual_seed(5)
         local c = 24
         local x, w, b = frt.randn { 3, c, 9, 7 }, frt.rand { c } + 0.5, frt.randn { c }
@@ -102,7 +102,7 @@ for _, isa in ipairs(isas) do describe("on " .. isa, function()
         for _, t in ipairs { grads[1]:reshape(3 * c * 63), grads[2], grads[3], mean, variance } do
           for _, v in ipairs(t:totable()) do all[#all + 1] = v end
         end
-        C.frt_backend "cpu"
+        C.frt_device_use "cpu"
         return all
       end
       local want, got = step "reference", step "cpu"

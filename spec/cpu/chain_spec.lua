@@ -119,14 +119,14 @@ for _, isa in ipairs(isas) do describe("on " .. isa, function()
       }
       local got = graph(seed, leaves)
       frt.realize(unpack(got))
-      C.frt_backend "reference"
+      C.frt_device_use "reference"
       local want = graph(seed, leaves)
       frt.realize(unpack(want))
       for k, t in ipairs(want) do
         local off = (t - got[k]):abs():max():item()
         assert.is_true(off <= 1e-5, ("graph %d, output %d: %g off"):format(seed, k, off))
       end
-      C.frt_backend "cpu"
+      C.frt_device_use "cpu"
     end
   end)
 

@@ -61,9 +61,9 @@ local function both(fn)
     for _, v in ipairs(t) do numbers(v, list) end
     return list
   end
-  C.frt_backend "reference"
+  C.frt_device_use "reference"
   local ok, want = pcall(function() return numbers(fn():totable(), {}) end)
-  C.frt_backend "cpu"
+  C.frt_device_use "cpu"
   assert(ok, want)
   local got, largest, off = numbers(fn():totable(), {}), 0, 0
   for k, v in ipairs(want) do largest, off = math.max(largest, math.abs(v)), math.max(off, math.abs(v - got[k])) end

@@ -51,7 +51,7 @@ end
 
 describe("own dense convolutions", function()
   after_each(function()
-    C.frt_backend "cpu"
+    C.frt_device_use "cpu"
     C.frt_set_isa "auto"
     C.frt_set_threads(0)
   end)
@@ -133,7 +133,7 @@ describe("own dense convolutions", function()
       it("take the sum where nobody else reads them: " .. name, function()
         local fn, fused, chains = unpack(c)
         local function values(backend)
-          C.frt_backend(backend)
+          C.frt_device_use(backend)
           T.forget()
           local out, list = { fn() }, {}
           if backend == "cpu" then

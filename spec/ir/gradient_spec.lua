@@ -161,12 +161,12 @@ end)
 describe("frozen parameters", function()
   after_each(function()
     T.forget()
-    C.frt_backend "cpu"
+    C.frt_device_use "cpu"
   end)
 
   -- Three layers; those below the lowest that trains get no backward steps at all.
   local function steps(trained)
-    C.frt_backend "reference"  -- no fusing: a step per node
+    C.frt_device_use "reference"  -- no fusing: a step per node
     local x = frt.ones { 2, 4 }
     local ws = {}
     for i = 1, 3 do

@@ -8,11 +8,11 @@ local nn = frt.nn
 -- fn() gives a list of tensors: the same on both backends, and the CPU's plan verified. Returns its steps by name.
 local function check(fn)
   C.frt_poison(1)
-  C.frt_backend "reference"
+  C.frt_device_use "reference"
   local want, values, count = fn(), {}, {}
   frt.realize(unpack(want))
   for i, t in ipairs(want) do values[i] = t:totable() end
-  C.frt_backend "cpu"
+  C.frt_device_use "cpu"
   local got = fn()
   plans.verify(unpack(got))
   for _, op in ipairs(plans.steps(unpack(got))) do count[op] = (count[op] or 0) + 1 end
@@ -44,7 +44,7 @@ end
 describe("attention in one pass", function()
   after_each(function()
     C.frt_poison(0)
-    C.frt_backend "cpu"
+    C.frt_device_use "cpu"
     C.frt_set_memory(0)
     T.forget()
   end)

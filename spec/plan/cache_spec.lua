@@ -142,9 +142,9 @@ describe("explain and profile", function()
   end)
 
   it("work for the reference and count its steps", function()
-    C.frt_backend "reference"
+    C.frt_device_use "reference"
     local p = T.plan(frt.ones({ 4 }):exp():sum())
-    C.frt_backend "cpu"
+    C.frt_device_use "cpu"
     assert.are.equal(#p, p.n_reference)
     assert.is_true(p[#p].reference)
   end)

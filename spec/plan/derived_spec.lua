@@ -29,9 +29,9 @@ local function model(seed)
 end
 
 local function by_reference(m, x)
-  C.frt_backend "reference"
+  C.frt_device_use "reference"
   local want = m.run(x):totable()
-  C.frt_backend "cpu"
+  C.frt_device_use "cpu"
   return want
 end
 
@@ -48,7 +48,7 @@ describe("batch norm at evaluation", function()
   after_each(function()
     T.forget()
     C.frt_check_finite(0)
-    C.frt_backend "cpu"
+    C.frt_device_use "cpu"
   end)
 
   it("follows variables that trade their bytes, and finds what it had derived when they are traded back", function()
@@ -153,9 +153,9 @@ describe("batch norm at evaluation", function()
     local conv = x:conv2d(m.w, { padding = 1 })
     local gamma, beta = m.gamma:exp():sqrt(), m.beta:sin()
     local function f() return conv:batch_norm(gamma, beta, m.mean, m.var) end
-    C.frt_backend "reference"
+    C.frt_device_use "reference"
     local want = f():totable()
-    C.frt_backend "cpu"
+    C.frt_device_use "cpu"
     plans.verify(f())
     V.same(want, f(), 1e-5)
   end)
@@ -164,11 +164,11 @@ describe("batch norm at evaluation", function()
     local conv = x:conv2d(m.w, { padding = 1 })
     local y = conv:batch_norm(m.gamma, m.beta, m.mean, m.var)
     frt.realize(conv, y)
-    C.frt_backend "reference"
+    C.frt_device_use "reference"
     local w = x:conv2d(m.w, { padding = 1 })
     local z = w:batch_norm(m.gamma, m.beta, m.mean, m.var)
     frt.realize(w, z)
-    C.frt_backend "cpu"
+    C.frt_device_use "cpu"
     V.same(w:totable(), conv, 1e-5)
     V.same(z:totable(), y, 1e-5)
   end)
@@ -214,12 +214,12 @@ describe("batch norm in training", function()
     for i = 1, 4096 do data[i] = 100 + 0.1 * (u() + u() + u() - 1.5) * 2 end
     local x = T.var { shape = { 4, 2, 16, 32 }, data = data }
     local function run(backend)
-      C.frt_backend(backend)
+      C.frt_device_use(backend)
       local w, b = frt.tensor { 1, 1 }, frt.tensor { 0, 0 }
       local mean, var = frt.tensor { 0, 0 }, frt.tensor { 0, 0 }
       local y = x:batch_norm(w, b, mean, var, { training = true, momentum = 1 })
       frt.realize(y)
-      C.frt_backend "cpu"
+      C.frt_device_use "cpu"
       return y:totable(), mean:totable(), var:totable()
     end
     local y, mean, var = run "reference"

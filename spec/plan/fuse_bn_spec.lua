@@ -53,7 +53,7 @@ end
 
 local function check(o)
   local function values(backend)
-    C.frt_backend(backend)
+    C.frt_device_use(backend)
     T.forget()
     local out, list = run(block(o), o), {}
     if backend == "cpu" then plans.verify(unpack(out)) end
@@ -84,7 +84,7 @@ local CASES = {
 describe("batch norm between convolutions", function()
   after_each(function()
     C.frt_poison(0)
-    C.frt_backend "cpu"
+    C.frt_device_use "cpu"
     C.frt_set_isa "auto"
     C.frt_set_threads(0)
     T.forget()
@@ -131,12 +131,12 @@ describe("batch norm between convolutions", function()
     end
     assert.are.equal(1, plans.count("fused_bn_apply", unpack(net())))
     T.forget()
-    C.frt_backend "reference"
+    C.frt_device_use "reference"
     p = block(o)
     local want, list = net(), {}
     frt.realize(unpack(want))
     for i, t in ipairs(want) do list[i] = t:totable() end
-    C.frt_backend "cpu"
+    C.frt_device_use "cpu"
     p = block(o)
     local got = net()
     frt.realize(unpack(got))
@@ -177,11 +177,11 @@ describe("values computed again", function()
       for _, step in ipairs(T.plan(unpack(out))) do n = n + (step.note:find("again", 1, true) and 1 or 0) end
       return n
     end
-    C.frt_backend "reference"
+    C.frt_device_use "reference"
     local want, list = net(12), {}
     frt.realize(unpack(want))
     for i, t in ipairs(want) do list[i] = t:totable() end
-    C.frt_backend "cpu"
+    C.frt_device_use "cpu"
     T.forget()
     local got = net(12)
     plans.verify(unpack(got))

@@ -8,11 +8,11 @@ local plans = require "spec.support.plans"
 -- fn() gives a list of tensors: the same on both backends, and the CPU's plan verified.
 local function check(fn)
   C.frt_poison(1)
-  C.frt_backend "reference"
+  C.frt_device_use "reference"
   local want, values = fn(), {}
   frt.realize(unpack(want))
   for i, t in ipairs(want) do values[i] = t:totable() end
-  C.frt_backend "cpu"
+  C.frt_device_use "cpu"
   local got = fn()
   plans.verify(unpack(got))
   frt.realize(unpack(got))
@@ -23,7 +23,7 @@ end
 describe("elementwise chains", function()
   after_each(function()
     C.frt_poison(0)
-    C.frt_backend "cpu"
+    C.frt_device_use "cpu"
     T.forget()
   end)
 
@@ -147,7 +147,7 @@ describe("convolution, batch norm and activation", function()
     return out
   end
   after_each(function()
-    C.frt_backend "cpu"
+    C.frt_device_use "cpu"
     T.forget()
   end)
   local function silu(t) return t:silu() end

@@ -31,7 +31,7 @@ end
 -- On one instruction set after the other. Every output, then every variable;
 -- after the graph and after the same one again, which is not planned again.
 local function run(seed, dtype, backend)
-  C.frt_backend(backend)
+  C.frt_device_use(backend)
   C.frt_set_isa(isas[seed % #isas + 1])
   local g, result = maker.new(seed, dtype), {}
   for round = 1, 2 do
@@ -53,7 +53,7 @@ local function run(seed, dtype, backend)
       T.forget()
     end
   end
-  C.frt_backend "cpu"
+  C.frt_device_use "cpu"
   C.frt_set_isa "auto"
   return result
 end
@@ -82,7 +82,7 @@ describe("random graphs", function()
   end)
   after_each(function()
     C.frt_poison(0)
-    C.frt_backend "cpu"
+    C.frt_device_use "cpu"
     C.frt_set_isa "auto"
     T.forget()
     T.collect()

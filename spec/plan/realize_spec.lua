@@ -118,9 +118,9 @@ describe("recompiling", function()
     C.frt_check_finite(1)
     assert.are.equal(1, ask())
     C.frt_check_finite(0)
-    C.frt_backend "reference"
+    C.frt_device_use "reference"
     assert.are.equal(1, ask())
-    C.frt_backend "cpu"
+    C.frt_device_use "cpu"
     assert.are.equal(0, ask())
   end)
 end)
@@ -451,9 +451,9 @@ end)
 
 describe("the reference", function()
   it("broadcasts over dimensions with one of size 1 between them", function()
-    C.frt_backend "reference"
+    C.frt_device_use "reference"
     local x, y = frt.zeros { 2, 1, 2, 2 }, frt.tensor { { { { 1 } } }, { { { 2 } } } }
     same({ { { { 1, 1 }, { 1, 1 } } }, { { { 2, 2 }, { 2, 2 } } } }, x + y)
-    C.frt_backend "cpu"
+    C.frt_device_use "cpu"
   end)
 end)

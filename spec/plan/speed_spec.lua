@@ -13,7 +13,7 @@ end
 local out = ffi.new "frt_ref[1]"
 local function plan(t)
   out[0] = t.ref
-  lib.check(tonumber(C.frt_plan(1, out, 1)))
+  lib.check(tonumber(C.frt_plan_make(1, out, 1)))
 end
 
 describe("the engine", function()

@@ -150,14 +150,14 @@ end
 -- Runs `fn` with a fresh list of variables and leaves nothing behind, whatever happens.
 local function clean(backend, fn)
   local vars = {}
-  C.frt_backend(backend)
+  C.frt_device_use(backend)
   local fine, result = xpcall(fn, function(why)
     return type(why) == "string" and why or debug.traceback(tostring(why))
   end, vars)
   for _, v in ipairs(vars) do C.frt_var_free(v) end
   C.frt_forget_pending()
   C.frt_sweep(0, nil)
-  C.frt_backend "cpu"
+  C.frt_device_use "cpu"
   if not fine then error(result, 0) end
   return result
 end

@@ -92,8 +92,8 @@ describe("averages", function()
 
   for _, backend in ipairs { "cpu", "reference" } do
     it("of weights and batch statistics follow the arithmetic within 1e-6; frozen ones have none: " .. backend, function()
-      C.frt_backend(backend)
-      finally(function() C.frt_backend "cpu" end)
+      C.frt_device_use(backend)
+      finally(function() C.frt_device_use "cpu" end)
       local m = network()
       m:freeze "0"
       local a = ema.new():begin(m, ema.settings { decay = 0.6 })

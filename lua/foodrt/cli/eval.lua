@@ -129,7 +129,7 @@ end
 
 local function set_machine(o)
   local lib = require "foodrt.core.ffi"
-  if o.backend then lib.check(lib.C.frt_backend(o.backend)) end
+  if o.backend then lib.check(lib.C.frt_device_use(o.backend)) end
   if o.threads then require("foodrt.tensor").api.set_threads(o.threads) end
   require("foodrt.train.precision").announce(o.precision)
 end

@@ -142,7 +142,7 @@ local function gather(o, r)
   local api = require("foodrt.tensor").api
   if o.threads or r.threads then api.set_threads(o.threads or r.threads) end
   local lib = require "foodrt.core.ffi"
-  if o.backend then lib.check(lib.C.frt_backend(o.backend)) end
+  if o.backend then lib.check(lib.C.frt_device_use(o.backend)) end
   local precision, other = require("foodrt.train.precision").set(r.precision)
   local photos = photos_of(r)
   dry.build(r, photos.classes)

@@ -101,7 +101,7 @@ end
 function predict.run(given)
   local o = parse(given)
   local lib = require "foodrt.core.ffi"
-  if o.backend then lib.check(lib.C.frt_backend(o.backend)) end
+  if o.backend then lib.check(lib.C.frt_device_use(o.backend)) end
   if o.threads then require("foodrt.tensor").api.set_threads(o.threads) end
   require("foodrt.train.precision").announce(o.precision)
   local see, about = seer(o)

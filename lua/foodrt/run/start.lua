@@ -15,7 +15,7 @@ local function set_machine(o, r, meta)
   local C, ffi = lib().C, lib().ffi
   local stored = meta or {}
   local backend = o.backend or stored.backend or "cpu"
-  if C.frt_backend(backend) ~= 0 then error("foodrt: " .. ffi.string(C.frt_error_last()), 0) end
+  if C.frt_device_use(backend) ~= 0 then error("foodrt: " .. ffi.string(C.frt_error_last()), 0) end
   local threads = o.threads or stored.threads or r.threads or 0
   C.frt_set_threads(threads)
   lib().tell_machine(function(why) o.progress:say("%s", why) end)

@@ -98,7 +98,7 @@ end
 --- { { op, what, why, line, scope, by, by_line, by_scope }, … }, by being the op that stood in the way.
 function R.plan(...)
   local n, refs = R.outputs("explain", ...)
-  local status = tonumber(R.retry(C.frt_plan, n, refs, 1))
+  local status = tonumber(R.retry(C.frt_plan_make, n, refs, 1))
   if status ~= 0 then lib.check_late(status) end
   return setmetatable(fetch(), mt)
 end
@@ -106,7 +106,7 @@ end
 --- the same without pending assignments.
 function R.plan_values(...)
   local n, refs = R.outputs("explain", ...)
-  local status = tonumber(R.retry(C.frt_plan, n, refs, 0))
+  local status = tonumber(R.retry(C.frt_plan_make, n, refs, 0))
   if status ~= 0 then lib.check_late(status) end
   return setmetatable(fetch(), mt)
 end

@@ -169,7 +169,7 @@ end
 
 local function machine_key(self)
   return hash_text(("%s %s %s %s %d %d"):format(ffi.string(C.frt_version()), ffi.string(C.frt_isa()),
-    ffi.string(C.frt_precision()), ffi.string(C.frt_backend_name()), C.frt_threads(), self.rows))
+    ffi.string(C.frt_precision()), ffi.string(C.frt_device_name()), C.frt_threads(), self.rows))
 end
 
 local KEYS = { "another network", "other weights", "other photos", "other views of the photos",

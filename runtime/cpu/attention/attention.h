@@ -7,7 +7,8 @@ static inline frt_attention_part frt__attention_part(const frt_step *s, int32_t 
                                                      const frt_value *v)
 {
   const double *a = s->attr + FRT_ATTENTION_SIZES + i * FRT_ATTENTION_PART;
-  return (frt_attention_part){(int64_t)a[0], (int64_t)a[1], (int64_t)a[2], (int64_t)a[3], v->half};
+  return (frt_attention_part){(int64_t)a[0], (int64_t)a[1], (int64_t)a[2], (int64_t)a[3],
+                              frt__bf16(v)};
 }
 
 // Products are of bf16 where one of their operands is stored so.

@@ -21,8 +21,8 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
 FRT_KERNEL(fused_attention) = {
   .name = "own",
   .product = true,
-  .half_in = 7,
-  .half_out = 1,
+  .bf16_in = 7,
+  .bf16_out = 1,
   .can = frt__all_f32,
   .plan = plan,
   .run = run,

@@ -22,8 +22,8 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
 FRT_KERNEL(fused_attention_grad) = {
   .name = "own",
   .product = true,
-  .half_in = 23, // not the scale, not what the forward pass kept of each row
-  .half_out = 7,
+  .bf16_in = 23, // not the scale, not what the forward pass kept of each row
+  .bf16_out = 7,
   .can = frt__all_f32,
   .plan = plan,
   .run = run,

@@ -1,6 +1,6 @@
 // compare.h -- eq, lt, le of i32 with broadcasting; those of f32 run in elementwise chains.
 #pragma once
-#include "device/backend.h"
+#include "device/kernel.h"
 
 static inline bool frt__compare_can(const frt_step *s)
 {

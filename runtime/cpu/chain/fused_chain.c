@@ -201,10 +201,10 @@ static frt_status plan(frt_step *s)
       (int16_t)code_of(from->op), from->a, from->b, from->c, from->dst, from->store};
   }
   for (int32_t k = 0; k < s->n_in; k++) {
-    c->in[k].half = s->in[k]->half;
+    c->in[k].half = frt__bf16(s->in[k]);
   }
   for (int32_t k = 0; k < s->n_out; k++) {
-    c->half_out[k] = s->out[k]->half;
+    c->half_out[k] = frt__bf16(s->out[k]);
   }
   pair_products(c);
   for (int32_t i = 0; i < c->n_instr; i++) {
@@ -236,8 +236,9 @@ static void drop(frt_step *s)
 FRT_KERNEL(fused_chain) = {
   .name = "tiles",
   .any_layout = true,
-  .half_in = ~0u,
-  .half_out = ~0u,
+  .over = true,
+  .bf16_in = ~0u,
+  .bf16_out = ~0u,
   .can = can,
   .plan = plan,
   .run = run,

@@ -74,7 +74,7 @@ static frt__conv_way choose(const frt_dn_conv *c)
 
 static bool is_half(const frt_step *s)
 {
-  return s->in[0]->half || s->in[1]->half || s->out[0]->half;
+  return frt__bf16(s->in[0]) || frt__bf16(s->in[1]) || frt__bf16(s->out[0]);
 }
 
 bool frt__conv_can(const frt_step *s, frt_dn_kind kind)
@@ -207,11 +207,10 @@ frt_status frt__conv_plan(frt_step *s, frt_dn_kind kind)
       .top = (int32_t)c->pad[0],
       .left = (int32_t)c->pad[1],
       .act = (int32_t)c->act,
-      .half_x = (kind == FRT_DN_GRAD_INPUT ? s->out[0] : s->in[0])->half,
-      .half_y = (kind == FRT_DN_CONV          ? s->out[0]
-                 : kind == FRT_DN_GRAD_WEIGHT ? s->in[1]
-                                              : s->in[0])
-                  ->half,
+      .half_x = frt__bf16(kind == FRT_DN_GRAD_INPUT ? s->out[0] : s->in[0]),
+      .half_y = frt__bf16(kind == FRT_DN_CONV          ? s->out[0]
+                          : kind == FRT_DN_GRAD_WEIGHT ? s->in[1]
+                                                       : s->in[0]),
     };
     v->parts = v->counts ? frt__kernels()->depthwise_team(&v->dw) : 0;
     s->scratch = kind == FRT_DN_GRAD_WEIGHT

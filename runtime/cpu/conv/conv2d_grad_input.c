@@ -7,5 +7,5 @@ FRT_CONV_FUNCTIONS(FRT_DN_GRAD_INPUT, frt__conv_can)
 FRT_KERNEL(conv2d_grad_input) = {
   FRT_CONV_FIELDS,
   .plain_in = 2, // weights
-  .half_in = 1,    .half_out = 1, .product = true,
+  .bf16_in = 1,    .bf16_out = 1, .product = true,
 };

@@ -7,6 +7,6 @@ FRT_CONV_FUNCTIONS(FRT_DN_GRAD_WEIGHT, frt__conv_can)
 FRT_KERNEL(conv2d_grad_weight) = {
   FRT_CONV_FIELDS,
   .plain_out = 1, // weights
-  .half_in = 3,
+  .bf16_in = 3,
   .product = true,
 };

@@ -10,8 +10,8 @@ frt_status frt__conv_half_plan(frt_step *s)
 {
   frt__conv *v = s->state;
   FRT_TRY(frt__half_conv(&v->half, &v->c));
-  v->half.source_half = s->in[0]->half;
-  v->half.out_half = s->out[0]->half;
+  v->half.source_half = frt__bf16(s->in[0]);
+  v->half.out_half = frt__bf16(s->out[0]);
   v->half.loads = v->loads > 0;
   v->half.counts = v->counts;
   s->scratch = frt__conv_counts(v) +
@@ -33,7 +33,7 @@ frt_status frt__conv_half(const frt_step *s, void *const *in, void *const *out, 
                             .part = counts / FRT_MAX((size_t)1, (size_t)v->parts),
                             .scratch = (char *)scratch + counts};
   if (by_weight(v)) {
-    frt__half_weight(&v->half, s->in[1]->half, &a);
+    frt__half_weight(&v->half, frt__bf16(s->in[1]), &a);
     return FRT_OK;
   }
   frt__half_pack(&v->half, in[1], s->in_version ? s->in_version[1] : 0);

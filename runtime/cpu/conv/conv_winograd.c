@@ -46,9 +46,9 @@ void frt__conv_winograd_plan(frt__conv *v, const frt_step *s)
     .top = (int32_t)(forward ? c->pad[0] : 2 - c->pad[0]),
     .left = (int32_t)(forward ? c->pad[1] : 2 - c->pad[1]),
     .act = (int32_t)c->act,
-    .half = s->in[0]->half || y->half,
-    .half_x = s->in[0]->half,
-    .half_y = y->half,
+    .half = frt__bf16(s->in[0]) || frt__bf16(y),
+    .half_x = frt__bf16(s->in[0]),
+    .half_y = frt__bf16(y),
   };
   v->parts = v->counts ? frt__kernels()->winograd_team(&v->wino) : 0;
   v->packed_bytes = frt__conv_keeps(v) ? frt__kernels()->winograd_packed(&v->wino) : 0;

@@ -7,5 +7,5 @@ FRT_CONV_FUNCTIONS(FRT_DN_CONV, frt__conv_can_fuse)
 FRT_KERNEL(fused_conv2d) = {
   FRT_CONV_FIELDS,
   .plain_in = 6, // weights and bias
-  .half_in = 1,    .half_out = 1, .product = true,
+  .bf16_in = 1,    .bf16_out = 1, .product = true,
 };

@@ -37,7 +37,7 @@ static frt_status plan(frt_step *s)
   c->k = a->dim[a->ndim - (c->ta ? 2 : 1)];
   c->n_batch = y->ndim - 2;
   const int64_t n_a = leading(a, c->n_batch, c->a_batch), n_b = leading(b, c->n_batch, c->b_batch);
-  if (s->in[0]->half || s->in[1]->half || s->out[0]->half) {
+  if (frt__bf16(s->in[0]) || frt__bf16(s->in[1]) || frt__bf16(s->out[0])) {
     return frt__matmul_half_plan(s);
   }
   if (n_b == 1 && (n_a == 1 || !c->ta)) {
@@ -87,8 +87,8 @@ static void free_state(frt_step *s)
 FRT_KERNEL(matmul) = {
   .name = "onednn",
   .product = true,
-  .half_in = 3,
-  .half_out = 1,
+  .bf16_in = 3,
+  .bf16_out = 1,
   .can = can,
   .plan = plan,
   .ready = ready,

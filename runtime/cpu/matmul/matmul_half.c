@@ -157,9 +157,9 @@ frt_status frt__matmul_half_plan(frt_step *s)
     n_a *= c->a_batch[i];
     n_b *= c->b_batch[i];
   }
-  v->a_half = s->in[0]->half;
-  v->b_half = s->in[1]->half;
-  v->out_half = s->out[0]->half;
+  v->a_half = frt__bf16(s->in[0]);
+  v->b_half = frt__bf16(s->in[1]);
+  v->out_half = frt__bf16(s->out[0]);
   s->label = "own bf16";
   if (n_b == 1 && !c->ta) {
     v->way = FRT__MATMUL_ROWS;

@@ -24,5 +24,5 @@ FRT_KERNEL(cat) = {.name = "own",
                    .any_layout = true,
                    .can = frt__can_move,
                    .run = run,
-                   .half_in = ~0u,
-                   .half_out = 1};
+                   .bf16_in = ~0u,
+                   .bf16_out = 1};

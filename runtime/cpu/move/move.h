@@ -1,7 +1,7 @@
 // move.h -- strided copies between any two layouts: what permute, expand, narrow, pad, flip, cat
 // and the layout changes of the planner are made of.
 #pragma once
-#include "device/backend.h"
+#include "device/kernel.h"
 
 // dst[sum i[d]*to[d]] = src[sum i[d]*from[d]] for all i[d] < dim[d]; steps in elements, `from` may
 // be 0 (broadcast) or negative (reversed).

@@ -19,4 +19,4 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
 }
 
 FRT_KERNEL(narrow) = {
-  .name = "own", .any_layout = true, .can = frt__can_move, .run = run, .half_in = 1, .half_out = 1};
+  .name = "own", .any_layout = true, .can = frt__can_move, .run = run, .bf16_in = 1, .bf16_out = 1};

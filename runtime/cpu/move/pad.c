@@ -24,13 +24,13 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
   }
   const size_t size = frt__item_bytes(s->out[0]);
   uint16_t half = 0;
-  if (s->out[0]->half) {
+  if (frt__bf16(s->out[0])) {
     frt__kernels()->to_half(&value, 1, &half);
   }
-  frt__fill(size, frt__numel(y), s->out[0]->half ? (const void *)&half : &value, out[0]);
+  frt__fill(size, frt__numel(y), frt__bf16(s->out[0]) ? (const void *)&half : &value, out[0]);
   frt__move(m, size, in[0], (char *)out[0] + at * (int64_t)size);
   return FRT_OK;
 }
 
 FRT_KERNEL(pad) = {
-  .name = "own", .any_layout = true, .can = can, .run = run, .half_in = 1, .half_out = 1};
+  .name = "own", .any_layout = true, .can = can, .run = run, .bf16_in = 1, .bf16_out = 1};

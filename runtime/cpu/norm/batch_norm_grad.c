@@ -15,6 +15,6 @@ FRT_KERNEL(batch_norm_grad) = {
   .can = frt__bn_can,
   .plan = frt__bn_plan,
   .run = run,
-  .half_in = 3,
-  .half_out = 1,
+  .bf16_in = 3,
+  .bf16_out = 1,
 };

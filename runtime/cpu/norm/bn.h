@@ -20,7 +20,7 @@ static inline frt_bn frt__bn_sizes(const frt_step *s, int32_t act)
 {
   const frt_shape *x = &s->in[0]->shape;
   return (frt_bn){
-    .m = frt__numel(x) / x->dim[1], .c = x->dim[1], .act = act, .half = s->in[0]->half};
+    .m = frt__numel(x) / x->dim[1], .c = x->dim[1], .act = act, .half = frt__bf16(s->in[0])};
 }
 static inline frt_status frt__bn_plan(frt_step *s)
 {

@@ -10,7 +10,7 @@ static inline frt_bn_gate frt__bn_gate_sizes(const frt_step *s)
                        .rows = x->dim[2] * x->dim[3],
                        .c = x->dim[1],
                        .act = (int32_t)s->attr[0],
-                       .half = s->in[0]->half};
+                       .half = frt__bf16(s->in[0])};
 }
 static inline bool frt__bn_gate_can(const frt_step *s)
 {

@@ -17,6 +17,6 @@ FRT_KERNEL(fused_bn_apply) = {
   .can = frt__bn_can,
   .plan = frt__bn_plan,
   .run = run,
-  .half_in = 1 | 1 << 5,
-  .half_out = 1,
+  .bf16_in = 1 | 1 << 5,
+  .bf16_out = 1,
 };

@@ -22,6 +22,6 @@ FRT_KERNEL(fused_bn_gate_grad) = {
   .can = frt__bn_gate_can,
   .plan = plan,
   .run = run,
-  .half_in = 3,
-  .half_out = 1,
+  .bf16_in = 3,
+  .bf16_out = 1,
 };

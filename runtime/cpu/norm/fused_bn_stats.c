@@ -18,5 +18,5 @@ FRT_KERNEL(fused_bn_stats) = {
   .can = frt__bn_can,
   .plan = frt__bn_plan,
   .run = run,
-  .half_in = 1,
+  .bf16_in = 1,
 };

@@ -23,5 +23,5 @@ FRT_KERNEL(fused_gate_sums) = {
   .can = frt__bn_gate_can,
   .plan = plan,
   .run = run,
-  .half_in = 3,
+  .bf16_in = 3,
 };

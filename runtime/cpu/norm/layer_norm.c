@@ -5,7 +5,7 @@
 
 static bool can(const frt_step *s)
 {
-  return frt__all_f32(s) && s->in[0]->half == s->out[0]->half;
+  return frt__all_f32(s) && frt__bf16(s->in[0]) == frt__bf16(s->out[0]);
 }
 
 static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)
@@ -19,7 +19,7 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
   float *mean = out[1], *rstd = out[2];
 #pragma omp parallel for schedule(static) if (rows * n >= FRT_SMALL_LANES)
   for (int64_t i = 0; i < rows; i++) {
-    k->layer_norm(s->in[0]->half, (const char *)in[0] + (size_t)i * step, n,
+    k->layer_norm(frt__bf16(s->in[0]), (const char *)in[0] + (size_t)i * step, n,
                   (float)s->attr[FRT_LAYER_NORM_EPS], w, b, (char *)out[0] + (size_t)i * step,
                   &mean[i], &rstd[i]);
   }
@@ -30,6 +30,6 @@ FRT_KERNEL(layer_norm) = {
   .name = "own",
   .can = can,
   .run = run,
-  .half_in = 1,
-  .half_out = 1,
+  .bf16_in = 1,
+  .bf16_out = 1,
 };

@@ -7,7 +7,8 @@ enum { X, DY, WEIGHT, MEAN, RSTD, N_PART = 16 };
 
 static bool can(const frt_step *s)
 {
-  return frt__all_f32(s) && s->in[X]->half == s->in[DY]->half && s->in[X]->half == s->out[0]->half;
+  return frt__all_f32(s) && frt__bf16(s->in[X]) == frt__bf16(s->in[DY]) &&
+         frt__bf16(s->in[X]) == frt__bf16(s->out[0]);
 }
 
 static frt_status plan(frt_step *s)
@@ -40,8 +41,8 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
     memset(dw, 0, sizeof *dw * 2 * (size_t)n);
     for (int64_t i = count * p / N_PART; i < count * (p + 1) / N_PART; i++) {
       const size_t at = (size_t)i * step;
-      k->layer_norm_grad(s->in[X]->half, (const char *)in[X] + at, (const char *)in[DY] + at, n,
-                         in[WEIGHT], mean[i], rstd[i], (char *)out[0] + at, dw, dw + n);
+      k->layer_norm_grad(frt__bf16(s->in[X]), (const char *)in[X] + at, (const char *)in[DY] + at,
+                         n, in[WEIGHT], mean[i], rstd[i], (char *)out[0] + at, dw, dw + n);
     }
   }
   add_parts(parts, n, out[1]);
@@ -54,6 +55,6 @@ FRT_KERNEL(layer_norm_grad) = {
   .can = can,
   .plan = plan,
   .run = run,
-  .half_in = 3,
-  .half_out = 1,
+  .bf16_in = 3,
+  .bf16_out = 1,
 };

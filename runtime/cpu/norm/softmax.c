@@ -20,14 +20,16 @@ static void lane(const float *x, float *y, int64_t n, int64_t step)
 static bool can(const frt_step *s)
 {
   const frt_lanes l = frt__lanes(&s->in[0]->shape, (int32_t)s->attr[FRT_SOFTMAX_DIM]);
-  return frt__all_f32(s) && s->in[0]->half == s->out[0]->half && (!s->in[0]->half || l.step == 1);
+  return frt__all_f32(s) && frt__bf16(s->in[0]) == frt__bf16(s->out[0]) &&
+         (!frt__bf16(s->in[0]) || l.step == 1);
 }
 
 // A row of floats for each thread.
 static frt_status plan(frt_step *s)
 {
   const int64_t n = frt__lanes(&s->in[0]->shape, (int32_t)s->attr[FRT_SOFTMAX_DIM]).n;
-  s->scratch = s->in[0]->half ? (size_t)n * sizeof(float) * (size_t)FRT_MAX(1, frt_threads()) : 0;
+  s->scratch =
+    frt__bf16(s->in[0]) ? (size_t)n * sizeof(float) * (size_t)FRT_MAX(1, frt_threads()) : 0;
   return FRT_OK;
 }
 
@@ -44,7 +46,7 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
     for (int64_t i = n * t / threads; i < n * (t + 1) / threads; i++) {
       if (l.step == 1) {
         const size_t at = (size_t)i * step;
-        k->softmax(s->in[0]->half, (const char *)in[0] + at, l.n, (char *)out[0] + at, room);
+        k->softmax(frt__bf16(s->in[0]), (const char *)in[0] + at, l.n, (char *)out[0] + at, room);
       } else {
         const int64_t at = frt__lane_start(&l, i);
         lane((const float *)in[0] + at, (float *)out[0] + at, l.n, l.step);
@@ -60,6 +62,6 @@ FRT_KERNEL(softmax) = {
   .can = can,
   .plan = plan,
   .run = run,
-  .half_in = 1,
-  .half_out = 1,
+  .bf16_in = 1,
+  .bf16_out = 1,
 };

@@ -5,8 +5,8 @@
 
 static bool can(const frt_step *s)
 {
-  const bool half = s->in[0]->half;
-  return frt__all_f32(s) && half == s->in[1]->half && half == s->out[0]->half &&
+  const bool half = frt__bf16(s->in[0]);
+  return frt__all_f32(s) && half == frt__bf16(s->in[1]) && half == frt__bf16(s->out[0]) &&
          frt__lanes(&s->in[0]->shape, (int32_t)s->attr[FRT_SOFTMAX_DIM]).step == 1;
 }
 
@@ -19,7 +19,7 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
 #pragma omp parallel for schedule(static) if (l.outer * l.n >= FRT_SMALL_LANES)
   for (int64_t i = 0; i < l.outer; i++) {
     const size_t at = (size_t)i * step;
-    k->softmax_grad(s->in[0]->half, (const char *)in[0] + at, (const char *)in[1] + at, l.n,
+    k->softmax_grad(frt__bf16(s->in[0]), (const char *)in[0] + at, (const char *)in[1] + at, l.n,
                     (char *)out[0] + at);
   }
   return FRT_OK;
@@ -30,6 +30,6 @@ FRT_KERNEL(softmax_grad) = {
   .in_place = true,
   .can = can,
   .run = run,
-  .half_in = 3,
-  .half_out = 1,
+  .bf16_in = 3,
+  .bf16_out = 1,
 };

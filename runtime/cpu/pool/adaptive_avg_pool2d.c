@@ -5,7 +5,7 @@
 static bool can(const frt_step *s)
 {
   const frt_shape *y = &s->out[0]->shape;
-  return frt__planes_can(s) && (!s->in[0]->half || (y->dim[2] == 1 && y->dim[3] == 1));
+  return frt__planes_can(s) && (!frt__bf16(s->in[0]) || (y->dim[2] == 1 && y->dim[3] == 1));
 }
 
 static frt_status plan(frt_step *s)
@@ -24,7 +24,7 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
   const float *x = in[0];
   float *y = out[0];
   if (oh == 1 && ow == 1) {
-    frt__kernels()->reduce_rows(NULL, s->in[0]->half, x, NULL, xs->dim[0], pixels, c,
+    frt__kernels()->reduce_rows(NULL, frt__bf16(s->in[0]), x, NULL, xs->dim[0], pixels, c,
                                 (float)(1.0 / (double)pixels), y, scratch);
     return FRT_OK;
   }
@@ -44,5 +44,5 @@ FRT_KERNEL(adaptive_avg_pool2d) = {
   .can = can,
   .plan = plan,
   .run = run,
-  .half_in = 1,
+  .bf16_in = 1,
 };

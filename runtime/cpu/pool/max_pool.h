@@ -20,6 +20,6 @@ static inline frt_status frt__max_pool(const frt_step *s, const char *op, frt_ma
                       .sw = v.sw,
                       .top = v.top,
                       .left = v.left,
-                      .half = s->in[0]->half};
+                      .half = frt__bf16(s->in[0])};
   return FRT_OK;
 }

@@ -3,7 +3,7 @@
 
 static bool can(const frt_step *s)
 {
-  return s->in[0]->shape.dtype == FRT_F32 && s->in[0]->half == s->out[0]->half;
+  return s->in[0]->shape.dtype == FRT_F32 && frt__bf16(s->in[0]) == frt__bf16(s->out[0]);
 }
 
 static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)
@@ -20,6 +20,6 @@ FRT_KERNEL(max_pool2d) = {
   .channels_last = true,
   .can = can,
   .run = run,
-  .half_in = 1,
-  .half_out = 1,
+  .bf16_in = 1,
+  .bf16_out = 1,
 };

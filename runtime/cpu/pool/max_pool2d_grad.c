@@ -7,8 +7,8 @@ enum { TAPS = 256 }; // of a window: their numbers are kept in a byte
 static bool can(const frt_step *s)
 {
   const double *kernel = s->attr + FRT_POOL_KERNEL;
-  return s->in[0]->shape.dtype == FRT_F32 && s->in[0]->half == s->in[1]->half &&
-         s->in[0]->half == s->out[0]->half && kernel[0] * kernel[1] <= TAPS;
+  return s->in[0]->shape.dtype == FRT_F32 && frt__bf16(s->in[0]) == frt__bf16(s->in[1]) &&
+         frt__bf16(s->in[0]) == frt__bf16(s->out[0]) && kernel[0] * kernel[1] <= TAPS;
 }
 
 static frt_status plan(frt_step *s)
@@ -31,6 +31,6 @@ FRT_KERNEL(max_pool2d_grad) = {
   .can = can,
   .plan = plan,
   .run = run,
-  .half_in = 3,
-  .half_out = 1,
+  .bf16_in = 3,
+  .bf16_out = 1,
 };

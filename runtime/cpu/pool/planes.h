@@ -1,7 +1,7 @@
 // planes.h -- NHWC maps for the pooling and resizing kernels: means of windows over all channels at
 // once, and work split into a sample's blocks of channels where results are scattered.
 #pragma once
-#include "device/backend.h"
+#include "device/kernel.h"
 #include "ops/pool/pool.h"
 
 enum { FRT_CHANNELS = 64, FRT_SMALL_MAP = 16384 };

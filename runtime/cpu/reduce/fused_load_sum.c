@@ -26,5 +26,5 @@ FRT_KERNEL(fused_load_sum) = {
   .can = can,
   .plan = frt__reduce_plan,
   .run = run,
-  .half_in = 3,
+  .bf16_in = 3,
 };

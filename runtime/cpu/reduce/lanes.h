@@ -1,6 +1,6 @@
 // lanes.h -- loops over the lanes of one dimension (ops/shape/shape.h) shared by several kernels.
 #pragma once
-#include "device/backend.h"
+#include "device/kernel.h"
 #include "ops/shape/shape.h"
 
 enum { FRT_SMALL_LANES = 16384 }; // numbers below which one thread does it

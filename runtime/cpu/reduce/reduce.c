@@ -252,7 +252,7 @@ static void columns(const reduction *r, const float *x, float *y, int64_t step)
 bool frt__reduce_can(const frt_step *s)
 {
   return s->in[0]->shape.dtype == FRT_F32 && frt__numel(&s->in[0]->shape) > 0 &&
-         (!s->in[0]->half || frt__reduce_is_rows(s));
+         (!frt__bf16(s->in[0]) || frt__reduce_is_rows(s));
 }
 
 // [outer, rows, c] with rows reduced and the results densely in order, for the table's kernel.
@@ -286,7 +286,8 @@ void frt__reduce_run(const frt_step *s, frt_reduction kind, const float *x, floa
   const bool sums = kind == FRT_REDUCE_SUM || kind == FRT_REDUCE_MEAN;
   if (sums && is_rows(&d, &outer, &rows, &c)) {
     float scale = kind == FRT_REDUCE_MEAN ? (float)(1.0 / (double)rows) : 1.0f;
-    frt__kernels()->reduce_rows(NULL, s->in[0]->half, x, NULL, outer, rows, c, scale, y, scratch);
+    frt__kernels()->reduce_rows(NULL, frt__bf16(s->in[0]), x, NULL, outer, rows, c, scale, y,
+                                scratch);
     return;
   }
   reduction r = {.kind = kind, .n = last >= 0 ? d.dim[last] : 1};
@@ -318,7 +319,7 @@ void frt__reduce_products(const frt_step *s, const void *a, const void *b, float
   int64_t outer, rows, c;
   dims all = in_memory_order(s), d = merged(&all);
   if (is_rows(&d, &outer, &rows, &c)) {
-    frt__kernels()->reduce_rows(NULL, s->in[0]->half, a, b, outer, rows, c, 1.0f, y, scratch);
+    frt__kernels()->reduce_rows(NULL, frt__bf16(s->in[0]), a, b, outer, rows, c, 1.0f, y, scratch);
   }
 }
 
@@ -337,6 +338,6 @@ void frt__reduce_loaded(const frt_step *s, void *const *in, float *y, void *scra
                          .map = rows,
                          .act = (int32_t)s->attr[FRT_FUSED_SUM_ATTR]};
   const bool mean = s->attr[FRT_FUSED_SUM_ATTR + 1] != 0;
-  frt__kernels()->reduce_rows(&load, s->in[0]->half, in[0], in[1], outer, rows, c,
+  frt__kernels()->reduce_rows(&load, frt__bf16(s->in[0]), in[0], in[1], outer, rows, c,
                               mean ? (float)(1.0 / (double)rows) : 1.0f, y, scratch);
 }

@@ -1,6 +1,6 @@
 // reduce.h -- sum, mean, amax, amin, prod of f32 over any dimensions, in either layout.
 #pragma once
-#include "device/backend.h"
+#include "device/kernel.h"
 
 typedef enum frt_reduction {
   FRT_REDUCE_SUM,

@@ -13,5 +13,5 @@ FRT_KERNEL(sum) = {
   .can = frt__reduce_can,
   .plan = frt__reduce_plan,
   .run = run,
-  .half_in = 1,
+  .bf16_in = 1,
 };

@@ -17,7 +17,7 @@
 /// grad  db        dy summed over all but K
 /// errs  FRT_ESHAPE when sizes do not fit
 /// cost  2 N K oh ow C/groups kh kw
-#include "device/backend.h"
+#include "device/kernel.h"
 #include "ops/conv/conv.h"
 #include "ops/pool/plane.h"
 

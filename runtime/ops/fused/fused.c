@@ -1,11 +1,11 @@
 // fused.c -- the ops only the planner makes: names for explain and for kernel lookup. What they
 // mean is the graph they replace, which the reference backend runs unfused.
-#include "device/backend.h"
+#include "device/kernel.h"
 
 const frt_op frt_fused_chain = {.name = "fused_chain"};
 const frt_op frt_fused_bn_act_grad = {.name = "fused_bn_act_grad"};
 const frt_op frt_fused_layout = {.name = "fused_layout"};
-const frt_op frt_fused_half = {.name = "fused_half"};
+const frt_op frt_fused_store = {.name = "fused_store"};
 const frt_op frt_fused_copy = {.name = "fused_copy"};
 const frt_op frt_fused_load_sum = {.name = "fused_load_sum"};
 const frt_op frt_fused_gate_sums = {.name = "fused_gate_sums"};

@@ -24,7 +24,7 @@ const frt_act_op *frt__act_of(const frt_op *op)
 }
 
 // The first reader of `v` of a kind; -1.
-static int32_t reader_that(const frt_plan_t *p, const frt_readers *r, int32_t v,
+static int32_t reader_that(const frt_plan *p, const frt_readers *r, int32_t v,
                            bool (*fits)(const frt_op *))
 {
   for (int32_t k = r->first[v]; k < r->first[v + 1]; k++) {
@@ -45,8 +45,10 @@ static bool is_sum(const frt_op *op)
 
 // --- convolution + activation
 // ---------------------------------------------------------------------
-static void fuse_conv_act(frt_plan_t *p, const frt_readers *r)
+frt_status frt__lower_conv_act(frt_plan *p)
 {
+  frt_readers readers, *r = &readers;
+  FRT_TRY(frt__readers_new(p, r));
   for (int32_t i = 0; i < p->n_node; i++) {
     frt_pnode *n = &p->node[i];
     if (n->dead || n->op != &frt_op_conv2d || n->attr[FRT_CONV_ACT] != FRT_ACT_NONE) {
@@ -70,15 +72,20 @@ static void fuse_conv_act(frt_plan_t *p, const frt_readers *r)
     snprintf(n->note + used, sizeof n->note - used, used ? ", %s" : "%s", next->op->name);
     next->dead = true;
   }
+  frt__readers_free(r);
+  frt__sort_nodes(p);
+  return FRT_OK;
 }
 
 // --- sum over the map of a product
 // ------------------------------------------------------------------ The product of two maps that
 // only a sum over height and width (and photos) reads is never stored.
-static void fuse_mul_sum(frt_plan_t *p, const frt_readers *r)
+frt_status frt__lower_product_sum(frt_plan *p)
 {
+  frt_readers readers, *r = &readers;
+  FRT_TRY(frt__readers_new(p, r));
   enum { MAP = 1 << 2 | 1 << 3, PHOTOS = 1 << 0 };
-  for (int32_t i = 0; i < p->n_node && frt__kernel_named("fused_mul_sum"); i++) {
+  for (int32_t i = 0; i < p->n_node; i++) {
     const frt_pnode *m = &p->node[i];
     if (m->dead || m->op != &frt_op_mul) {
       continue;
@@ -102,12 +109,15 @@ static void fuse_mul_sum(frt_plan_t *p, const frt_readers *r)
     }
     if (frt__pnode_new(p, &frt_fused_mul_sum, 2, m->in, 1, 2, sum->attr, sum->origin, &made) !=
         FRT_OK) {
-      return; // the two nodes stay as they are
+      break; // the two nodes stay as they are
     }
     p->node[made].out[0] = p->node[at].out[0];
     p->node[made].rank = p->node[at].rank;
     p->node[at].dead = p->node[i].dead = true;
   }
+  frt__readers_free(r);
+  frt__sort_nodes(p);
+  return FRT_OK;
 }
 
 // --- elementwise chains
@@ -125,7 +135,7 @@ static bool chain_knows(const frt_op *op)
 {
   static const frt_value number; // f32 []
   const frt_value *in[3] = {&number, &number, &number}, *out[1] = {&number};
-  const frt_kernel *k = frt__kernel_named("fused_chain");
+  const frt_kernel *k = frt__kernel(&frt_fused_chain);
   struct {
     frt_program p;
     frt_instr one;
@@ -143,7 +153,7 @@ static bool chain_knows(const frt_op *op)
   return op->n_in <= 3 && k->can(&s);
 }
 
-static bool chainable(const frt_plan_t *p, const frt_pnode *n)
+static bool chainable(const frt_plan *p, const frt_pnode *n)
 {
   if (n->dead || !(n->op->flags & FRT_ELEMENTWISE) || n->op == &frt_op_cast || n->n_out != 1 ||
       !chain_knows(n->op)) {
@@ -158,7 +168,7 @@ static bool chainable(const frt_plan_t *p, const frt_pnode *n)
 }
 
 // A reader outside the chain that comes before `at`; -1.
-static int32_t reader_before(const frt_plan_t *p, const frt_readers *r, const chain *c, int32_t id,
+static int32_t reader_before(const frt_plan *p, const frt_readers *r, const chain *c, int32_t id,
                              int32_t at)
 {
   for (int32_t m = 0; m < c->n; m++) {
@@ -174,7 +184,7 @@ static int32_t reader_before(const frt_plan_t *p, const frt_readers *r, const ch
 }
 
 // Distinct values from outside that the members of `a` (and `b`, and node `at`) read.
-static int32_t count_inputs(const frt_plan_t *p, const chain *a, const chain *b, int32_t at)
+static int32_t count_inputs(const frt_plan *p, const chain *a, const chain *b, int32_t at)
 {
   int32_t seen[MAX_INSTR * 3 * 2 + 3], n_seen = 0;
   const chain *both[2] = {a, b};
@@ -196,7 +206,7 @@ static int32_t count_inputs(const frt_plan_t *p, const chain *a, const chain *b,
   return n_seen; // counts values made inside as well: a bound, which is what the limit needs
 }
 
-static void join(frt_plan_t *p, const frt_readers *r, chain *all, int32_t *n_chain, int32_t at)
+static void join(frt_plan *p, const frt_readers *r, chain *all, int32_t *n_chain, int32_t at)
 {
   frt_pnode *n = &p->node[at];
   int32_t mine = -1;
@@ -249,7 +259,7 @@ static void sort_members(chain *c)
   }
 }
 
-static bool read_outside(const frt_plan_t *p, const frt_readers *r, int32_t id, int32_t v)
+static bool read_outside(const frt_plan *p, const frt_readers *r, int32_t id, int32_t v)
 {
   if (p->value[v].pinned) {
     return true;
@@ -263,7 +273,7 @@ static bool read_outside(const frt_plan_t *p, const frt_readers *r, int32_t id, 
 }
 
 // The members as instructions; registers are reused once their last reader is past.
-static frt_status write_program(frt_plan_t *p, const frt_readers *r, const chain *c, int32_t id,
+static frt_status write_program(frt_plan *p, const frt_readers *r, const chain *c, int32_t id,
                                 int32_t *node)
 {
   int32_t in[MAX_INSTR * 3], n_in = 0, out[MAX_INSTR], n_out = 0;
@@ -339,12 +349,9 @@ static frt_status write_program(frt_plan_t *p, const frt_readers *r, const chain
   return FRT_OK;
 }
 
-static frt_status fuse_chains(frt_plan_t *p)
+frt_status frt__lower_chain(frt_plan *p)
 {
   frt_readers r;
-  if (!frt__kernel_named("fused_chain")) {
-    return FRT_OK;
-  }
   FRT_TRY(frt__readers_new(p, &r));
   int32_t n = p->n_node, n_chain = 0;
   chain *all = frt__alloc(sizeof *all * (size_t)(n + 1));
@@ -369,26 +376,4 @@ static frt_status fuse_chains(frt_plan_t *p)
   frt__readers_free(&r);
   frt__sort_nodes(p);
   return status;
-}
-
-// While every step's output is checked each node stays a step of its own, so that the check names
-// the right one.
-frt_status frt__pass_fuse(frt_plan_t *p)
-{
-  frt_readers r;
-  if (frt__graph.finite) {
-    return fuse_chains(p);
-  }
-  FRT_TRY(frt__readers_new(p, &r));
-  fuse_conv_act(p, &r);
-  fuse_mul_sum(p, &r);
-  frt__readers_free(&r);
-  frt__sort_nodes(p);
-  FRT_TRY(frt__pass_fuse_attention(p));
-  FRT_TRY(frt__pass_fuse_bn(p));
-  FRT_TRY(frt__pass_fuse_gate(p));
-  FRT_TRY(frt__pass_fuse_residual(p));
-  FRT_TRY(frt__pass_checkpoint(p));
-  FRT_TRY(frt__pass_recompute(p));
-  return fuse_chains(p);
 }

@@ -25,7 +25,7 @@ typedef struct pattern {
 } pattern;
 
 // --- the pattern --------------------------------------------------------------------------------
-static frt_pnode *maker_of(const frt_plan_t *p, int32_t v)
+static frt_pnode *maker_of(const frt_plan *p, int32_t v)
 {
   const int32_t at = v >= 0 ? p->value[v].maker : -1;
   return at >= 0 && p->value[v].place == FRT_AT_ARENA && !p->node[at].dead ? &p->node[at] : NULL;
@@ -40,17 +40,17 @@ static bool is_product_of(const frt_pnode *n, int32_t a, bool ta, int32_t b, boo
 {
   return is_product(n, ta, tb) && (a < 0 || n->in[0] == a) && (b < 0 || n->in[1] == b);
 }
-static int32_t index_of(const frt_plan_t *p, const frt_pnode *n)
+static int32_t index_of(const frt_plan *p, const frt_pnode *n)
 {
   return (int32_t)(n - p->node);
 }
-static const frt_shape *shape_of(const frt_plan_t *p, int32_t v)
+static const frt_shape *shape_of(const frt_plan *p, int32_t v)
 {
   return &p->value[v].v.shape;
 }
 
 // A product of two stacks of matrices with as many of each.
-static bool is_stack(const frt_plan_t *p, const frt_pnode *n)
+static bool is_stack(const frt_plan *p, const frt_pnode *n)
 {
   const frt_shape *a = shape_of(p, n->in[0]), *b = shape_of(p, n->in[1]);
   if (a->ndim != b->ndim || a->ndim < 3 || a->ndim > 4 || a->dtype != FRT_F32) {
@@ -65,7 +65,7 @@ static bool is_stack(const frt_plan_t *p, const frt_pnode *n)
 }
 
 // x times a single number: x, and the number.
-static bool is_scaled(const frt_plan_t *p, const frt_pnode *n, int32_t *x, int32_t *scale)
+static bool is_scaled(const frt_plan *p, const frt_pnode *n, int32_t *x, int32_t *scale)
 {
   for (int32_t k = 0; n && n->op == &frt_op_mul && k < 2; k++) {
     if (frt__numel(shape_of(p, n->in[k])) == 1 &&
@@ -79,7 +79,7 @@ static bool is_scaled(const frt_plan_t *p, const frt_pnode *n, int32_t *x, int32
 }
 
 // Why a softmax of other scores is not attention's, where it might be.
-static void explain_scores(frt_plan_t *p, const frt_pnode *softmax, const frt_pnode *n)
+static void explain_scores(frt_plan *p, const frt_pnode *softmax, const frt_pnode *n)
 {
   if (is_product(n, false, false) && is_stack(p, n)) {
     frt__missed(p, index_of(p, softmax), what, "its keys lie column by column", index_of(p, n));
@@ -93,7 +93,7 @@ static void explain_scores(frt_plan_t *p, const frt_pnode *softmax, const frt_pn
   }
 }
 
-static bool find_forward(frt_plan_t *p, const frt_readers *r, int32_t at, pattern *f)
+static bool find_forward(frt_plan *p, const frt_readers *r, int32_t at, pattern *f)
 {
   const frt_pnode *n = &p->node[at];
   const frt_pnode *scores = maker_of(p, n->in[0]);
@@ -142,7 +142,7 @@ static bool find_forward(frt_plan_t *p, const frt_readers *r, int32_t at, patter
 }
 
 // What of the gradient reads the weights; false: somebody else does too.
-static bool find_backward(frt_plan_t *p, const frt_readers *r, pattern *f)
+static bool find_backward(frt_plan *p, const frt_readers *r, pattern *f)
 {
   const int32_t weights = p->node[f->softmax].out[0], qs = p->node[f->scores].in[0];
   int32_t other = -1;
@@ -198,7 +198,7 @@ static void dense_steps(const frt_shape *s, int64_t *step)
   }
 }
 
-static part whole(const frt_plan_t *p, int32_t value)
+static part whole(const frt_plan *p, int32_t value)
 {
   const frt_shape *s = shape_of(p, value);
   int64_t step[FRT_MAX_DIM];
@@ -242,7 +242,7 @@ static bool moved(const frt_shape *s, const int64_t *to, const int64_t *size, pa
 }
 
 // Back through what only moves numbers, as far as rows stay in one piece.
-static part source(const frt_plan_t *p, int32_t value, const int64_t *size)
+static part source(const frt_plan *p, int32_t value, const int64_t *size)
 {
   part x = whole(p, value), best = x;
   for (const frt_pnode *n; (n = maker_of(p, x.value)); best = x.step[3] <= 1 ? x : best) {
@@ -270,7 +270,7 @@ static part source(const frt_plan_t *p, int32_t value, const int64_t *size)
 
 // Forward through a permutation that alone reads it, where rows stay in one piece: that node, or
 // -1.
-static int32_t turned_by(const frt_plan_t *p, const frt_readers *r, part *x, const int64_t *size)
+static int32_t turned_by(const frt_plan *p, const frt_readers *r, part *x, const int64_t *size)
 {
   const int32_t at = frt__only_reader(p, r, x->value);
   const frt_pnode *n = at >= 0 ? &p->node[at] : NULL;
@@ -291,7 +291,7 @@ static int32_t turned_by(const frt_plan_t *p, const frt_readers *r, part *x, con
   *x = y;
   return at;
 }
-static part target(frt_plan_t *p, const frt_readers *r, part x, const int64_t *size)
+static part target(frt_plan *p, const frt_readers *r, part x, const int64_t *size)
 {
   const int32_t turn = turned_by(p, r, &x, size);
   if (turn >= 0) {
@@ -302,7 +302,7 @@ static part target(frt_plan_t *p, const frt_readers *r, part x, const int64_t *s
 
 // The place of `v`, or of a view of it, among three values put one behind another by the only node
 // that reads it. view, cat: nodes, -1 none; at: the numbers before it.
-static bool put_behind(const frt_plan_t *p, const frt_readers *r, int32_t v, int32_t *view,
+static bool put_behind(const frt_plan *p, const frt_readers *r, int32_t v, int32_t *view,
                        int32_t *cat, int64_t *at)
 {
   int64_t outer = 1;
@@ -328,7 +328,7 @@ static bool put_behind(const frt_plan_t *p, const frt_readers *r, int32_t v, int
 }
 
 // Where dq, dk and dv go: into one value if they are put one behind another.
-static bool together(frt_plan_t *p, const frt_readers *r, const pattern *f, part d[3])
+static bool together(frt_plan *p, const frt_readers *r, const pattern *f, part d[3])
 {
   int32_t view[3], cat[3], turn[3];
   part turned[3];
@@ -365,7 +365,7 @@ static void put_part(double *attr, int32_t i, const part *x)
   }
 }
 
-static frt_status make(frt_plan_t *p, const frt_readers *r, const pattern *f)
+static frt_status make(frt_plan *p, const frt_readers *r, const pattern *f)
 {
   const int64_t *size = f->size, keys[4] = {size[0], size[1], f->keys, size[3]};
   const bool grad = f->softmax_grad >= 0;
@@ -425,12 +425,9 @@ static frt_status make(frt_plan_t *p, const frt_readers *r, const pattern *f)
   return FRT_OK;
 }
 
-frt_status frt__pass_fuse_attention(frt_plan_t *p)
+frt_status frt__lower_attention(frt_plan *p)
 {
   frt_readers r;
-  if (!frt__kernel_named(frt_fused_attention.name)) {
-    return FRT_OK;
-  }
   FRT_TRY(frt__readers_new(p, &r));
   frt_status status = FRT_OK;
   bool any = false;

@@ -12,7 +12,7 @@
 // --- batch norm as statistics and application
 // ------------------------------------------------------
 // y = act(bn(x)); the two new nodes take the place of batch_norm_train at `at`.
-static frt_status split(frt_plan_t *p, int32_t at, double act, int32_t y, const char *note)
+static frt_status split(frt_plan *p, int32_t at, double act, int32_t y, const char *note)
 {
   const frt_pnode *n = &p->node[at];
   int32_t in[3] = {n->in[0], n->in[3], n->in[4]}, stats, apply;
@@ -30,7 +30,7 @@ static frt_status split(frt_plan_t *p, int32_t at, double act, int32_t y, const 
   return FRT_OK;
 }
 
-static bool all_f32(const frt_plan_t *p, const frt_pnode *n)
+static bool all_f32(const frt_plan *p, const frt_pnode *n)
 {
   for (int32_t k = 0; k < n->n_in; k++) {
     if (n->in[k] < 0 || p->value[n->in[k]].v.shape.dtype != FRT_F32) {
@@ -51,7 +51,7 @@ static const frt_act_op *act_of(const frt_op *op)
 // y = act(bn(x)) with act'(bn(x)) computed again from x in the backward pass: bn(x) is never
 // stored. The gradient of act must be the one node `grad` whose result only batch_norm_grad reads.
 // other: a reader of bn(x) that is in the way.
-static bool bn_pattern(const frt_plan_t *p, const frt_readers *r, int32_t bn, int32_t *act,
+static bool bn_pattern(const frt_plan *p, const frt_readers *r, int32_t bn, int32_t *act,
                        int32_t *act_grad, int32_t *bn_grad, int32_t *other)
 {
   int32_t y = p->node[bn].out[0];
@@ -89,7 +89,7 @@ static bool bn_pattern(const frt_plan_t *p, const frt_readers *r, int32_t bn, in
   return p->value[y].uses == allowed;
 }
 
-static frt_status split_all(frt_plan_t *p, const frt_readers *r)
+static frt_status split_all(frt_plan *p, const frt_readers *r)
 {
   int32_t n = p->n_node;
   for (int32_t i = 0; i < n; i++) {
@@ -149,7 +149,7 @@ static bool is_conv_weight(const frt_op *op)
   return op == &frt_op_conv2d_grad_weight || op == &frt_fused_conv2d_grad_weight;
 }
 
-frt_status frt__conv_twin(frt_plan_t *p, int32_t at, int32_t n_out, int32_t *made)
+frt_status frt__conv_twin(frt_plan *p, int32_t at, int32_t n_out, int32_t *made)
 {
   const frt_pnode *n = &p->node[at];
   const bool forward = is_conv(n->op);
@@ -170,7 +170,7 @@ frt_status frt__conv_twin(frt_plan_t *p, int32_t at, int32_t n_out, int32_t *mad
   return FRT_OK;
 }
 
-static frt_status sum_twin(frt_plan_t *p, int32_t at, int32_t y, int32_t *made)
+static frt_status sum_twin(frt_plan *p, int32_t at, int32_t y, int32_t *made)
 {
   const frt_pnode *n = &p->node[at];
   const bool product = n->op == &frt_fused_mul_sum;
@@ -193,7 +193,7 @@ static void add_note(frt_pnode *n, const char *what)
 }
 
 // The reader `at` of y with `t` in its load; *made -1 where that cannot be, and why.
-static frt_status reader_twin(frt_plan_t *p, int32_t at, int32_t y, const taken *t, int32_t *made,
+static frt_status reader_twin(frt_plan *p, int32_t at, int32_t y, const taken *t, int32_t *made,
                               const char **why)
 {
   const frt_pnode *n = &p->node[at];
@@ -235,7 +235,7 @@ static frt_status reader_twin(frt_plan_t *p, int32_t at, int32_t y, const taken 
 // Gives every reader of y its twin, if each has one: y is then not stored. Where one has none, the
 // gradients by weights, which come long after, still compute y again, for it need not be kept until
 // then.
-static frt_status take_into_readers(frt_plan_t *p, const frt_readers *r, int32_t y, const taken *t)
+static frt_status take_into_readers(frt_plan *p, const frt_readers *r, int32_t y, const taken *t)
 {
   enum { MOST = 8 };
   const int32_t n = r->first[y + 1] - r->first[y], maker = p->value[y].maker;
@@ -278,7 +278,7 @@ static frt_status take_into_readers(frt_plan_t *p, const frt_readers *r, int32_t
   return FRT_OK;
 }
 
-bool frt__gate_of(const frt_plan_t *p, const frt_pnode *n, int32_t *map, int32_t *gate)
+bool frt__gate_of(const frt_plan *p, const frt_pnode *n, int32_t *map, int32_t *gate)
 {
   const frt_shape *y = &p->value[n->out[0]].v.shape;
   for (int32_t k = 0; n->op == &frt_op_mul && y->ndim == 4 && k < 2; k++) {
@@ -294,7 +294,7 @@ bool frt__gate_of(const frt_plan_t *p, const frt_pnode *n, int32_t *map, int32_t
   return false;
 }
 
-static bool gate_of(const frt_plan_t *p, const frt_pnode *n, taken *t)
+static bool gate_of(const frt_plan *p, const frt_pnode *n, taken *t)
 {
   *t = (taken){.note = "gate"};
   return frt__gate_of(p, n, &t->from, &t->gate);
@@ -311,7 +311,7 @@ static bool application_of(const frt_pnode *n, taken *t)
   return true;
 }
 
-static frt_status take_all(frt_plan_t *p, bool gates)
+static frt_status take_all(frt_plan *p, bool gates)
 {
   frt_readers r;
   FRT_TRY(frt__readers_new(p, &r));
@@ -332,7 +332,7 @@ static frt_status take_all(frt_plan_t *p, bool gates)
 // --- the residual in the application's pass
 // ---------------------------------------------------------
 // act(bn(x) + r), where nobody else reads bn(x), nor, with an activation, the sum.
-static frt_status add_residuals(frt_plan_t *p)
+static frt_status add_residuals(frt_plan *p)
 {
   frt_readers r;
   FRT_TRY(frt__readers_new(p, &r));
@@ -390,7 +390,7 @@ static frt_status add_residuals(frt_plan_t *p)
 
 // --- statistics in the pass that makes the map
 // -----------------------------------------------------
-static frt_status count_where_made(frt_plan_t *p)
+static frt_status count_where_made(frt_plan *p)
 {
   int32_t n = p->n_node;
   for (int32_t i = 0; i < n; i++) {
@@ -430,13 +430,9 @@ static frt_status count_where_made(frt_plan_t *p)
   return FRT_OK;
 }
 
-frt_status frt__pass_fuse_bn(frt_plan_t *p)
+frt_status frt__lower_batch_norm(frt_plan *p)
 {
   frt_readers r;
-  if (!frt__kernel_named("fused_bn_stats") || !frt__kernel_named("fused_bn_apply") ||
-      !frt__kernel_named("fused_bn_act_grad")) {
-    return FRT_OK;
-  }
   FRT_TRY(frt__readers_new(p, &r));
   frt_status status = split_all(p, &r);
   frt__readers_free(&r);

@@ -5,7 +5,7 @@
 #include "plan/plan.h"
 
 // The maker of v where its result is read by `reader` alone; -1.
-static int32_t made_for(const frt_plan_t *p, const frt_readers *r, int32_t v, int32_t reader)
+static int32_t made_for(const frt_plan *p, const frt_readers *r, int32_t v, int32_t reader)
 {
   const int32_t maker = p->value[v].maker;
   return maker >= 0 && !p->node[maker].dead && p->node[maker].n_out == 1 &&
@@ -20,7 +20,7 @@ typedef struct gated {
 } gated;
 
 // The gate's gradient: the sum over each photo of dz times the same act(bn(x)).
-static int32_t gate_grad_of(const frt_plan_t *p, const frt_readers *r, const frt_pnode *g,
+static int32_t gate_grad_of(const frt_plan *p, const frt_readers *r, const frt_pnode *g,
                             const gated *f)
 {
   for (int32_t k = r->first[f->dz]; k < r->first[f->dz + 1]; k++) {
@@ -35,7 +35,7 @@ static int32_t gate_grad_of(const frt_plan_t *p, const frt_readers *r, const frt
   return -1;
 }
 
-static bool pattern(const frt_plan_t *p, const frt_readers *r, int32_t at, gated *f)
+static bool pattern(const frt_plan *p, const frt_readers *r, int32_t at, gated *f)
 {
   const frt_pnode *g = &p->node[at];
   f->sum = made_for(p, r, g->in[1], at);
@@ -59,7 +59,7 @@ static bool pattern(const frt_plan_t *p, const frt_readers *r, int32_t at, gated
   return false;
 }
 
-static frt_status take(frt_plan_t *p, int32_t at, const gated *f)
+static frt_status take(frt_plan *p, int32_t at, const gated *f)
 {
   const frt_pnode *g = &p->node[at];
   const double act = g->attr[0];
@@ -95,11 +95,8 @@ static frt_status take(frt_plan_t *p, int32_t at, const gated *f)
   return FRT_OK;
 }
 
-frt_status frt__pass_fuse_gate(frt_plan_t *p)
+frt_status frt__lower_gate(frt_plan *p)
 {
-  if (!frt__kernel_named("fused_gate_sums") || !frt__kernel_named("fused_bn_gate_grad")) {
-    return FRT_OK;
-  }
   frt_readers r;
   FRT_TRY(frt__readers_new(p, &r));
   frt_status status = FRT_OK;

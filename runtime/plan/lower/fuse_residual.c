@@ -13,7 +13,7 @@ static bool takes_sum(const frt_pnode *n)
 }
 
 // The convolution at `at` with `sum` and its activation, if there is one that can be taken.
-static frt_status take(frt_plan_t *p, const frt_readers *r, int32_t at, int32_t sum)
+static frt_status take(frt_plan *p, const frt_readers *r, int32_t at, int32_t sum)
 {
   const int32_t y = p->node[at].out[0], made = p->node[sum].out[0];
   const int32_t other = p->node[sum].in[0] == y ? p->node[sum].in[1] : p->node[sum].in[0];
@@ -47,7 +47,7 @@ static frt_status take(frt_plan_t *p, const frt_readers *r, int32_t at, int32_t 
   return FRT_OK;
 }
 
-frt_status frt__pass_fuse_residual(frt_plan_t *p)
+frt_status frt__lower_conv_residual(frt_plan *p)
 {
   frt_readers r;
   FRT_TRY(frt__readers_new(p, &r));

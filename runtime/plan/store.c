@@ -1,4 +1,4 @@
-// half.c -- which maps a plan stores as bf16 (frt_set_precision). Numbers stay f32 in meaning, in
+// store.c -- which maps a plan stores as bf16 (frt_set_precision). Numbers stay f32 in meaning, in
 // registers and in every sum; only the bytes of large intermediate maps are halved, where the
 // kernels that make and read them can. Variables, statistics, losses and what has no map (logits,
 // gates, gradients of weights) keep all 32 bits.
@@ -21,24 +21,24 @@ static bool has(uint32_t mask, int32_t position)
 }
 
 // A variable of two dimensions is a matrix of weights: products bring it into their own form.
-bool frt__half_in(const frt_kernel *k, int32_t position, const frt_value *v)
+bool frt__bf16_operand(const frt_kernel *k, int32_t position, const frt_value *v)
 {
-  return has(k->half_in, position) && is_map(v) && !(v->is_var && v->shape.ndim == 2);
+  return has(k->bf16_in, position) && is_map(v) && !(v->is_var && v->shape.ndim == 2);
 }
 
 // A product wants its maps as bf16; every other kernel takes them so where one of its inputs is.
-bool frt__half_node(const frt_plan_t *p, const frt_pnode *n, const frt_kernel *k)
+bool frt__wants_bf16(const frt_plan *p, const frt_pnode *n, const frt_kernel *k)
 {
   bool any = false;
-  for (int32_t i = 0; i < n->n_in && frt__graph.half && !n->derived; i++) {
+  for (int32_t i = 0; i < n->n_in && frt__graph.store == FRT_STORE_BF16 && !n->derived; i++) {
     const frt_value *v = n->in[i] >= 0 ? &p->value[n->in[i]].v : NULL;
-    any = any || (v && frt__half_in(k, i, v) && (k->product || v->half));
+    any = any || (v && frt__bf16_operand(k, i, v) && (k->product || frt__bf16(v)));
   }
   return any;
 }
 
 // Whether anybody reads `value` as bf16.
-static bool read_so(const frt_plan_t *p, const frt_readers *r, int32_t value)
+static bool read_so(const frt_plan *p, const frt_readers *r, int32_t value)
 {
   for (int32_t i = r->first[value]; i < r->first[value + 1]; i++) {
     const frt_pnode *n = &p->node[r->list[i]];
@@ -48,9 +48,9 @@ static bool read_so(const frt_plan_t *p, const frt_readers *r, int32_t value)
       }
       continue;
     }
-    const frt_kernel *k = frt__kernel_named(n->op->name);
+    const frt_kernel *k = frt__kernel(n->op);
     for (int32_t j = 0; k && j < n->n_in; j++) {
-      if (n->in[j] == value && has(k->half_in, j)) {
+      if (n->in[j] == value && has(k->bf16_in, j)) {
         return true;
       }
     }
@@ -60,7 +60,7 @@ static bool read_so(const frt_plan_t *p, const frt_readers *r, int32_t value)
 
 // A matrix that a product makes of two maps, and not of a map and weights, is a gradient of
 // weights.
-static bool is_weights(const frt_plan_t *p, const frt_pnode *n, int32_t value)
+static bool is_weights(const frt_plan *p, const frt_pnode *n, int32_t value)
 {
   bool map = p->value[value].v.shape.ndim > 2;
   for (int32_t i = 0; i < n->n_in; i++) {
@@ -69,31 +69,33 @@ static bool is_weights(const frt_plan_t *p, const frt_pnode *n, int32_t value)
   return !map;
 }
 
-bool frt__half_out(const frt_plan_t *p, const frt_readers *r, const frt_pnode *n,
-                   const frt_kernel *k, int32_t position)
+bool frt__bf16_result(const frt_plan *p, const frt_readers *r, const frt_pnode *n,
+                      const frt_kernel *k, int32_t position)
 {
   const int32_t value = n->out[position];
-  if (value < 0 || !has(k->half_out, position) || !is_map(&p->value[value].v)) {
+  if (value < 0 || !has(k->bf16_out, position) || !is_map(&p->value[value].v)) {
     return false;
   }
   if (k->product) {
     return read_so(p, r, value) && !is_weights(p, n, value);
   }
-  return n->op != &frt_fused_chain || read_so(p, r, value); // chains write either
+  return !k->over || read_so(p, r, value); // chains write either
 }
 
 frt_status frt_set_precision(const char *name)
 {
-  const bool half = name && strcmp(name, "bf16") == 0;
-  FRT_CHECK(half || (name && strcmp(name, "fp32") == 0), FRT_EARG,
+  const bool bf16 = name && strcmp(name, "bf16") == 0;
+  frt_device *d = frt__device();
+  FRT_CHECK(bf16 || (name && strcmp(name, "fp32") == 0), FRT_EARG,
             "precision: must be 'fp32' or 'bf16', got '%s'", name ? name : "nothing");
-  FRT_CHECK(!half || frt__kernel_halves(), FRT_EDEVICE,
-            "precision: this CPU has no instructions for bf16 (avx512_bf16)");
-  frt__graph.half = half;
+  FRT_CHECK(!bf16 || (d->backend->stores_now(d) >> FRT_STORE_BF16 & 1), FRT_EDEVICE,
+            "precision: device '%s' (%s) has no instructions for bf16", d->name,
+            frt_device_banner());
+  frt__graph.store = bf16 ? FRT_STORE_BF16 : FRT_STORE_OWN;
   return FRT_OK;
 }
 
 const char *frt_precision(void)
 {
-  return frt__graph.half ? "bf16" : "fp32";
+  return frt__graph.store == FRT_STORE_BF16 ? "bf16" : "fp32";
 }

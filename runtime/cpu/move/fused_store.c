@@ -1,17 +1,17 @@
-// fused_half.c -- a map stored as f32 into one stored as bf16, or back; the layout stays.
+// fused_store.c -- a map stored as f32 into one stored as bf16, or back; the layout stays.
 #include "cpu/kernels.h"
 
 enum { PART = 16384 };
 
 static bool can(const frt_step *s)
 {
-  return s->in[0]->half != s->out[0]->half && s->in[0]->layout == s->out[0]->layout;
+  return frt__bf16(s->in[0]) != frt__bf16(s->out[0]) && s->in[0]->layout == s->out[0]->layout;
 }
 
 static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)
 {
   const int64_t n = frt__numel(&s->out[0]->shape);
-  const bool to = s->out[0]->half;
+  const bool to = frt__bf16(s->out[0]);
   (void)scratch;
 #pragma omp parallel for schedule(static) if (n > PART)
   for (int64_t at = 0; at < n; at += PART) {
@@ -25,4 +25,4 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
   return FRT_OK;
 }
 
-FRT_KERNEL(fused_half) = {.name = "own", .any_layout = true, .can = can, .run = run};
+FRT_KERNEL(fused_store) = {.name = "own", .any_layout = true, .can = can, .run = run};

@@ -1,0 +1,84 @@
+// read.c -- what a value holds, copied out row-major: results, variables, scalars; computed where
+// it is not known yet.
+#include "plan/plan.h"
+
+#define G frt__graph
+
+static void from_channels_last(const frt_shape *s, const char *src, char *dst, size_t size)
+{
+  int64_t n = s->dim[0], c = s->dim[1], hw = s->dim[2] * s->dim[3];
+  for (int64_t i = 0; i < n; i++) {
+    for (int64_t k = 0; k < c; k++) {
+      for (int64_t j = 0; j < hw; j++) {
+        memcpy(dst + ((i * c + k) * hw + j) * (int64_t)size,
+               src + ((i * hw + j) * c + k) * (int64_t)size, size);
+      }
+    }
+  }
+}
+
+frt_status frt_read(frt_ref t, void *dst, size_t bytes)
+{
+  frt_link l;
+  FRT_TRY(frt__link(t, &l));
+  const frt_shape *s = frt__link_shape(l);
+  FRT_CHECK(bytes == frt__bytes(s), FRT_ESHAPE, "read: %s %s has %zu bytes, got room for %zu",
+            frt__dtype_name(s->dtype), frt__shape_text(s), frt__bytes(s), bytes);
+  if (G.node[l.node]->kind == FRT_NODE_OP && !frt__link_has_value(l)) {
+    FRT_TRY(frt_realize(1, &t));
+    FRT_TRY(frt__link(t, &l)); // an assignment may have been carried out
+  }
+  const frt_node *n = G.node[l.node];
+  if (n->kind == FRT_NODE_SCALAR) {
+    frt__put_number(dst, n->shape[0].dtype, n->scalar);
+  } else if (n->kind == FRT_NODE_VAR) {
+    frt_var *v = &G.var[n->var];
+    FRT_CHECK(v->version == n->version, FRT_ESTATE, "read: variable '%s' has changed since",
+              v->name ? v->name : "?");
+    FRT_CHECK(!v->torn, FRT_ESTATE, "read: variable '%s' was torn by an interrupted write",
+              v->name ? v->name : "?");
+    FRT_TRY(frt__var_touch(v));
+    if (v->channels_last) { // borrowed from the host
+      from_channels_last(&v->shape, v->data.at, dst, frt__dtype_size(v->shape.dtype));
+      return FRT_OK;
+    }
+    return frt__buffer_read(&v->data, 0, dst, bytes);
+  } else {
+    return frt__buffer_read(&n->value[l.out], 0, dst, bytes);
+  }
+  return FRT_OK;
+}
+
+frt_status frt_item(frt_ref t, double *out)
+{
+  frt_shape s;
+  FRT_TRY(frt_info(t, &s));
+  FRT_CHECK(frt__numel(&s) == 1, FRT_ESHAPE, "item: the tensor must hold one number, got %s",
+            frt__shape_text(&s));
+  char bytes[8];
+  FRT_TRY(frt_read(t, bytes, frt__dtype_size(s.dtype)));
+  switch (s.dtype) {
+  case FRT_F32: {
+    float v;
+    memcpy(&v, bytes, 4);
+    *out = (double)v;
+    break;
+  }
+  case FRT_F64:
+    memcpy(out, bytes, 8);
+    break;
+  case FRT_I32: {
+    int32_t v;
+    memcpy(&v, bytes, 4);
+    *out = v;
+    break;
+  }
+  case FRT_U8:
+    *out = (uint8_t)bytes[0];
+    break;
+  default:
+    return frt_error_set(FRT_EARG, "item: a %s tensor cannot be read as a number",
+                         frt__dtype_name(s.dtype));
+  }
+  return FRT_OK;
+}
