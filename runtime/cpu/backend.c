@@ -86,6 +86,7 @@ const frt_backend frt__backend_cpu = {
   .flags = FRT_HOST_MEMORY,
   .alignment = 64,
   .slack = 64, // kernels read whole vectors
+  .no_bf16 = "this CPU has no instructions for bf16 (avx512_bf16)",
   .lowerings = lowerings,
   .info = info,
   .set = set,

@@ -54,6 +54,7 @@ struct frt_backend {
   const char *name;
   uint32_t flags;
   size_t alignment, slack; // of a value's place in the arena; spare bytes behind it
+  const char *no_bf16;     // why, where stores_now() lacks it
   const frt_lowering *lowerings;
   frt_status (*open)(frt_device *d, const char *description); // NULL: nothing to do
   void (*close)(frt_device *d);

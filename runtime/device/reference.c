@@ -122,6 +122,7 @@ const frt_backend frt__backend_reference = {
   .flags = FRT_HOST_MEMORY,
   .alignment = 64,
   .slack = 64,
+  .no_bf16 = "the plain-C ops know no bf16",
   .info = info,
   .stores_now = stores_now,
   .kernel = kernel,

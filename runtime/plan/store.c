@@ -89,8 +89,7 @@ frt_status frt_set_precision(const char *name)
   FRT_CHECK(bf16 || (name && strcmp(name, "fp32") == 0), FRT_EARG,
             "precision: must be 'fp32' or 'bf16', got '%s'", name ? name : "nothing");
   FRT_CHECK(!bf16 || (d->backend->stores_now(d) >> FRT_STORE_BF16 & 1), FRT_EDEVICE,
-            "precision: device '%s' (%s) has no instructions for bf16", d->name,
-            frt_device_banner());
+            "precision: %s", d->backend->no_bf16);
   frt__graph.store = bf16 ? FRT_STORE_BF16 : FRT_STORE_OWN;
   return FRT_OK;
 }

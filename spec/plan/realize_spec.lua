@@ -379,7 +379,7 @@ describe("a torn variable", function()
         ["adam_step: gradient norm is not finite"] = function(v) adam(v, 1, 0 / 0) end,
         ["ema_step: decay must be from 0 to below 1, got 2"] = function(v) ema(v, 2) end,
       }
-      C.frt_backend(backend)
+      C.frt_device_use(backend)
       for why, update in pairs(refused) do
         local u, v, w = named("u", { 1 }), named("v", { 1 }), named("w", { 10 })
         step(u, frt.tensor { 1 })
@@ -391,7 +391,7 @@ describe("a torn variable", function()
         same({ 1 }, v)
         same({ 11 }, w)
       end
-      C.frt_backend "cpu"
+      C.frt_device_use "cpu"
     end)
   end
 

@@ -34,7 +34,7 @@ end
 
 local function parse(given)
   local o = args.parse("eval", given, { ["--json"] = true, ["--split"] = args.text, ["--batch"] = args.whole(1, 65536),
-    ["--threads"] = args.whole(1, 1024), ["--workers"] = args.whole(1, 256), ["--backend"] = args.one_of { "cpu", "reference" },
+    ["--threads"] = args.whole(1, 1024), ["--workers"] = args.whole(1, 256), ["--backend"] = args.device, ["--device"] = args.device,
     ["--precision"] = args.one_of(require("foodrt.train.precision").NAMES),
     ["--out"] = args.text, ["--ensemble"] = true, ["--weights"] = args.numbers,
     ["--mean"] = args.one_of(require("foodrt.run.ensemble").MEANS) })
@@ -128,8 +128,7 @@ local function per_class(m, i, classes)
 end
 
 local function set_machine(o)
-  local lib = require "foodrt.core.ffi"
-  if o.backend then lib.check(lib.C.frt_device_use(o.backend)) end
+  args.use_device(o.device or o.backend)
   if o.threads then require("foodrt.tensor").api.set_threads(o.threads) end
   require("foodrt.train.precision").announce(o.precision)
 end

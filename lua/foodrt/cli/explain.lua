@@ -12,7 +12,7 @@ usage: foodrt explain RECIPE.lua [-o key.path=value ...] [--threads N] [--fused]
 local function parse(given)
   local o = args.parse("explain", given, { ["-o"] = args.override, ["--json"] = true, ["--fused"] = true,
     ["--threads"] = args.whole(1, 1024),
-    ["--backend"] = args.one_of { "cpu", "reference" } })
+    ["--backend"] = args.device, ["--device"] = args.device })
   if not o[1] then cli.usage_error "explain: which recipe? foodrt explain RECIPE.lua" end
   if o[2] then cli.usage_error("explain: one recipe at a time, got '%s' and '%s'", o[1], o[2]) end
   return o
@@ -141,8 +141,7 @@ local function gather(o, r)
   local dry, budget = require "foodrt.train.dry", require "foodrt.train.budget"
   local api = require("foodrt.tensor").api
   if o.threads or r.threads then api.set_threads(o.threads or r.threads) end
-  local lib = require "foodrt.core.ffi"
-  if o.backend then lib.check(lib.C.frt_device_use(o.backend)) end
+  args.use_device(o.device or o.backend)
   local precision, other = require("foodrt.train.precision").set(r.precision)
   local photos = photos_of(r)
   dry.build(r, photos.classes)

@@ -6,7 +6,7 @@ local cli = {}
 
 local USAGE = [[
 usage: foodrt RECIPE.lua [-o key.path=value ...] [--resume] [--run DIR] [--threads N]
-                         [--device cpu|cuda|auto] [--time 15m] [--backend reference]
+                         [--time 15m] [--device cpu|reference|cuda|auto]
        foodrt SCRIPT.lua [ARGUMENT ...]     a file that returns nothing is a script
        foodrt -e 'LUA' [SCRIPT.lua ...]     run a line
        foodrt - [ARGUMENT ...]              run standard input

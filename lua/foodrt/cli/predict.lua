@@ -13,7 +13,7 @@ usage: foodrt predict RUN_OR_CKPT PHOTO ... [--top 5] [--threads N] [--json]
 local function parse(given)
   local o = args.parse("predict", given, { ["--json"] = true, ["--top"] = args.whole(1, 100000), ["--threads"] = args.whole(1, 1024),
     ["--precision"] = args.one_of(require("foodrt.train.precision").NAMES),
-    ["--backend"] = args.one_of { "cpu", "reference" }, ["--ensemble"] = true, ["--weights"] = args.numbers,
+    ["--backend"] = args.device, ["--device"] = args.device, ["--ensemble"] = true, ["--weights"] = args.numbers,
     ["--mean"] = args.one_of(require("foodrt.run.ensemble").MEANS) })
   if not o[1] then cli.usage_error "predict: which run? foodrt predict runs/NAME PHOTO ..." end
   require("foodrt.cli.eval").take_runs("predict", o)
@@ -100,8 +100,7 @@ end
 --- in arguments after "predict"; out exit status
 function predict.run(given)
   local o = parse(given)
-  local lib = require "foodrt.core.ffi"
-  if o.backend then lib.check(lib.C.frt_device_use(o.backend)) end
+  args.use_device(o.device or o.backend)
   if o.threads then require("foodrt.tensor").api.set_threads(o.threads) end
   require("foodrt.train.precision").announce(o.precision)
   local see, about = seer(o)

@@ -3,14 +3,14 @@ local train = {}
 
 train.usage = [[
 usage: foodrt RECIPE.lua [-o key.path=value ...] [--resume] [--run DIR] [--threads N] [--workers N]
-                         [--device cpu|cuda|auto] [--time 15m] [--backend reference]
+                         [--time 15m] [--device cpu|reference|cuda|auto]
   -o          changes an option of the recipe: -o data.size=128 -o phases.head.epochs=2
   --resume    goes on with the newest run of the recipe's name (or --run's), bit for bit
   --run DIR   where the run is kept, instead of runs/NAME
   --threads   threads that compute; kept with the run
   --workers   threads that load photos
   --time      ends the schedule, the test included, after that long: 15m, 90s, 1h30m
-  --backend   reference: everything on the plain-C ops]]
+  --device    where it computes; reference: every op in plain C. --backend is another word for it]]
 
 local VALUED = { ["-o"] = true, ["--run"] = true, ["--threads"] = true, ["--workers"] = true, ["--device"] = true,
   ["--time"] = true, ["--backend"] = true }
@@ -26,16 +26,6 @@ local function whole(name, text)
   return n
 end
 
-local function one_of(name, text, known)
-  if not known[text] then
-    local names = {}
-    for k in pairs(known) do names[#names + 1] = k end
-    table.sort(names)
-    usage_error("%s must be one of %s, got '%s'%s", name, table.concat(names, ", "), text, require("foodrt.core.err").hint(text, known))
-  end
-  return text
-end
-
 local TAKE = {
   ["-o"] = function(o, text)
     local given, why = require("foodrt.train.override").parse(text)
@@ -48,8 +38,8 @@ local TAKE = {
   end,
   ["--threads"] = function(o, text) o.threads = whole("--threads", text) end,
   ["--workers"] = function(o, text) o.workers = whole("--workers", text) end,
-  ["--device"] = function(o, text) o.device = one_of("--device", text, { cpu = true, cuda = true, auto = true }) end,
-  ["--backend"] = function(o, text) o.backend = one_of("--backend", text, { cpu = true, reference = true }) end,
+  ["--device"] = function(o, text) o.device = require("foodrt.core.args").device("--device", text) end,
+  ["--backend"] = function(o, text) o.device = require("foodrt.core.args").device("--backend", text) end,
   ["--time"] = function(o, text)
     o.time_s = require("foodrt.train.recipe").seconds(text)
     if not o.time_s then usage_error("--time must be a time such as 15m, 90s or 1h30m, got '%s'", text) end
@@ -95,11 +85,6 @@ local function run_script(args)
   return 0
 end
 
-local function check_device(device)
-  if device ~= "cuda" then return end
-  error("foodrt: --device cuda: this foodrt was built without CUDA", 0)
-end
-
 --- in arguments, the recipe's path first; out exit status
 function train.run(args)
   if not args[1] then usage_error "a recipe is missing" end
@@ -109,7 +94,6 @@ function train.run(args)
     print((train.usage:gsub("%s+$", "")))
     return 0
   end
-  check_device(o.device)
   return require("foodrt.run.start").run(o)
 end
 

@@ -36,6 +36,28 @@ function args.one_of(words)
   end
 end
 
+local DEVICES = { cpu = true, reference = true, cuda = true, auto = true }
+--- for --device and its older word --backend: a device by name ("cpu", "reference", "cuda:0"), or "auto", the fastest
+--- there is. Names of plug-ins that only this machine has are taken as well; whether there is one is found out when it
+--- is opened.
+function args.device(name, text)
+  local hint = not DEVICES[text] and require("foodrt.core.err").hint(text, DEVICES) or ""
+  if hint ~= "" or not (text .. ":0"):find "^[%l%d_]+:%d+" then
+    usage_error("%s must be one of auto, cpu, cuda, reference, got '%s'%s", name, text, hint)
+  end
+  return text
+end
+
+--- makes `device` (nil: the one in use) carry all plans from now on; raises what is in the way.
+function args.use_device(device)
+  local lib = require "foodrt.core.ffi"
+  if device == "auto" then
+    if tonumber(lib.C.frt_device_use "cuda") == 0 then return end
+    device = "cpu"
+  end
+  if device then lib.check(lib.C.frt_device_use(device)) end
+end
+
 --- for an option with positive numbers between commas: "2,1" -> { 2, 1 }.
 function args.numbers(name, text)
   local out = {}

@@ -14,8 +14,9 @@ end
 local function set_machine(o, r, meta)
   local C, ffi = lib().C, lib().ffi
   local stored = meta or {}
-  local backend = o.backend or stored.backend or "cpu"
-  if C.frt_device_use(backend) ~= 0 then error("foodrt: " .. ffi.string(C.frt_error_last()), 0) end
+  local found, why_not = pcall(require("foodrt.core.args").use_device, o.device or stored.backend or "cpu")
+  if not found then error("foodrt: " .. tostring(why_not), 0) end
+  local backend = ffi.string(C.frt_device_name())
   local threads = o.threads or stored.threads or r.threads or 0
   C.frt_set_threads(threads)
   lib().tell_machine(function(why) o.progress:say("%s", why) end)
@@ -91,7 +92,7 @@ end
 -- --- a new run --------------------------------------------------------------------------------------------------
 local function options_of(o, r)
   return { recipe = r.source.path, overrides = require("foodrt.core.json").list(r.source.overrides),
-    sample = r.source.sample ~= nil, threads = r.threads, workers = o.workers, backend = o.backend, time = o.time_s }
+    sample = r.source.sample ~= nil, threads = r.threads, workers = o.workers, device = o.device, time = o.time_s }
 end
 
 local begin
@@ -108,7 +109,7 @@ local function together(e, o)
     if not path then
       o.progress:say("%s has no run yet: it is trained first", missing)
       local status = begin { path = missing, overrides = {}, began = lib().C.frt_now(), progress = o.progress, threads = o.threads,
-        workers = o.workers, backend = o.backend }
+        workers = o.workers, device = o.device }
       if status ~= 0 then return status end
     end
   end
@@ -241,7 +242,7 @@ end
 --- trains what a recipe file says. out: exit status
 --- in   o.path, o.args   the file and what `...` is in it
 ---      o.overrides     { { path, value text }, … }
----      o.resume, o.run, o.threads, o.workers, o.time_s, o.backend   as on the command line
+---      o.resume, o.run, o.threads, o.workers, o.time_s, o.device   as on the command line
 function start.run(o)
   o.began = lib().C.frt_now()
   o.progress = o.progress or progress.new()

@@ -171,8 +171,8 @@ function api.set_precision(name)
   return name
 end
 
---- frt.device(): where plans run and how, "cpu (avx512, 2 threads)", "cpu (avx512_bf16, maps in bf16, 2 threads)".
+--- frt.device(): where plans run and how, "cpu (avx512, 2 threads)", "cpu (avx512_bf16, 2 threads, maps in bf16)".
 function api.device()
   local half = str(C.frt_precision()) == "bf16" and ", maps in bf16" or ""
-  return ("cpu (%s%s, %d threads)"):format(str(C.frt_isa()), half, C.frt_threads())
+  return ("%s (%s%s)"):format(str(C.frt_device_name()), str(C.frt_device_banner()), half)
 end

@@ -5,7 +5,9 @@ local trees = dofile(here .. "trees.lua")
 local plans = {}
 
 -- Words that were changed on purpose since the reference: { old, new, why }, plain texts of the reference's lines.
-local RENAMED = {}
+local RENAMED = {
+  { "fused_half", "fused_store", "a conversion between stores, of which bf16 is one" },
+}
 
 -- What `explain --json` says of the machine of this moment and of the model's memory limit, not of plans.
 local PASSING = { available = true, limit = true, fits = true, advice = true, fitting = true }
