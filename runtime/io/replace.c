@@ -37,8 +37,9 @@ int frt__sync(int fd)
   return 0;
 }
 
-// --- where a path leads ----------------------------------------------------------------------------
-// Length of the folder's part, with its slash.
+// --- where a path leads
+// ---------------------------------------------------------------------------- Length of the
+// folder's part, with its slash.
 static size_t folder_length(const char *path)
 {
   const char *slash = strrchr(path, '/');
@@ -90,13 +91,18 @@ static int own_file(const char *path)
 
 static frt_status cannot(frt_replace *r, int code)
 {
-  frt_error_set(FRT_EIO, "'%s': can't be written: %s", r->path, strerror(code));
+  // Memory may be had after a collection: FRT_ENOMEM is asked again.
+  frt_status status =
+    code == ENOMEM
+      ? frt_error_set(FRT_ENOMEM, "out of memory: writing '%s'", r->path ? r->path : "a file")
+      : frt_error_set(FRT_EIO, "'%s': can't be written: %s", r->path, strerror(code));
   frt__replace_abandon(r);
-  return FRT_EIO;
+  return status;
 }
 
-// --- starting --------------------------------------------------------------------------------------
-// A new file in the target's folder. Its name depends on the target's only as far as there is room.
+// --- starting
+// -------------------------------------------------------------------------------------- A new file
+// in the target's folder. Its name depends on the target's only as far as there is room.
 static int make_temp(frt_replace *r)
 {
   size_t folder = folder_length(r->target), room = folder + 256;
@@ -170,7 +176,8 @@ frt_status frt__replace_start(frt_replace *r, const char *path)
   int code = make_temp(r);
   if (code == 0) {
     if (there) { // the new file is whose the old one was, as far as that can be
-      int kept = fchown(r->fd, st.st_uid, st.st_gid) == 0 || fchown(r->fd, (uid_t)-1, st.st_gid) == 0;
+      int kept =
+        fchown(r->fd, st.st_uid, st.st_gid) == 0 || fchown(r->fd, (uid_t)-1, st.st_gid) == 0;
       fchmod(r->fd, st.st_mode & (kept ? 07777 : 0777));
     }
     return FRT_OK;
@@ -179,7 +186,8 @@ frt_status frt__replace_start(frt_replace *r, const char *path)
   return there && closed ? open_itself(r, O_TRUNC) : cannot(r, code);
 }
 
-// --- writing ---------------------------------------------------------------------------------------
+// --- writing
+// ---------------------------------------------------------------------------------------
 static void wait_writable(int fd)
 {
   struct pollfd p = {.fd = fd, .events = POLLOUT};
@@ -232,9 +240,10 @@ void frt__replace_abandon(frt_replace *r)
   *r = (frt_replace){.fd = -1};
 }
 
-// --- finishing -------------------------------------------------------------------------------------
-// The rename is only lasting once the folder is on disk. Some file systems can't sync a folder; the
-// rename stands there all the same.
+// --- finishing
+// ------------------------------------------------------------------------------------- The rename
+// is only lasting once the folder is on disk. Some file systems can't sync a folder; the rename
+// stands there all the same.
 static void sync_folder(const char *path)
 {
   char folder[PATH_MAX];
@@ -283,7 +292,8 @@ static int move_over(const char *from, const char *to)
     return 0;
   }
   int code = errno;
-  if (code == EEXIST || code == EPERM || code == EACCES) { // a file system whose rename replaces nothing
+  if (code == EEXIST || code == EPERM ||
+      code == EACCES) { // a file system whose rename replaces nothing
     struct stat st;
     if (lstat(to, &st) == 0 && S_ISREG(st.st_mode) && code == EEXIST && unlink(to) == 0) {
       return rename(from, to) == 0 ? 0 : errno;
@@ -339,7 +349,8 @@ frt_status frt_file_replace(const char *path, const void *data, size_t bytes)
   return frt__replace_finish(&r);
 }
 
-// --- in pieces -------------------------------------------------------------------------------------
+// --- in pieces
+// -------------------------------------------------------------------------------------
 struct frt_writer {
   frt_replace r;
   size_t n;
@@ -399,7 +410,8 @@ void frt_writer_drop(frt_writer *w)
   }
 }
 
-// --- lines -----------------------------------------------------------------------------------------
+// --- lines
+// -----------------------------------------------------------------------------------------
 frt_status frt_file_append(const char *path, const void *data, size_t bytes, int32_t sync)
 {
   int fd;
