@@ -460,8 +460,15 @@ typedef struct frt_file_tensor {
   frt_shape shape; // its dtype is what frt_file_read() gives: F16 and BF16 are read as f32; -1:
                    // not readable
   uint64_t offset, bytes; // in the file's data section
+  int32_t ndim;           // in the file; shape has the first FRT_MAX_DIM, dim the first 8
+  const uint64_t *dim;
 } frt_file_tensor;
 FRT_API frt_status frt_file_open(const char *path, frt_file **out);
+// The same with the weights that a PyTorch file keeps under `place` ("state_dict_ema"); NULL: the
+// usual places.
+FRT_API frt_status frt_file_open_at(const char *path, const char *place, frt_file **out);
+// Lines on what the file holds besides its tensors, which was passed over; "" where there is nothing.
+FRT_API const char *frt_file_notes(const frt_file *f);
 FRT_API void frt_file_close(frt_file *f);
 FRT_API int32_t frt_file_count(const frt_file *f);
 FRT_API frt_status frt_file_tensor_at(const frt_file *f, int32_t i,
@@ -483,9 +490,12 @@ FRT_API frt_status frt_file_write(const char *path, int32_t n, const char *const
                                   const frt_shape *shapes, const void *const *data,
                                   int32_t float_dtype, int32_t n_meta, const char *const *keys,
                                   const char *const *values);
-// Writes all tensors of an open file of either kind, with its metadata; types other than floats
-// stay as they are.
-FRT_API frt_status frt_file_convert(const frt_file *f, const char *path, int32_t float_dtype);
+// Writes tensors of open files of any kind: the i-th is number index[i] of files[i], called names[i];
+// types other than floats stay as they are.
+FRT_API frt_status frt_file_convert(const char *path, int32_t n, const frt_file *const *files,
+                                    const int32_t *index, const char *const *names,
+                                    int32_t float_dtype, int32_t n_meta, const char *const *keys,
+                                    const char *const *values);
 // Any file, likewise. Links are followed; what is no regular file is written to, never replaced.
 FRT_API frt_status frt_file_replace(const char *path, const void *data, size_t bytes);
 // The same in pieces: close puts the file in place, drop leaves the old one as it was. Both free.

@@ -18,6 +18,17 @@ bool frt__json_take(frt_json *j, char c)
   return false;
 }
 
+bool frt__json_word(frt_json *j, const char *word)
+{
+  size_t n = strlen(word);
+  frt__json_space(j);
+  if ((size_t)(j->end - j->at) < n || memcmp(j->at, word, n) != 0) {
+    return false;
+  }
+  j->at += n;
+  return true;
+}
+
 static bool hex4(const char *at, const char *end, uint32_t *out)
 {
   if (end - at < 4) {

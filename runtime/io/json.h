@@ -15,4 +15,6 @@ bool frt__json_take(frt_json *j, char c);
 char *frt__json_string(frt_json *j);
 // Length of the valid UTF-8 character at `p` (1 to 4 bytes), 0 when it is not one.
 int frt__utf8_length(const unsigned char *p, const unsigned char *end);
+// Takes a word such as null (after white space) if it comes next.
+bool frt__json_word(frt_json *j, const char *word);
 bool frt__json_whole(frt_json *j, uint64_t *out);

@@ -152,6 +152,10 @@ static frt_status add(frt_pickle *p, int32_t kind, int32_t first, int32_t mark)
   int32_t n = p->n_stack - first;
   FRT_PK_NEED(first - mark >= 1, "nothing to add to");
   frt_pk_value *to = &p->stack[first - mark - 1];
+  if (to->kind == FRT_PK_FOREIGN) { // items of somebody's list or dict
+    p->n_stack = first - mark;
+    return FRT_OK;
+  }
   FRT_PK_NEED(to->kind == kind, kind == FRT_PK_DICT ? "not a dict" : "not a list");
   FRT_PK_NEED(kind != FRT_PK_DICT || n % 2 == 0, "a key without a value");
   FRT_TRY(frt__pk_extend(p, to->at, p->stack + first, n));
@@ -229,7 +233,8 @@ static frt_status build(frt_pickle *p)
   frt_pk_value state, *object;
   FRT_TRY(frt__pk_pop(p, &state));
   FRT_TRY(top(p, 0, &object));
-  FRT_PK_NEED(object->kind == FRT_PK_DICT, "attributes of what has none");
+  FRT_PK_NEED(object->kind == FRT_PK_DICT || object->kind == FRT_PK_FOREIGN,
+              "attributes of what has none");
   return FRT_OK;
 }
 
@@ -287,6 +292,7 @@ static int argument_bytes(unsigned char op)
     return 4;
   case 0x8d:
   case 0x8e:
+  case 0x96: // bytes that may change
   case 0x95: // frame
     return 8;
   default:
@@ -319,6 +325,14 @@ static frt_status step_with_number(frt_pickle *p, unsigned char op, uint64_t n)
   default: // text and bytes
     return push_text(p, FRT_PK_TEXT, n);
   }
+}
+
+static frt_status unknown(const frt_pickle *p, unsigned char op)
+{
+  return frt_error_set(FRT_EDATA,
+                       "'%s': the pickle uses operation 0x%02x at byte %llu, which "
+                       "weights don't need",
+                       p->path, op, (unsigned long long)(p->begin + p->at - 1));
 }
 
 static frt_status step(frt_pickle *p, unsigned char op)
@@ -368,6 +382,8 @@ static frt_status step(frt_pickle *p, unsigned char op)
   case 'e':
   case 0x90:
     return add_marked(p, FRT_PK_LIST);
+  case 0x91: // FROZENSET
+    return collect_marked(p, FRT_PK_LIST);
   case 'u':
     return add_marked(p, FRT_PK_DICT);
   case 'c':
@@ -376,6 +392,10 @@ static frt_status step(frt_pickle *p, unsigned char op)
     return stack_global(p);
   case 'R':
     return frt__pk_reduce(p);
+  case 0x81: // NEWOBJ: class, arguments
+  case 0x92: // NEWOBJ_EX: class, arguments, named arguments
+    FRT_TRY(top(p, op == 0x81 ? 1 : 2, &at));
+    return at->kind == FRT_PK_FOREIGN ? frt__pk_object(p, op == 0x81 ? 2 : 3) : unknown(p, op);
   case 'b':
     return build(p);
   case 'Q':
@@ -383,10 +403,7 @@ static frt_status step(frt_pickle *p, unsigned char op)
   case 0x94:
     return remember(p, (uint64_t)p->n_memo);
   default:
-    return frt_error_set(FRT_EDATA,
-                         "'%s': the pickle uses operation 0x%02x at byte %llu, which "
-                         "weights don't need",
-                         p->path, op, (unsigned long long)(p->begin + p->at - 1));
+    return unknown(p, op);
   }
 }
 
@@ -425,6 +442,10 @@ void frt__pk_free(frt_pickle *p)
   for (int32_t i = 0; i < p->n_box; i++) {
     frt__free(p->box[i].item);
   }
+  for (int32_t i = 0; i < p->n_foreign; i++) {
+    frt__free(p->foreign[i]);
+  }
+  frt__free(p->foreign);
   frt__free(p->text);
   frt__free(p->stack);
   frt__free(p->memo);

@@ -1,5 +1,6 @@
 // pickle.h -- a restricted reader of Python pickles (protocols 2 to 5): tensors, storages, plain
-// containers, numbers and text. Whatever else a pickle names is refused by that name; nothing runs.
+// containers, numbers and text. Whatever else a pickle names is passed over, and what would run
+// something is refused by that name; nothing runs.
 #pragma once
 #include "io/file.h"
 
@@ -16,6 +17,7 @@ typedef enum frt_pk_kind {
   FRT_PK_GLOBAL,  // at: what it is, frt_pk_global
   FRT_PK_STORAGE, // at: storage
   FRT_PK_TENSOR,  // at: tensor
+  FRT_PK_FOREIGN, // at: foreign; an object of somebody's class, or the class
   FRT_PK_MARK,
 } frt_pk_kind;
 
@@ -60,8 +62,9 @@ typedef struct frt_pickle {
   frt_pk_box *box;
   frt_pk_storage *storage;
   frt_pk_tensor *tensor;
+  char **foreign; // names that were passed over, each once
   int32_t n_stack, cap_stack, n_memo, cap_memo, n_box, cap_box, n_storage, cap_storage, n_tensor,
-    cap_tensor;
+    cap_tensor, n_foreign, cap_foreign;
   int64_t n_items; // in boxes and on the stack, ever
 } frt_pickle;
 
@@ -89,4 +92,6 @@ frt_status frt__pk_collect(frt_pickle *p, int32_t kind, int32_t n, int32_t drop)
 frt_status frt__pk_push_global(frt_pickle *p, const char *module, int module_n, const char *name,
                                int name_n);
 frt_status frt__pk_reduce(frt_pickle *p);
+// Other ways to make an object (NEWOBJ and its like): `n` uppermost values are class and arguments.
+frt_status frt__pk_object(frt_pickle *p, int32_t n);
 frt_status frt__pk_persistent(frt_pickle *p);

@@ -1,10 +1,13 @@
-// pickle_names.c -- what the names in a pickle stand for: ten of them, looked up in a list. A
-// "call" makes a container, a tensor or a storage of this reader; nothing else is known, and
-// nothing runs.
+// pickle_names.c -- what the names in a pickle stand for: some, looked up in a list. A "call" makes
+// a container, a tensor or a storage of this reader. Other names (a trainer's arguments, numpy's
+// numbers) are objects of which nothing is known: they are passed over with all that belongs to
+// them. Nothing runs; a name that would run something ends the reading.
 #include <stdio.h>
 
 #include "io/pickle.h"
 #include "io/safetensors.h"
+
+enum { MAX_FOREIGN = 4096 };
 
 typedef enum callee {
   ORDERED_DICT,
@@ -34,7 +37,70 @@ static const struct {
   {"torch.CharStorage",               STORAGE,           "I8"  },
   {"torch.ByteStorage",               STORAGE,           "U8"  },
   {"torch.BoolStorage",               STORAGE,           "BOOL"},
+  {"torch.ComplexFloatStorage",       STORAGE,           "C64" },
+  {"torch.ComplexDoubleStorage",      STORAGE,           "C128"},
 };
+
+// Modules of which weights need nothing and attackers all, and names of builtins that harm none.
+static const char *const refused[] = {
+  "os",        "posix",     "nt",         "sys",       "subprocess", "pickle",    "cPickle",
+  "_pickle",   "dill",      "marshal",    "runpy",     "importlib",  "imp",       "operator",
+  "_operator", "ctypes",    "socket",     "shutil",    "code",       "codeop",    "pty",
+  "commands",  "asyncio",   "threading",  "signal",    "pdb",        "bdb",       "timeit",
+  "trace",     "profile",   "cProfile",   "doctest",   "site",       "pip",       "zipimport",
+  "pkgutil",   "inspect",   "gc",         "atexit",    "tempfile",   "webbrowser", "urllib",
+  "http",      "requests",  "smtplib",    "ftplib",    "telnetlib",  "xmlrpc",    "torch.hub",
+  "torch.jit", "torch.load", "torch.serialization",    "torch.storage._load_from_bytes",
+  "cloudpickle", "types.CodeType", "types.FunctionType",
+};
+static const char *const harmless[] = {
+  "set",  "frozenset", "slice", "complex", "range", "bytearray", "bytes", "list", "dict", "tuple",
+  "int",  "float",     "str",   "bool",    "long",  "unicode",   "object", "xrange", "type",
+  "Ellipsis", "NotImplemented", "getattr", // enums are pickled by it
+};
+
+static bool runs_something(const char *full)
+{
+  if (strstr(full, "__") && strncmp(full, "__main__.", 9) != 0 &&
+      strncmp(full, "__builtin__.", 12) != 0) {
+    return true; // attributes of the language itself
+  }
+  if (strstr(full + 1, ".__")) {
+    return true;
+  }
+  const char *builtin = strncmp(full, "builtins.", 9) == 0       ? full + 9
+                        : strncmp(full, "__builtin__.", 12) == 0 ? full + 12
+                                                                 : NULL;
+  for (int32_t i = 0; builtin && i < FRT_COUNT(harmless); i++) {
+    if (strcmp(builtin, harmless[i]) == 0) {
+      return false;
+    }
+  }
+  for (int32_t i = 0; !builtin && i < FRT_COUNT(refused); i++) {
+    size_t n = strlen(refused[i]);
+    if (strncmp(full, refused[i], n) == 0 && (full[n] == '.' || full[n] == 0)) {
+      return true;
+    }
+  }
+  return builtin != NULL;
+}
+
+static frt_status push_foreign(frt_pickle *p, const char *full)
+{
+  int32_t at = 0;
+  while (at < p->n_foreign && strcmp(p->foreign[at], full) != 0) {
+    at++;
+  }
+  if (at == p->n_foreign) {
+    FRT_CHECK(at < MAX_FOREIGN, FRT_EDATA, "'%s': the pickle holds too much to be weights",
+              p->path);
+    FRT_TRY(frt__grow(&p->foreign, &p->cap_foreign, at + 1, sizeof *p->foreign));
+    p->foreign[at] = frt__strdup(full);
+    FRT_CHECK(p->foreign[at], FRT_ENOMEM, "'%s': out of memory", p->path);
+    p->n_foreign++;
+  }
+  return frt__pk_push(p, (frt_pk_value){.kind = FRT_PK_FOREIGN, .at = at});
+}
 
 frt_status frt__pk_push_global(frt_pickle *p, const char *module, int module_n, const char *name,
                                int name_n)
@@ -54,10 +120,13 @@ frt_status frt__pk_push_global(frt_pickle *p, const char *module, int module_n, 
       return frt__pk_push(p, (frt_pk_value){.kind = FRT_PK_GLOBAL, .at = what});
     }
   }
-  return frt_error_set(FRT_EDATA,
-                       "'%s': holds '%s', which is neither a tensor nor a plain container; nothing "
-                       "of the file was used (save the state_dict alone)",
-                       p->path, full);
+  if (runs_something(full)) {
+    return frt_error_set(FRT_EDATA,
+                         "'%s': holds '%s', which is neither a tensor nor a plain container; "
+                         "nothing of the file was used (save the state_dict alone)",
+                         p->path, full);
+  }
+  return push_foreign(p, full);
 }
 
 // A tuple of whole numbers from 0.
@@ -117,9 +186,17 @@ frt_status frt__pk_reduce(frt_pickle *p)
   frt_pk_value arguments, what, made;
   FRT_TRY(frt__pk_pop(p, &arguments));
   FRT_TRY(frt__pk_pop(p, &what));
+  if (what.kind == FRT_PK_FOREIGN) {
+    return frt__pk_push(p, what);
+  }
   FRT_PK_NEED(arguments.kind == FRT_PK_TUPLE && what.kind == FRT_PK_GLOBAL,
               "a call of no known name");
   frt_pk_box args = p->box[arguments.at]; // its items stay where they are
+  for (int32_t i = 0; i < FRT_MIN(args.n, 4) && what.at != ORDERED_DICT; i++) {
+    if (args.item[i].kind == FRT_PK_FOREIGN) { // made of what was passed over: so is this
+      return frt__pk_push(p, args.item[i]);
+    }
+  }
   switch (what.at) {
   case ORDERED_DICT:
     FRT_TRY(make_dict(p, &args, &made));
@@ -141,6 +218,16 @@ frt_status frt__pk_reduce(frt_pickle *p)
   return frt__pk_push(p, made);
 }
 
+frt_status frt__pk_object(frt_pickle *p, int32_t n)
+{
+  frt_pk_value what = {.kind = FRT_PK_NONE};
+  for (int32_t i = 0; i < n; i++) {
+    FRT_TRY(frt__pk_pop(p, &what));
+    FRT_PK_NEED(what.kind != FRT_PK_MARK, "a mark where a value should be");
+  }
+  return frt__pk_push(p, what);
+}
+
 // ("storage", type, key, device, elements [, view: (key, first, elements)])
 frt_status frt__pk_persistent(frt_pickle *p)
 {
@@ -148,6 +235,9 @@ frt_status frt__pk_persistent(frt_pickle *p)
   FRT_TRY(frt__pk_pop(p, &v));
   FRT_PK_NEED(v.kind == FRT_PK_TUPLE, "a persistent id must be a tuple");
   const frt_pk_box *b = &p->box[v.at];
+  if (b->n > 1 && b->item[1].kind == FRT_PK_FOREIGN) { // a module, or numbers of a type that is not read
+    return frt__pk_push(p, b->item[1]);
+  }
   FRT_PK_NEED(b->n >= 5 && frt__pk_is_text(p, &b->item[0], "storage"),
               "a persistent id of no storage");
   FRT_PK_NEED(b->item[1].kind == FRT_PK_GLOBAL && b->item[1].at >= STORAGE,

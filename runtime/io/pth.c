@@ -28,6 +28,7 @@ typedef struct reading {
   char *names;     // of all tensors, each closed by a zero
   int32_t n, cap;  // bytes of names
   int32_t visited; // values looked at
+  const char *place; // where the weights lie, NULL: the usual places
 } reading;
 
 bool frt__pth_is(const unsigned char *head)
@@ -234,65 +235,168 @@ static frt_status flatten(reading *r, const frt_pk_value *v, char *name, size_t 
 }
 
 // --- what the weights are among all that the file holds
-static bool has_tensor(const reading *r, const frt_pk_value *v)
+static const char *const places[] = {"state_dict", "model",  "model_state_dict", "module",
+                                     "weights",    "net",    "network",          "params"};
+static const char *const averages[] = {"state_dict_ema", "model_ema",  "model_ema_state_dict",
+                                       "ema_state_dict", "params_ema", "ema"};
+
+// Whether there is a tensor in it; deep: at any depth.
+static bool has_tensor(reading *r, const frt_pk_value *v, int depth)
 {
   const frt_pk_box *b = v->kind == FRT_PK_DICT ? &r->p.box[v->at] : NULL;
-  for (int32_t i = 0; b && i < b->n; i += 2) {
-    if (b->item[i + 1].kind == FRT_PK_TENSOR) {
+  for (int32_t i = 0; b && i < b->n && r->visited < MAX_NAMES; i += 2) {
+    r->visited++;
+    if (b->item[i + 1].kind == FRT_PK_TENSOR ||
+        (depth > 0 && has_tensor(r, &b->item[i + 1], depth - 1))) {
       return true;
     }
   }
   return false;
 }
 
-static frt_pk_value weights_of(const reading *r, frt_pk_value root)
+// The dict of tensors under a key of `b`.
+static const frt_pk_value *find(reading *r, const frt_pk_box *b, const char *key)
 {
-  static const char *const places[] = {"state_dict", "model", "model_state_dict", "module",
-                                       "weights"};
-  for (int depth = 0; depth < 3 && root.kind == FRT_PK_DICT && !has_tensor(r, &root); depth++) {
-    const frt_pk_box *b = &r->p.box[root.at];
-    frt_pk_value found = root;
-    for (int32_t k = FRT_COUNT(places) - 1; k >= 0; k--) {
-      for (int32_t i = 0; i < b->n; i += 2) {
-        bool here = frt__pk_is_text(&r->p, &b->item[i], places[k]);
-        found = here && b->item[i + 1].kind == FRT_PK_DICT ? b->item[i + 1] : found;
-      }
+  for (int32_t i = 0; i < b->n; i += 2) {
+    if (frt__pk_is_text(&r->p, &b->item[i], key) && has_tensor(r, &b->item[i + 1], 2)) {
+      return &b->item[i + 1];
     }
-    if (found.at == root.at) {
-      break;
-    }
-    root = found;
   }
-  return root;
+  return NULL;
 }
 
-// "module." in front of every name comes from DistributedDataParallel and means nothing.
-static void strip(frt_file *f)
+static const frt_pk_value *find_one(reading *r, const frt_pk_box *b, const char *const *keys, int n,
+                                    const char **key)
 {
-  static const char prefix[] = "module.";
-  for (int32_t i = 0; i < f->n_tensor; i++) {
-    if (strncmp(f->tensor[i].name, prefix, sizeof prefix - 1) != 0) {
-      return;
+  for (int k = 0; k < n; k++) {
+    const frt_pk_value *found = find(r, b, keys[k]);
+    if (found) {
+      *key = keys[k];
+      return found;
     }
   }
-  for (int32_t i = 0; i < f->n_tensor; i++) {
-    f->tensor[i].name += sizeof prefix - 1;
+  return NULL;
+}
+
+// What stands beside the weights and might have been meant, or be missed.
+static frt_status note_others(reading *r, const frt_pk_box *b, const char *key, bool is_average)
+{
+  const char *other = NULL;
+  if (is_average) {
+    FRT_TRY(frt__file_note(r->f, "averages of the weights ('%s') were taken: it holds no others", key));
+  } else if (find_one(r, b, averages, FRT_COUNT(averages), &other)) {
+    FRT_TRY(frt__file_note(r->f, "the weights under '%s' were taken; averages of them lie beside, "
+                                 "under '%s'", key, other));
   }
+  for (int32_t i = 0; i < b->n; i += 2) {
+    const frt_pk_value *name = &b->item[i];
+    if (b->item[i + 1].kind == FRT_PK_TENSOR && name->kind == FRT_PK_TEXT) {
+      FRT_TRY(frt__file_note(r->f, "the tensor '%.*s' beside '%s' was passed over",
+                             (int)FRT_MIN(name->text.length, 100u), r->p.text + name->text.start,
+                             key));
+    }
+  }
+  return FRT_OK;
+}
+
+static frt_status weights_of(reading *r, const char *place, frt_pk_value *root)
+{
+  if (place) {
+    const frt_pk_value *found =
+      root->kind == FRT_PK_DICT ? find(r, &r->p.box[root->at], place) : NULL;
+    FRT_CHECK(found, FRT_EDATA, "'%s': holds no weights under '%s'", r->f->path, place);
+    *root = *found;
+    return FRT_OK;
+  }
+  for (int depth = 0; depth < 3 && root->kind == FRT_PK_DICT; depth++) {
+    const frt_pk_box *b = &r->p.box[root->at];
+    const char *key;
+    const frt_pk_value *found = find_one(r, b, places, FRT_COUNT(places), &key);
+    bool is_average = !found;
+    if (!found) {
+      found = find_one(r, b, averages, FRT_COUNT(averages), &key);
+    }
+    if (!found || found->at == root->at) {
+      return FRT_OK;
+    }
+    FRT_TRY(note_others(r, b, key, is_average));
+    *root = *found;
+  }
+  return FRT_OK;
+}
+
+static frt_status note_foreign(const frt_pickle *p, frt_file *f)
+{
+  enum { MOST = 6 };
+  char list[400] = "";
+  size_t n = 0;
+  for (int32_t i = 0; i < FRT_MIN(p->n_foreign, (int32_t)MOST) && n < sizeof list; i++) {
+    n += (size_t)snprintf(list + n, sizeof list - n, i ? ", %.60s" : "%.60s", p->foreign[i]);
+  }
+  if (p->n_foreign == 0) {
+    return FRT_OK;
+  }
+  const char *more = p->n_foreign > MOST ? ", …" : "";
+  return frt__file_note(f, "passed over what is no tensor, unexecuted: %s%s", list, more);
+}
+
+// --- names that wrappers made longer ----------------------------------------------------------------
+// Of torch.compile and the like: they mean nothing wherever they stand.
+static void drop_inner(char *name)
+{
+  static const char *const parts[] = {"_orig_mod.", "_fsdp_wrapped_module.",
+                                      "_checkpoint_wrapped_module."};
+  for (int k = 0; k < FRT_COUNT(parts); k++) {
+    size_t n = strlen(parts[k]);
+    for (char *at = strstr(name, parts[k]); at; at = strstr(at, parts[k])) {
+      if (at > name && at[-1] != '.') {
+        at++;
+      } else {
+        memmove(at, at + n, strlen(at + n) + 1);
+      }
+    }
+  }
+}
+
+// "module." in front of most names comes from DistributedDataParallel (or an AveragedModel, whose
+// counter has no such name) and means nothing.
+void frt__strip_names(frt_file *f)
+{
+  static const char prefix[] = "module.";
+  int32_t n = 0;
+  for (int32_t i = 0; i < f->n_tensor; i++) {
+    drop_inner(f->tensor[i].name);
+  }
+  do {
+    n = 0;
+    for (int32_t i = 0; i < f->n_tensor; i++) {
+      n += strncmp(f->tensor[i].name, prefix, sizeof prefix - 1) == 0;
+    }
+    for (int32_t i = 0; i < f->n_tensor && 2 * n > f->n_tensor; i++) {
+      bool here = strncmp(f->tensor[i].name, prefix, sizeof prefix - 1) == 0;
+      f->tensor[i].name += here ? sizeof prefix - 1 : 0;
+    }
+  } while (2 * n > f->n_tensor);
 }
 
 static frt_status take(reading *r, frt_pk_value root)
 {
   char name[MAX_NAME + 1] = "tensor"; // of a file that holds one and no dict
   frt_file *f = r->f;
-  root = weights_of(r, root);
+  FRT_TRY(weights_of(r, r->place, &root));
   FRT_TRY(flatten(r, &root, name, root.kind == FRT_PK_TENSOR ? strlen(name) : 0, 0));
+  FRT_CHECK(f->n_tensor > 0 || r->p.n_foreign == 0, FRT_EDATA,
+            "'%s': holds '%s', which is neither a tensor nor a plain container; nothing of the file "
+            "was used (save the state_dict alone)",
+            f->path, r->p.foreign[0]);
   FRT_CHECK(f->n_tensor > 0, FRT_EDATA, "'%s': holds no named tensors", f->path);
+  FRT_TRY(note_foreign(&r->p, f));
   for (int32_t i = 0; i < f->n_tensor; i++) {
     f->tensor[i].name = r->names + (uint32_t)(uintptr_t)f->tensor[i].name;
   }
   f->header = r->names;
   r->names = NULL;
-  strip(f);
+  frt__strip_names(f);
   return frt__st_check_names(f);
 }
 
@@ -361,10 +465,10 @@ static frt_status read_stream(reading *r)
   return take(r, root);
 }
 
-frt_status frt__pth_open(frt_file *f, uint64_t size, bool zip)
+frt_status frt__pth_open(frt_file *f, uint64_t size, bool zip, const char *place)
 {
   reading r = {
-    .f = f, .size = size, .p = {.path = f->path, .fd = f->fd}
+    .f = f, .size = size, .place = place, .p = {.path = f->path, .fd = f->fd}
   };
   f->bytes = size;
   frt_status status = zip ? read_zip(&r) : read_stream(&r);

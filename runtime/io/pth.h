@@ -4,7 +4,10 @@
 
 // Whether the first bytes (at least 16, zeros behind the end) are those of a pickle or a zip file.
 bool frt__pth_is(const unsigned char *head);
-frt_status frt__pth_open(frt_file *f, uint64_t size, bool zip);
+// place: where in the file the weights lie, NULL: the usual places.
+frt_status frt__pth_open(frt_file *f, uint64_t size, bool zip, const char *place);
+// Takes off names what wrappers of PyTorch put there ("module.", "_orig_mod.").
+void frt__strip_names(frt_file *f);
 // All values of a strided tensor one after the other; the caller frees *out.
 frt_status frt__pth_gather(const frt_file *f, const frt_st_tensor *t, char **out);
 // Compares the tensors' bytes with the checksums of the zip file, where there is one.

@@ -3,9 +3,13 @@
 // error, not a SIGBUS.
 #include "io/safetensors.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <unistd.h>
 
+#include "io/json.h"
 #include "io/pth.h"
+#include "io/guess.h"
 
 enum { MAX_HEADER = 100 * 1000 * 1000 };
 
@@ -20,28 +24,57 @@ void frt_file_close(frt_file *f)
   frt__pth_close(f);
   frt__free(f->tensor);
   frt__free(f->meta);
+  frt__free(f->notes);
   frt__free(f->header);
   frt__free(f->path);
   frt__free(f);
 }
 
-static frt_status open_into(frt_file *f)
+frt_status frt__file_note(frt_file *f, const char *fmt, ...)
+{
+  char line[512];
+  va_list ap;
+  va_start(ap, fmt);
+  int n = vsnprintf(line, sizeof line - 1, fmt, ap);
+  va_end(ap);
+  n = FRT_MIN(n, (int)sizeof line - 2);
+  line[n++] = '\n';
+  FRT_TRY(frt__grow(&f->notes, &f->cap_notes, f->n_notes + n + 1, 1));
+  memcpy(f->notes + f->n_notes, line, (size_t)n);
+  f->n_notes += n;
+  f->notes[f->n_notes] = 0;
+  return FRT_OK;
+}
+
+const char *frt_file_notes(const frt_file *f)
+{
+  return f->notes ? f->notes : "";
+}
+
+static frt_status open_into(frt_file *f, const char *place)
 {
   uint64_t size;
-  uint8_t head[16] = {0};
+  uint8_t head[FRT_GUESS] = {0};
   FRT_TRY(frt__file_open(f->path, &f->fd, &size));
-  FRT_CHECK(size >= 8, FRT_EDATA, "'%s': not a safetensors file: %llu bytes long", f->path,
-            (unsigned long long)size);
-  FRT_TRY(frt__file_pread(f->fd, f->path, head, (size_t)FRT_MIN(size, (uint64_t)16), 0));
+  size_t n = (size_t)FRT_MIN(size, (uint64_t)sizeof head);
+  FRT_TRY(frt__file_pread(f->fd, f->path, head, n, 0));
   if (frt__pth_is(head)) {
-    return frt__pth_open(f, size, head[0] == 'P');
+    return frt__pth_open(f, size, head[0] == 'P', place);
   }
   uint64_t length = 0;
   for (int i = 7; i >= 0; i--) {
     length = length << 8 | head[i];
   }
+  char what[FRT_GUESS_TEXT];
+  bool other = size >= 8 && (length > MAX_HEADER || (length > size - 8 && head[8] != '{'));
+  if ((size == 0 || other) && frt__guess(head, n, f->path, what)) {
+    return frt_error_set(FRT_EDATA, "'%s': not a file of weights: %s", f->path, what);
+  }
+  FRT_CHECK(size >= 8, FRT_EDATA, "'%s': not a safetensors file: %llu bytes long", f->path,
+            (unsigned long long)size);
   FRT_CHECK(length <= MAX_HEADER, FRT_EDATA, "'%s': not a safetensors file: a header of %llu bytes",
             f->path, (unsigned long long)length);
+  FRT_CHECK(!place, FRT_EARG, "'%s': a safetensors file has no '%s' in it", f->path, place);
   FRT_CHECK(length <= size - 8, FRT_EDATA,
             "'%s': the file is cut short: the header needs %llu bytes, %llu are left", f->path,
             (unsigned long long)length, (unsigned long long)(size - 8));
@@ -57,12 +90,17 @@ static frt_status open_into(frt_file *f)
 
 frt_status frt_file_open(const char *path, frt_file **out)
 {
+  return frt_file_open_at(path, NULL, out);
+}
+
+frt_status frt_file_open_at(const char *path, const char *place, frt_file **out)
+{
   frt_file *f = frt__zalloc(sizeof *f);
   FRT_CHECK(f, FRT_ENOMEM, "'%s': out of memory", path);
   f->fd = -1;
   f->path = frt__strdup(path);
   frt_status status =
-    f->path ? open_into(f) : frt_error_set(FRT_ENOMEM, "'%s': out of memory", path);
+    f->path ? open_into(f, place) : frt_error_set(FRT_ENOMEM, "'%s': out of memory", path);
   if (status != FRT_OK) {
     frt_file_close(f);
     return status;
@@ -112,14 +150,15 @@ frt_status frt_file_tensor_at(const frt_file *f, int32_t i, frt_file_tensor *out
   FRT_CHECK(i >= 0 && i < f->n_tensor, FRT_EARG, "'%s': no tensor number %d", f->path, i);
   const frt_st_tensor *t = &f->tensor[i];
   const frt_st_type *type = &frt__st_types[t->type];
-  FRT_CHECK(t->ndim <= FRT_MAX_DIM, FRT_EDATA,
-            "'%s': tensor '%s' has %d dimensions; at most %d are supported", f->path, t->name,
-            t->ndim, FRT_MAX_DIM);
-  *out = (frt_file_tensor){
-    .name = t->name, .dtype = type->name, .offset = t->begin, .bytes = t->end - t->begin};
-  out->shape.ndim = t->ndim;
+  *out = (frt_file_tensor){.name = t->name,
+                           .dtype = type->name,
+                           .offset = t->begin,
+                           .bytes = t->end - t->begin,
+                           .ndim = t->ndim,
+                           .dim = t->dim};
+  out->shape.ndim = FRT_MIN(t->ndim, FRT_MAX_DIM);
   out->shape.dtype = type->dtype;
-  for (int32_t d = 0; d < t->ndim; d++) {
+  for (int32_t d = 0; d < out->shape.ndim; d++) {
     out->shape.dim[d] = (int64_t)t->dim[d];
   }
   return FRT_OK;
@@ -129,6 +168,9 @@ frt_status frt_file_read(const frt_file *f, int32_t i, void *dst, size_t bytes)
 {
   frt_file_tensor info;
   FRT_TRY(frt_file_tensor_at(f, i, &info));
+  FRT_CHECK(info.ndim <= FRT_MAX_DIM, FRT_EDATA,
+            "'%s': tensor '%s' has %d dimensions; at most %d are supported", f->path, info.name,
+            info.ndim, FRT_MAX_DIM);
   FRT_CHECK(info.shape.dtype >= 0, FRT_EDATA, "'%s': tensor '%s' is %s, which is not supported",
             f->path, info.name, info.dtype);
   FRT_CHECK(info.bytes > 0, FRT_EDATA, "'%s': tensor '%s' is empty", f->path, info.name);
@@ -172,7 +214,7 @@ uint64_t frt__st_hash_name(uint64_t h, const char *name, int32_t type, int32_t n
 {
   h = frt__hash(h, name, strlen(name) + 1);
   h = frt__hash(h, frt__st_types[type].name, strlen(frt__st_types[type].name) + 1);
-  return frt__hash(h, dim, sizeof *dim * (size_t)ndim);
+  return frt__hash(h, dim, sizeof *dim * (size_t)FRT_MIN(ndim, 8));
 }
 
 uint64_t frt__st_hash_pair(uint64_t h, const char *key, const char *value)

@@ -6,16 +6,18 @@
 
 typedef struct frt_st_type {
   const char *name;
-  int32_t size;  // bytes of an element
+  int32_t size;  // bytes of an element, rounded up
   int32_t dtype; // what it is read as, -1: not readable
+  int32_t bits;  // of an element
 } frt_st_type;
 extern const frt_st_type frt__st_types[];
 extern const int32_t frt__st_type_count;
 
 typedef struct frt_st_tensor {
   char *name;
-  int32_t type, ndim; // type: index into frt__st_types
+  int32_t type, ndim; // type: index into frt__st_types; ndim may be more than dim holds
   uint64_t dim[8];
+  uint64_t rest;       // product of the sizes that dim does not hold
   uint64_t begin, end; // in the data section
   // Tensors of .pth files may lie otherwise than row after row: strides in elements, bytes from the
   // first to the last value.
@@ -35,12 +37,16 @@ struct frt_file {
   frt_st_tensor *tensor; // by name
   frt_st_pair *meta;     // by key
   int32_t n_tensor, cap_tensor, n_meta, cap_meta;
+  char *notes; // lines on what the file holds besides and was passed over, or NULL
+  int32_t n_notes, cap_notes;
   struct frt_zip *zip; // NULL unless the file is one
 };
 
 // Reads the header (frt_file.header, .data, .bytes are set) into tensors and metadata, and checks
 // it.
 frt_status frt__st_parse(frt_file *f, char *text, size_t length);
+// Adds a line to what is to be said of the file.
+__attribute__((format(printf, 2, 3))) frt_status frt__file_note(frt_file *f, const char *fmt, ...);
 // Sorts tensors and metadata by name; no name twice.
 frt_status frt__st_check_names(frt_file *f);
 

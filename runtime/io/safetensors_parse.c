@@ -3,24 +3,32 @@
 #include <stdlib.h>
 
 #include "io/json.h"
-#include "io/safetensors.h"
+#include "io/pth.h"
 
 const frt_st_type frt__st_types[] = {
-  {"F32",     4, FRT_F32},
-  {"F64",     8, FRT_F64},
-  {"F16",     2, FRT_F32},
-  {"BF16",    2, FRT_F32},
-  {"I64",     8, FRT_I64},
-  {"I32",     4, FRT_I32},
-  {"I16",     2, FRT_I32},
-  {"I8",      1, FRT_I32},
-  {"U8",      1, FRT_U8 },
-  {"U16",     2, FRT_I32},
-  {"U32",     4, FRT_I64},
-  {"BOOL",    1, FRT_U8 },
-  {"U64",     8, -1     },
-  {"F8_E4M3", 1, -1     },
-  {"F8_E5M2", 1, -1     },
+  {"F32",         4, FRT_F32, 32},
+  {"F64",         8, FRT_F64, 64},
+  {"F16",         2, FRT_F32, 16},
+  {"BF16",        2, FRT_F32, 16},
+  {"I64",         8, FRT_I64, 64},
+  {"I32",         4, FRT_I32, 32},
+  {"I16",         2, FRT_I32, 16},
+  {"I8",          1, FRT_I32, 8 },
+  {"U8",          1, FRT_U8,  8 },
+  {"U16",         2, FRT_I32, 16},
+  {"U32",         4, FRT_I64, 32},
+  {"BOOL",        1, FRT_U8,  8 },
+  {"U64",         8, -1,      64},
+  {"C64",         8, -1,      64},
+  {"C128",        16, -1,     128},
+  {"F8_E4M3",     1, -1,      8 },
+  {"F8_E5M2",     1, -1,      8 },
+  {"F8_E8M0",     1, -1,      8 },
+  {"F8_E4M3FNUZ", 1, -1,      8 },
+  {"F8_E5M2FNUZ", 1, -1,      8 },
+  {"F6_E2M3",     1, -1,      6 },
+  {"F6_E3M2",     1, -1,      6 },
+  {"F4",          1, -1,      4 },
 };
 const int32_t frt__st_type_count = FRT_COUNT(frt__st_types);
 
@@ -41,6 +49,9 @@ static frt_status room(const frt_file *f, void *list, int32_t *cap, int32_t n, s
 
 static frt_status parse_metadata(frt_file *f, frt_json *j)
 {
+  if (frt__json_word(j, "null")) {
+    return FRT_OK;
+  }
   if (!frt__json_take(j, '{')) {
     return damaged(f, j, "expected { after __metadata__");
   }
@@ -82,18 +93,26 @@ static frt_status parse_shape(const frt_file *f, frt_json *j, frt_st_tensor *t)
   if (!frt__json_take(j, '[')) {
     return damaged(f, j, "expected [ after shape");
   }
+  bool many, rest_ok = true;
   t->ndim = 0;
+  t->rest = 1;
   if (frt__json_take(j, ']')) {
     return FRT_OK;
   }
   do {
-    FRT_CHECK(t->ndim < FRT_COUNT(t->dim), FRT_EDATA,
-              "'%s': tensor '%s' has more than %d dimensions", f->path, t->name, FRT_COUNT(t->dim));
-    if (!frt__json_whole(j, &t->dim[t->ndim])) {
+    uint64_t size;
+    if (!frt__json_whole(j, &size)) {
       return damaged(f, j, "a size must be a whole number");
     }
+    if (t->ndim < FRT_COUNT(t->dim)) {
+      t->dim[t->ndim] = size;
+    }
+    many = t->ndim >= FRT_COUNT(t->dim);
+    rest_ok &= !many || !__builtin_mul_overflow(t->rest, size, &t->rest);
     t->ndim++;
   } while (frt__json_take(j, ','));
+  FRT_CHECK(rest_ok, FRT_EDATA, "'%s': the shape of tensor '%s' is impossibly large", f->path,
+            t->name);
   return frt__json_take(j, ']') ? FRT_OK : damaged(f, j, "expected , or ] in a shape");
 }
 
@@ -141,11 +160,16 @@ static frt_status parse_tensor(frt_file *f, frt_json *j, char *name)
 
 static frt_status check_size(const frt_file *f, const frt_st_tensor *t)
 {
-  uint64_t bytes = (uint64_t)frt__st_types[t->type].size;
-  for (int32_t d = 0; d < t->ndim; d++) {
-    FRT_CHECK(!__builtin_mul_overflow(bytes, t->dim[d], &bytes) && bytes <= INT64_MAX, FRT_EDATA,
-              "'%s': the shape of tensor '%s' is impossibly large", f->path, t->name);
+  uint64_t n = t->rest, bits, stored = (uint64_t)frt__st_types[t->type].bits;
+  bool bad = false, none = n == 0;
+  for (int32_t d = 0; d < FRT_MIN(t->ndim, (int32_t)FRT_COUNT(t->dim)); d++) {
+    none |= t->dim[d] == 0;
+    bad |= __builtin_mul_overflow(n, t->dim[d], &n);
   }
+  bad = !none && (bad || __builtin_mul_overflow(n, stored, &bits) || bits / 8 > INT64_MAX);
+  FRT_CHECK(!bad, FRT_EDATA, "'%s': the shape of tensor '%s' is impossibly large", f->path,
+            t->name);
+  uint64_t bytes = none ? 0 : (bits + 7) / 8;
   FRT_CHECK(t->begin <= t->end && t->end <= f->bytes, FRT_EDATA,
             "'%s': tensor '%s' lies at bytes %llu to %llu, but the file holds %llu", f->path,
             t->name, (unsigned long long)t->begin, (unsigned long long)t->end,
@@ -184,6 +208,9 @@ static frt_status check_places(frt_file *f)
   for (int32_t i = 0; i < f->n_tensor; i++) {
     const frt_st_tensor *t = &f->tensor[i];
     FRT_TRY(check_size(f, t));
+    if (t->begin == t->end && t->begin < at) {
+      continue; // no bytes: it lies nowhere
+    }
     FRT_CHECK(t->begin >= at, FRT_EDATA, "'%s': tensor '%s' overlaps another", f->path, t->name);
     FRT_CHECK(t->begin == at, FRT_EDATA, "'%s': %llu bytes before tensor '%s' belong to none",
               f->path, (unsigned long long)(t->begin - at), t->name);
@@ -213,13 +240,23 @@ frt_status frt__st_check_names(frt_file *f)
   return FRT_OK;
 }
 
+// Whether foodrt wrote it: its names are what they are.
+static bool is_ours(const frt_file *f)
+{
+  for (int32_t i = 0; i < f->n_meta; i++) {
+    if (strcmp(f->meta[i].key, FRT_ST_FORMAT_KEY) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
 frt_status frt__st_parse(frt_file *f, char *text, size_t length)
 {
   frt_json j = {text, text, text + length};
-  if (length == 0 || text[0] != '{') {
+  if (!frt__json_take(&j, '{')) {
     return damaged(f, &j, "expected {");
   }
-  j.at++;
   bool seen_metadata = false;
   if (!frt__json_take(&j, '}')) {
     do {
@@ -244,5 +281,8 @@ frt_status frt__st_parse(frt_file *f, char *text, size_t length)
     return damaged(f, &j, "expected the end of the header");
   }
   FRT_TRY(check_places(f));
+  if (!is_ours(f)) {
+    frt__strip_names(f);
+  }
   return frt__st_check_names(f);
 }

@@ -109,7 +109,7 @@ static frt_status recast(const char *path, frt_st_item *t, int32_t type)
   double bad;
   const char *is = frt__st_types[t->type].name, *becomes = frt__st_types[type].name;
   if (t->type == type || !frt__st_is_float(t->type)) {
-    FRT_CHECK(strncmp(is, "F8", 2) != 0, FRT_EARG, "'%s': tensor '%s' is %s, which can't become %s",
+    FRT_CHECK(t->type == type || frt__st_types[t->type].dtype >= 0 || is[0] != 'F', FRT_EARG, "'%s': tensor '%s' is %s, which can't become %s",
               path, t->name, is, becomes);
     return FRT_OK;
   }
@@ -304,6 +304,9 @@ static frt_status take_raw(const frt_file *f, frt_st_item *t, const frt_st_tenso
 {
   *t = (frt_st_item){
     .name = from->name, .type = from->type, .ndim = from->ndim, .bytes = from->end - from->begin};
+  FRT_CHECK(from->ndim <= FRT_COUNT(from->dim), FRT_EDATA,
+            "'%s': tensor '%s' has %d dimensions, more than can be written", f->path, from->name,
+            from->ndim);
   memcpy(t->dim, from->dim, sizeof t->dim);
   if (from->strided) {
     char *values;
@@ -316,21 +319,32 @@ static frt_status take_raw(const frt_file *f, frt_st_item *t, const frt_st_tenso
   return frt__file_pread(f->fd, f->path, t->own, t->bytes, f->data + from->begin);
 }
 
-frt_status frt_file_convert(const frt_file *f, const char *path, int32_t float_dtype)
+frt_status frt_file_convert(const char *path, int32_t n, const frt_file *const *files,
+                            const int32_t *index, const char *const *names, int32_t float_dtype,
+                            int32_t n_meta, const char *const *keys, const char *const *values)
 {
   FRT_TRY(check_float(path, float_dtype));
-  frt_st_item *items = frt__zalloc(sizeof *items * (size_t)(f->n_tensor + 1));
-  FRT_CHECK(items, FRT_ENOMEM, "'%s': out of memory", f->path);
-  frt_status status = FRT_OK;
-  for (int32_t i = 0; i < f->n_tensor && status == FRT_OK; i++) {
-    status = take_raw(f, &items[i], &f->tensor[i]);
+  frt_st_item *items = frt__zalloc(sizeof *items * (size_t)(n + 1));
+  frt_st_pair *meta = frt__alloc(sizeof *meta * (size_t)(n_meta + 1));
+  frt_status status =
+    items && meta ? FRT_OK : frt_error_set(FRT_ENOMEM, "'%s': out of memory", path);
+  for (int32_t i = 0; i < n_meta && status == FRT_OK; i++) {
+    meta[i] = (frt_st_pair){(char *)keys[i], (char *)values[i]};
+  }
+  for (int32_t i = 0; i < n && status == FRT_OK; i++) {
+    const frt_file *f = files[i];
+    status = index[i] >= 0 && index[i] < f->n_tensor
+               ? take_raw(f, &items[i], &f->tensor[index[i]])
+               : frt_error_set(FRT_EARG, "'%s': no tensor number %d", f->path, index[i]);
+    items[i].name = names[i];
     if (status == FRT_OK && float_dtype >= 0) {
       status = recast(f->path, &items[i], frt__st_type_of(float_dtype));
     }
   }
   if (status == FRT_OK) {
-    status = write_items(path, items, f->n_tensor, f->meta, f->n_meta);
+    status = write_items(path, items, n, meta, n_meta);
   }
-  drop(items, f->n_tensor);
+  frt__free(meta);
+  drop(items, n);
   return status;
 }

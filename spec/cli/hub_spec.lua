@@ -171,16 +171,59 @@ describe("foodrt weights get", function()
     assert.matches(SHA, text)
   end)
 
-  it("three at once all have it, whole", function()
-    server:put("resnet18.three", { text = bytes:rep(100) })
+  -- three processes fetch `tag` at the same moment
+  local function three(tag, before)
+    server:put("resnet18." .. tag, { text = bytes:rep(100) })
     local pipes = {}
-    for i = 1, 3 do pipes[i] = io.popen(line_of { "weights", "get", "resnet18.three" } .. " 2>&1") end
+    for i = 1, 3 do pipes[i] = io.popen(before .. line_of { "weights", "get", "resnet18." .. tag } .. " 2>&1") end
     for i = 1, 3 do
       assert.matches(SHA, pipes[i]:read "*a")
       pipes[i]:close()
     end
-    local _, left = process.shell("ls '" .. server:path("resnet18.three", "") .. "'")
+    local _, left = process.shell("ls '" .. server:path("resnet18." .. tag, "") .. "'")
     assert.equal("config.json\nfoodrt.json\nmodel.safetensors\n", left)
+    assert.equal(bytes:rep(100), hub.read(server:path("resnet18." .. tag)))
+  end
+
+  it("three at once all have it, whole", function()
+    three("three", "")
+  end)
+
+  it("three at once all have it where locks lock nothing", function()
+    local dir = process.temp_dir()
+    process.write(dir .. "/shim.c", "int flock(int fd, int how) { (void)fd; (void)how; return 0; }\n")
+    if os.execute(("cc -shared -fPIC -o %s/shim.so %s/shim.c 2>/dev/null"):format(dir, dir)) ~= 0 then pending "no C compiler" end
+    three("nolock", ("LD_PRELOAD=%s/shim.so "):format(dir))
+    process.remove(dir)
+  end)
+
+  it("leaves alone what a living process has begun, and goes on with what a dead one left", function()
+    local io_, lib = require "foodrt.core.io", require "foodrt.core.ffi"
+    assert.equal(1, (try("begun", "trickle")))
+    server:behave("resnet18.begun", nil)
+    local _, name = process.shell(("ls '%s' | grep part"):format(server:path("resnet18.begun", "")))
+    local part = server:path("resnet18.begun", name:gsub("\n", ""))
+    local living = part:gsub("part$", io_.tag() .. ".part")
+    process.write(living, "something else")
+    local _, dead = process.foodrt { "-e", "io.write(require('foodrt.core.io').tag())" }
+    assert.equal(1, lib.C.frt_temp_dead(dead))
+    os.rename(part, (part:gsub("part$", dead .. ".part")))
+    server:log()
+    assert.equal(0, (get "resnet18.begun"))
+    assert.matches("GET /cdn[^\n]* bytes=50%-\n$", server:log())
+    assert.equal(bytes, hub.read(server:path "resnet18.begun"))
+    assert.equal("something else", hub.read(living))
+    assert.is_nil(hub.read((part:gsub("part$", dead .. ".part"))))
+  end)
+
+  it("names another place where the cache takes no files", function()
+    local dir = process.temp_dir()
+    process.write(dir .. "/foodrt", "a file where the cache's folder should be")
+    local status, _, err = get("resnet18.none2", { env = { XDG_CACHE_HOME = dir } })
+    process.remove(dir)
+    assert.equal(1, status)
+    assert.matches("model.safetensors of timm/resnet18.none2 is not here, and the cache takes no files (", err, 1, true)
+    assert.matches("XDG_CACHE_HOME=FOLDER names another, or pretrained = \"FILE\" the weights themselves", err, 1, true)
   end)
 
   it("says that the cache can't be written, that the disk is full, that a config.json is none", function()
@@ -190,7 +233,7 @@ describe("foodrt weights get", function()
     server:put("resnet18.full", { text = bytes })
     status, _, err = process.shell("trap '' XFSZ; ulimit -f 64; " .. line_of { "weights", "get", "resnet18.full" })
     assert.equal(1, status)
-    assert.matches("model.safetensors%.%x+%.part': can't be written: File too large; by hand", err)
+    assert.matches("model.safetensors%.%x+%.%x+%-%d+%-%x+%.part': can't be written: File too large; by hand", err)
     assert.equal(0, (get "resnet18.full"))
     server:put("resnet18.page", { text = bytes, config = "<html>" })
     status, _, err = get "resnet18.page"

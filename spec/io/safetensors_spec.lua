@@ -135,7 +135,7 @@ describe("safetensors", function()
   end
   local broken = {
     { "too short to be one", "abc", "not a safetensors file: 3 bytes long" },
-    { "of another kind", "\137PNG\r\n\26\nxxxxxxxx", "not a safetensors file: a header of" },
+    { "of another kind", "\137PNG\r\n\26\nxxxxxxxx", "not a file of weights: it is a photo (PNG)" },
     { "cut inside the header", file(tensor(good), eight):sub(1, 30), "the file is cut short: the header needs 54 bytes, 22 are left" },
     { "cut inside the data", file(tensor(good), ("\0"):rep(7)), "tensor 't' lies at bytes 0 to 8, but the file holds 7" },
     { "with bytes after the end", file(tensor(good), ("\0"):rep(9)), "1 bytes at the end belong to no tensor" },
@@ -161,7 +161,7 @@ describe("safetensors", function()
     { "with too many dimensions", file(tensor '"dtype":"F32","shape":[1,1,1,1,1,1,2],"data_offsets":[0,8]', eight),
       "tensor 't' has 7 dimensions; at most 6 are supported" },
     { "with far too many dimensions", file(tensor '"dtype":"F32","shape":[1,1,1,1,1,1,1,1,2],"data_offsets":[0,8]', eight),
-      "tensor 't' has more than 8 dimensions" },
+      "tensor 't' has 9 dimensions; at most 6 are supported" },
     { "with an empty tensor", file(tensor '"dtype":"F32","shape":[0],"data_offsets":[0,0]'), "tensor 't' is empty" },
     { "with offsets the wrong way round", file(tensor '"dtype":"F32","shape":[2],"data_offsets":[8,0]', eight),
       "tensor 't' lies at bytes 8 to 0, but the file holds 8" },

@@ -138,8 +138,8 @@ local function lies()
     { one '"dtype":"F32","shape":[2],"data_offsets":[8,0]', "" },
     { one '"dtype":"F32","shape":[1000000000],"data_offsets":[0,4000000000]', "" },
     { one '"dtype":"F32","shape":[-2],"data_offsets":[0,8]', "" }, { one '"dtype":"F32","shape":[2e0],"data_offsets":[0,8]', "" },
-    { one '"dtype":"F32","shape":[1,1,1,1,1,1,1,1,2],"data_offsets":[0,8]', "more than 8 dimensions" },
-    { one '"dtype":"C64","shape":[1],"data_offsets":[0,8]', "unknown dtype 'C64'" },
+    { one '"dtype":"F32","shape":[1,1,1,1,1,1,1,1,2],"data_offsets":[0,8]', "has 9 dimensions" },
+    { one '"dtype":"C64","shape":[1],"data_offsets":[0,8]', "is C64, which is not supported" },
     { one '"shape":[2],"data_offsets":[0,8]', "lacks its dtype" },
     { one '"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]', "is F8_E4M3, which is not supported" },
     { st('{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}}', "abcdefgh"), "" },
@@ -211,6 +211,10 @@ local function mutate(bytes, n, seed, add)
     add(b)
   end
 end
+
+--- pieces of pickles, for specs of files that mean well: hostile.pickle.new(body) is a .pth of one storage of 16 floats (all 1)
+--- called "0", whose pickle is `body`; old(body) the same in the older container, with storages after it.
+hostile.pickle = { text = text, global = global, int = int, tuple = tuple, storage = storage, tensor = tensor, new = new, old = old }
 
 --- all files: { name, bytes, why }. why: part of the message that must come; false: it must load; nil: either, but nothing else.
 --- in   good     bytes of two safetensors files { ours, theirs }

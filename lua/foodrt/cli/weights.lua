@@ -8,7 +8,9 @@ usage: foodrt weights get NAME [--accept-licence] | show FILE [--keys GLOB] [--j
            timm/efficientnet_b4.ra2_in1k; what is there already is checked. --accept-licence: of weights that are not for
            commercial use
   show     tensors and metadata of a safetensors or PyTorch file; --keys "blocks.0.*" some of them; --json for programs
-  convert  a safetensors or PyTorch file as OUT.safetensors; --dtype: floats in another width; --force: replaces OUT
+  convert  a file, one in parts (its index.json) or a run as OUT.safetensors: of a checkpoint the weights that eval would use,
+           without optimizer; --dtype: floats in another width; --force: replaces OUT
+           --place KEY: what lies under this key of a PyTorch file (state_dict_ema), for show too
   FOODRT_HUB=URL is a mirror of the hub, FOODRT_OFFLINE=1 fetches nothing, FOODRT_HUB_TIMEOUT=S waits that long for a silent
   server (30); weights are kept in
   ${XDG_CACHE_HOME:-~/.cache}/foodrt/weights]]
@@ -36,9 +38,10 @@ local function tensors(n)
 end
 
 -- tensors that the glob covers, and what they have in all
-local function pick(path, keys)
-  local list, metadata = require("foodrt.core.io").list(path)
-  local out, types = { tensors = {}, numbers = 0, bytes = 0, types = {}, all = #list, metadata = metadata }, {}
+local function pick(path, keys, place)
+  local list, metadata, notes = require("foodrt.core.io").list(path, place)
+  local out, types = { tensors = {}, numbers = 0, bytes = 0, types = {}, all = #list, metadata = metadata,
+    notes = notes }, {}
   local glob = keys and require "foodrt.nn.glob"
   for _, t in ipairs(list) do
     if not glob or glob.match(keys, t.name) then
@@ -53,27 +56,38 @@ local function pick(path, keys)
   return out
 end
 
+-- the file to look at: of a folder the one that would be used
+local function one_file(path)
+  if require("foodrt.core.io").kind(path) ~= "folder" then return path end
+  local found, why = require("foodrt.models.files").find(path)
+  if not found then error(("foodrt: weights: '%s' %s"):format(path, why), 0) end
+  return found.main
+end
+
 local function show(given)
-  local o = args.parse("weights show", given, { ["--keys"] = args.text, ["--json"] = true })
+  local o = args.parse("weights show", given, { ["--keys"] = args.text, ["--json"] = true, ["--place"] = args.text })
   if not o[1] then cli.usage_error "weights show: which file? foodrt weights show FILE" end
   if o[2] then cli.usage_error("weights show: one file at a time, got '%s' and '%s'", o[1], o[2]) end
-  local found = pick(o[1], o.keys)
+  local path = one_file(o[1])
+  local found = pick(path, o.keys, o.place)
   if o.json then
     local json, list = require "foodrt.core.json", {}
     for i, t in ipairs(found.tensors) do list[i] = { name = t.name, shape = json.list(t.shape), dtype = t.stored, bytes = t.bytes } end
-    print(json.encode { file = o[1], tensors = json.list(list), numbers = found.numbers, bytes = found.bytes, metadata = found.metadata })
+    print(json.encode({ file = path, tensors = json.list(list), numbers = found.numbers, bytes = found.bytes,
+      metadata = found.metadata, notes = #found.notes > 0 and json.list(found.notes) or nil }, true))
     return 0
   end
   local rows = {}
   for i, t in ipairs(found.tensors) do
-    rows[i] = { t.name, "[" .. table.concat(t.shape, ", ") .. "]", t.stored, size(t.bytes) }
+    rows[i] = { t.name, "[" .. table.concat(t.shape, ", ") .. (t.n_dim and ", …]" or "]"), t.stored, size(t.bytes) }
   end
   for _, line in ipairs(text.columns(rows, { false, false, false, true })) do print(line) end
   local names = {}
   for key in pairs(found.metadata) do names[#names + 1] = key end
   table.sort(names)
   for _, key in ipairs(names) do print(("metadata  %s: %s"):format(key, brief(found.metadata[key]))) end
-  print(("%s: %s%s, %s numbers, %s, %s"):format(o[1], o.keys and ("%d of "):format(#found.tensors) or "", tensors(found.all),
+  for _, note in ipairs(found.notes) do print("note  " .. note) end
+  print(("%s: %s%s, %s numbers, %s, %s"):format(path, o.keys and ("%d of "):format(#found.tensors) or "", tensors(found.all),
     text.grouped(found.numbers), size(found.bytes), table.concat(found.types, " ")))
   return 0
 end
@@ -82,7 +96,8 @@ end
 local WORDS = { fp32 = "f32", bf16 = "bf16", fp16 = "f16" }
 
 local function convert(given)
-  local o = args.parse("weights convert", given, { ["--dtype"] = args.one_of { "fp32", "bf16", "fp16" }, ["--force"] = true })
+  local o = args.parse("weights convert", given, { ["--dtype"] = args.one_of { "fp32", "bf16", "fp16" }, ["--force"] = true,
+    ["--place"] = args.text })
   if not o[2] or o[3] then cli.usage_error "weights convert: from what to what? foodrt weights convert IN OUT.safetensors" end
   local from, to = o[1], o[2]
   if not to:match "%.safetensors$" then
@@ -90,7 +105,19 @@ local function convert(given)
   end
   local io_ = require "foodrt.core.io"
   if io_.kind(to) and not o.force then error(("foodrt: weights convert: '%s' is there already; --force replaces it"):format(to), 0) end
-  io_.convert(from, to, WORDS[o.dtype])
+  local files = require "foodrt.models.files"
+  local source, why = files.find(from)
+  if not source then error(("foodrt: weights convert: '%s' %s"):format(from, why), 0) end
+  local parts, metadata = {}, nil
+  for i, part in ipairs(source.parts) do
+    local list, own, notes = io_.list(part.path, o.place)
+    local names, more = files.choose(list, own, part.only)
+    parts[i] = { path = part.path, names = names, place = o.place }
+    metadata = metadata or files.metadata(own)
+    for _, note in ipairs(i == 1 and more or {}) do notes[#notes + 1] = note end
+    for _, note in ipairs(notes) do io.stderr:write(("'%s': %s\n"):format(part.path, note)) end
+  end
+  io_.convert(to, parts, metadata, WORDS[o.dtype])
   local found = pick(to)
   print(("%s: %s, %s, %s"):format(to, tensors(found.all), size(found.bytes), table.concat(found.types, " ")))
   return 0

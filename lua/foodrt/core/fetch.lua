@@ -114,15 +114,56 @@ end
 
 local file
 
--- beginnings of other versions of a file that is complete now
-local function sweep(path)
+-- A beginning of a file is named NAME[.ETAG].part, and NAME[.ETAG].TAG.part while the process of that tag adds to it: locks are
+-- not everywhere what they should be, and two processes that add to one file make neither.
+
+-- the beginnings of a file: { path, tag of the process that has it or nil, etag or "" }
+local function parts_of(path)
   local dir, name = path:match "^(.*/)([^/]*)$"
-  local text = ffi.new "char *[1]"
-  if not dir or C.frt_folder_list(dir, text) ~= 0 then return end
+  local text, list = ffi.new "char *[1]", {}
+  if not dir or C.frt_folder_list(dir, text) ~= 0 then return list end
   for one in ffi.string(text[0]):gmatch "[^\n]+" do
-    if one:sub(1, #name + 1) == name .. "." and one:find "%.part$" then os.remove(dir .. one) end
+    local rest = one:sub(1, #name + 1) == name .. "." and one:match("^(.*)part$", #name + 2)
+    if rest then
+      local etag, tag = rest:match "^(.-)%.?(%x+%-%d+%-%x+)%.$"
+      list[#list + 1] = { path = dir .. one, tag = tag, etag = etag or rest:match "^(.*)%.$" or "" }
+    end
   end
   C.frt_folder_free(text[0])
+  return list
+end
+
+-- whether nobody adds to a beginning any more
+local function free(part)
+  return not part.tag or C.frt_temp_dead(part.tag) ~= 0
+end
+
+-- beginnings of other versions of a file that is complete now
+local function sweep(path)
+  for _, part in ipairs(parts_of(path)) do
+    if free(part) then os.remove(part.path) end
+  end
+end
+
+-- makes the longest beginning with this etag this process's own; out its name, whether there is one or not
+local function claim(path, etag)
+  local own, best, longest = ("%s%s.%s.part"):format(path, etag and "." .. etag or "", require("foodrt.core.io").tag()), nil, -1
+  for _, part in ipairs(etag and parts_of(path) or {}) do
+    local n = part.etag == etag and free(part) and length(part.path) or -1
+    if n > longest then best, longest = part.path, n end
+  end
+  if best then os.rename(best, own) end  -- of two that want it one gets it
+  return own
+end
+
+-- what is left of a transfer that broke off is there for the next one
+local function release(path, etag, own)
+  if not etag or length(own) == 0 then
+    os.remove(own)
+    return
+  end
+  local name = ("%s.%s.part"):format(path, etag)
+  if length(name) > length(own) then os.remove(own) else os.rename(own, name) end
 end
 
 -- a transfer that is complete: checked, and given the file's name
@@ -137,7 +178,7 @@ local function accept(o, a, part, resumed, last)
   end
   local found = { size = length(part), sha256 = sum, checked = a.sha256 ~= nil }
   if o.ready then o.ready(found) end
-  local moved, why = os.rename(part, o.path)
+  local moved, why = pcall(io_.rename, part, o.path)
   if not moved then return nil, why end
   sweep(o.path)
   return found
@@ -148,15 +189,22 @@ function file(o, last)
   if not a then return nil, why end
   if o.limit and a.size and a.size > o.limit then return nil, ("%d bytes are too many for it"):format(a.size) end
   -- another version of the file has another etag, and must not be put behind this one
-  local part = ("%s%s.part"):format(o.path, a.etag and "." .. a.etag:gsub("[^%w]", ""):sub(1, 16) or "")
-  if not a.etag then os.remove(part) end
+  local etag = a.etag and a.etag:gsub("[^%w]", ""):sub(1, 16)
+  local part = claim(o.path, etag)
   local watch = o.watch and function(done) o.watch(done, a.size) end
   local resumed = length(part) > 0
   for attempt = 1, ATTEMPTS do
-    local ok, again
-    ok, why, again = bring(a, part, o.limit, watch)
+    local whole, ok, again
+    whole, ok, why, again = pcall(bring, a, part, o.limit, watch)
+    if not whole then  -- interrupted
+      release(o.path, etag, part)
+      error(ok, 0)
+    end
     if ok then break end
-    if not again or attempt == ATTEMPTS then return nil, why end
+    if not again or attempt == ATTEMPTS then
+      release(o.path, etag, part)
+      return nil, why
+    end
     resumed = resumed or length(part) > 0
   end
   local found, wrong = accept(o, a, part, resumed, last)

@@ -19,20 +19,41 @@ local function check_path(name, path)
   if path:find("%z") then err.user("%s: 'path' has a zero byte", name) end
 end
 
---- calls fn(file) with the file open, closes it and returns what fn did; fn returns a status first, which is
---- checked only after closing.
-local function with_file(name, path, fn)
+local function open(name, path, place)
   check_path(name, path)
   local handle = ffi.new "frt_file *[1]"
-  lib.check(C.frt_file_open(path, handle))
-  local file = ffi.gc(handle[0], C.frt_file_close)
-  local ok, status, a, b = pcall(fn, file)
+  lib.check(C.frt_file_open_at(path, place, handle))
+  return ffi.gc(handle[0], C.frt_file_close)
+end
+
+--- calls fn(file) with the file open, closes it and returns what fn did; fn returns a status first, which is
+--- checked only after closing.
+local function with_file(name, path, fn, place)
+  local file = open(name, path, place)
+  local ok, status, a, b, c = pcall(fn, file)
   local text = ok and status ~= 0 and ffi.string(C.frt_error_last())
   ffi.gc(file, nil)
   C.frt_file_close(file)
   if not ok then error(status, 0) end
   if text then err.user("%s", text) end
-  return a, b
+  return a, b, c
+end
+
+-- --- metadata ------------------------------------------------------------------------------------------------------
+-- The format holds UTF-8 without zeros only; other texts are kept as JSON behind a mark.
+local BYTES = "json-bytes:"
+
+local function pack_text(text)
+  local json = require "foodrt.core.json"
+  local plain = not text:find "%z" and json.each_wrong_byte(text, function() return "" end) == text
+  if plain and text:sub(1, #BYTES) ~= BYTES then return text end
+  return BYTES .. json.encode(text)
+end
+
+local function unpack_text(text)
+  if text:sub(1, #BYTES) ~= BYTES then return text end
+  local v = require("foodrt.core.json").decode(text:sub(#BYTES + 1))
+  return type(v) == "string" and v or text
 end
 
 local key, value = ffi.new "const char *[1]", ffi.new "const char *[1]"
@@ -42,7 +63,7 @@ local function metadata_of(file)
   for i = 0, C.frt_file_meta_count(file) - 1 do
     local status = C.frt_file_meta(file, i, key, value)
     if status ~= 0 then return nil, status end
-    out[ffi.string(key[0])] = ffi.string(value[0])
+    out[ffi.string(key[0])] = unpack_text(ffi.string(value[0]))
   end
   for _, k in ipairs(OWN) do out[k] = nil end
   return out
@@ -56,35 +77,68 @@ local function entry(file, i)
   local status = C.frt_file_tensor_at(file, i, info)
   if status ~= 0 then return status end
   local shape = {}
-  for d = 0, info.shape.ndim - 1 do shape[d + 1] = tonumber(info.shape.dim[d]) end
-  return 0, { name = ffi.string(info.name), shape = shape, dtype = DTYPE[info.shape.dtype],
+  for d = 0, math.min(info.ndim, 8) - 1 do shape[d + 1] = tonumber(info.dim[d]) end
+  return 0, { name = ffi.string(info.name), shape = shape, dtype = DTYPE[info.shape.dtype], n_dim = info.ndim > 8 and info.ndim or nil,
     stored = ffi.string(info.dtype), bytes = tonumber(info.bytes) }
 end
 
---- frt.load(path): { name = tensor }, metadata. F16 and BF16 come as f32, small integers as i32. A file that
---- frt.save wrote is checked against its own hash first.
-function io_.load(path)
-  return with_file("load", path, function(file)
+-- why a tensor can't be held, nil where it can
+local function unfit(e)
+  return not e.dtype and e.stored or (e.n_dim or #e.shape) > 6 and ("%d dimensions"):format(e.n_dim or #e.shape) or e.bytes == 0 and "empty" or nil
+end
+
+local function notes_of(file, passed)
+  local notes = {}
+  for line in ffi.string(C.frt_file_notes(file)):gmatch "[^\n]+" do notes[#notes + 1] = line end
+  if #passed > 0 then
+    notes[#notes + 1] = ("passed over %s: %s"):format(#passed == 1 and "a tensor that can't be held" or "tensors that can't be held",
+      require("foodrt.core.text").some(passed, 6))
+  end
+  return notes
+end
+
+local LOAD = { "load", place = { "string", nil }, say = { "function", nil } }
+
+local function say(text)
+  io.stderr:write(text, "\n")
+end
+
+--- frt.load(path [, { place = "state_dict_ema" }]): { name = tensor }, metadata. F16 and BF16 come as f32, small integers as i32.
+--- A file that frt.save wrote is checked against its own hash first. What a file of others holds besides and can't be
+--- held (8-bit floats, objects of Python, empty tensors) is passed over and said in a line each, by o.say where it is given.
+--- place: where in a PyTorch file the weights lie, if not in the usual places.
+function io_.load(path, o)
+  o = opt.check(LOAD, o)
+  local out, metadata, notes = with_file("load", path, function(file)
     local status = C.frt_file_verify(file)
     if status ~= 0 then return status end
-    local out = {}
+    local out, passed, n, first = {}, {}, 0, nil
     for i = 0, C.frt_file_count(file) - 1 do
       local e
       status, e = entry(file, i)
-      if status == 0 and (not e.dtype or e.bytes == 0) then status = C.frt_file_read(file, i, nil, 0) end  -- says why not
       if status ~= 0 then return status end
-      local t = T.var { shape = e.shape, dtype = e.dtype, name = e.name }
-      status = T.fill_from(t, function(p, bytes) return C.frt_file_read(file, i, p, bytes) end)
-      if status ~= 0 then return status end
-      out[e.name] = t
+      local why = unfit(e)
+      if why then
+        first = first or i
+        passed[#passed + 1] = ("%s (%s)"):format(e.name, why)
+      else
+        local t = T.var { shape = e.shape, dtype = e.dtype, name = e.name }
+        status = T.fill_from(t, function(p, bytes) return C.frt_file_read(file, i, p, bytes) end)
+        if status ~= 0 then return status end
+        out[e.name], n = t, n + 1
+      end
     end
-    return 0, out, (metadata_of(file))
-  end)
+    if n == 0 and first then return C.frt_file_read(file, first, nil, 0) end  -- says why
+    return 0, out, (metadata_of(file)), notes_of(file, passed)
+  end, o.place)
+  for _, note in ipairs(notes) do (o.say or say)(("'%s': %s"):format(path, note)) end
+  return out, metadata
 end
 
---- io.list(path): what is in a file without reading it: { { name, shape, dtype, stored, bytes }, … } by name,
---- and the metadata. dtype is what it is read as, nil where it can't be; stored is the file's word for it.
-function io_.list(path)
+--- io.list(path [, place]): what is in a file without reading it: { { name, shape, dtype, stored, bytes }, … } by name,
+--- the metadata, and a list of what was passed over. dtype is what it is read as, nil where it can't be; stored is the
+--- file's word for it; shape has 8 sizes at most, n_dim says how many there are where it is more.
+function io_.list(path, place)
   return with_file("list", path, function(file)
     local out = {}
     for i = 0, C.frt_file_count(file) - 1 do
@@ -92,8 +146,8 @@ function io_.list(path)
       if status ~= 0 then return status end
       out[i + 1] = e
     end
-    return 0, out, (metadata_of(file))
-  end)
+    return 0, out, (metadata_of(file)), notes_of(file, {})
+  end, place)
 end
 
 --- io.hash(path): 16 hex digits over all tensors (names, types, shapes, values), whatever their order; the
@@ -154,13 +208,12 @@ function io_.save(path, tensors, metadata, o)
   for i, k in ipairs(keys) do
     local text = metadata[k]
     if type(text) ~= "string" then err.user("save: metadata '%s' must be string, got %s", k, opt.show(text)) end
-    if text:find "%z" then err.user("save: metadata '%s' has a zero byte", k) end
-    texts[i] = text
+    texts[i] = pack_text(text)
   end
   local n = #names
   local shapes = ffi.new("frt_shape[?]", math.max(n, 1))
   local data, anchors = ffi.new("const void *[?]", math.max(n, 1)), {}
-  T.api.realize(unpack(computed))  -- and what is pending: variables are read below
+  T.api.realize(computed)  -- and what is pending: variables are read below
   for i, t in ipairs(list) do
     anchors[i] = T.bytes(t)
     data[i - 1] = ffi.cast("const void *", anchors[i])
@@ -169,15 +222,36 @@ function io_.save(path, tensors, metadata, o)
   lib.check(C.frt_file_write(path, n, strings(names), shapes, data, float, #keys, strings(keys), strings(texts)))
 end
 
---- io.convert(from, to [, dtype]): all tensors of a safetensors or PyTorch file as a safetensors file, with the metadata;
---- dtype as in save. Other types stay as they are.
-function io_.convert(from, to, dtype)
+--- io.convert(to, parts, metadata [, dtype]): tensors of safetensors, PyTorch or numpy files as one safetensors file.
+--- in   parts     { { path, names = { [name in the file] = new name }, place } }
+---      dtype     of floats, as in save; other types stay as they are
+function io_.convert(to, parts, metadata, dtype)
   check_path("convert", to)
   local float = float_dtype("convert", dtype)
-  with_file("convert", from, function(file)
-    local status = C.frt_file_verify(file)
-    return status == 0 and C.frt_file_convert(file, to, float) or status
-  end)
+  local handles, files, index, names, keys, texts = {}, {}, {}, {}, sorted_keys("'metadata'", metadata), {}
+  for _, part in ipairs(parts) do
+    local file = open("convert", part.path, part.place)
+    handles[#handles + 1] = file
+    lib.check(C.frt_file_verify(file))
+    for i = 0, C.frt_file_count(file) - 1 do
+      lib.check(C.frt_file_tensor_at(file, i, info))
+      local new = part.names[ffi.string(info.name)]
+      if new then
+        files[#files + 1], index[#index + 1], names[#names + 1] = file, i, new
+      end
+    end
+  end
+  for i, k in ipairs(keys) do texts[i] = pack_text(metadata[k]) end
+  local n = #names
+  local list, at = ffi.new("const frt_file *[?]", math.max(n, 1)), ffi.new("int32_t[?]", math.max(n, 1))
+  for i = 1, n do list[i - 1], at[i - 1] = files[i], index[i] end
+  local status = C.frt_file_convert(to, n, list, at, strings(names), float, #keys, strings(keys), strings(texts))
+  local why = status ~= 0 and ffi.string(C.frt_error_last())
+  for _, file in ipairs(handles) do
+    ffi.gc(file, nil)
+    C.frt_file_close(file)
+  end
+  if why then err.user("%s", why) end
 end
 
 --- io.sha256(path): 64 hex digits.
@@ -261,6 +335,22 @@ end
 function io_.make_folders(path)
   check_path("make_folders", path)
   lib.check(C.frt_make_folders(path))
+end
+
+--- io.writable(folder): an error that names it where no files can be made in it.
+function io_.writable(path)
+  local tag = ffi.new "char[40]"
+  C.frt_temp_tag(tag)
+  local name = ("%s/.%s.tmp"):format(path, ffi.string(tag))
+  lib.check(C.frt_file_append(name, "", 0, 0))
+  os.remove(name)
+end
+
+--- io.tag(): a word for names of unfinished files that no other process makes.
+function io_.tag()
+  local tag = ffi.new "char[40]"
+  C.frt_temp_tag(tag)
+  return ffi.string(tag)
 end
 
 local KIND = { [0] = nil, "file", "folder", "other" }

@@ -168,7 +168,11 @@ end
 -- fetches alone: other processes that want the same wait
 local function fetch_locked(where, o)
   local made, why = pcall(io_().make_folders, where.dir)
-  if not made then return nil, why end
+  if made then made, why = pcall(io_().writable, where.dir) end
+  if not made then
+    return nil, ("%s of %s is not here, and the cache takes no files (%s): XDG_CACHE_HOME=FOLDER names another, or "
+      .. "pretrained = \"FILE\" the weights themselves"):format(FILE, where.repo, why)
+  end
   local told = false
   local path, cant, note = io_().locked(where.dir .. "/.lock", function()
     local path, cant, note = fetch_all(where, o)

@@ -155,6 +155,98 @@ local MAKERS = {  -- a name that only their files have, how to translate
   { "embedding/kernel", lazy "jax" },
 }
 
+-- --- names that are longer than ours ------------------------------------------------------------------------------------
+local function is_copy(prefix)
+  return prefix:find "ema%f[%A]" ~= nil or prefix:find "averag" ~= nil or prefix:find "teacher" ~= nil or prefix:find "momentum" ~= nil
+    or prefix:find "swa" ~= nil
+end
+
+-- what names may begin with: { { prefix, hits } }, the likeliest first. A prefix is seen at a name that every file of the
+-- model has; hits are the model's names that are there behind it.
+local function prefixes(model, dict, own)
+  local marks, seen, list = { model.first_conv .. ".weight" }, {}, {}
+  for _, maker in ipairs(MAKERS) do marks[#marks + 1] = maker[1] end
+  for name in pairs(dict) do
+    for _, mark in ipairs(marks) do
+      local at = #name - #mark
+      if at >= 0 and name:sub(at + 1) == mark and (at == 0 or name:sub(at, at):find "[./]") then seen[name:sub(1, at)] = true end
+    end
+  end
+  for prefix in pairs(seen) do
+    local hits, n = 0, 0
+    for name in pairs(dict) do
+      if name:sub(1, #prefix) == prefix then
+        n = n + 1
+        hits = hits + (own[name:sub(#prefix + 1)] and 1 or 0)
+      end
+    end
+    list[#list + 1] = { prefix = prefix, hits = hits, n = n }
+  end
+  table.sort(list, function(a, b)
+    local x, y = is_copy(a.prefix), is_copy(b.prefix)
+    if x ~= y then return y end
+    if a.hits ~= b.hits then return a.hits > b.hits end
+    if a.n ~= b.n then return a.n > b.n end
+    return a.prefix < b.prefix
+  end)
+  return list
+end
+
+--- the tensors without what a container put in front of all names ("model.", "net.backbone."), and what is to be said:
+--- what was taken off, and what lies elsewhere in the file and was passed over.
+--- in   own  the model's own tensors by name
+function keys.unwrap(model, dict, own)
+  local list = prefixes(model, dict, own)
+  local best = list[1]
+  if not best or best.prefix == "" and #list == 1 then return dict, {} end
+  local out, others, notes = {}, {}, {}
+  for name, t in pairs(dict) do
+    local rest = name:sub(1, #best.prefix) == best.prefix and name:sub(#best.prefix + 1)
+    local elsewhere = best.prefix == ""
+    for i = 2, elsewhere and #list or 0 do
+      if list[i].hits * 2 > best.hits and name:sub(1, #list[i].prefix) == list[i].prefix then rest = nil end
+    end
+    if rest then
+      out[rest] = t
+    else
+      others[#others + 1] = name
+    end
+  end
+  if best.prefix ~= "" then
+    notes[1] = is_copy(best.prefix) and ("averages of the weights were taken ('%s*'): it holds no others"):format(best.prefix)
+      or ("names begin with '%s', which was taken off"):format(best.prefix)
+  end
+  for i = 2, #list do
+    if list[i].hits * 2 > best.hits then
+      notes[#notes + 1] = ("also holds '%s*', %s, which was not taken"):format(list[i].prefix,
+        is_copy(list[i].prefix) and "averages of the weights or another copy" or "another copy")
+    end
+  end
+  table.sort(others)
+  if #others > 0 then
+    notes[#notes + 1] = ("passed over what lies elsewhere: %s"):format(require("foodrt.core.text").some(others, 4))
+  end
+  return out, notes
+end
+
+-- what tools leave beside weights: counters, the photos' mean
+local LEFT = { n_averaged = true, total_ops = true, total_params = true, num_batches_tracked = true, mean = true, std = true,
+  initted = true, step = true, position_ids = true, relative_position_index = true }
+local SMALL = 16
+
+--- takes out of the tensors what is no parameter of the model and too small to be missed; out what is to be said, or nil.
+function keys.drop_small(dict, own)
+  local out = {}
+  for name, t in pairs(dict) do
+    if not own[name] and not name:find "num_batches_tracked$" and (LEFT[name:match "([^.]*)$"] or t:numel() <= SMALL) then
+      out[#out + 1] = name
+    end
+  end
+  for _, name in ipairs(out) do dict[name] = nil end
+  table.sort(out)
+  return #out > 0 and ("passed over what is no parameter: %s"):format(require("foodrt.core.text").some(out, 4)) or nil
+end
+
 local IMAGENET = { mean = { 0.485, 0.456, 0.406 }, std = { 0.229, 0.224, 0.225 } }
 
 --- the tensors under our names, nil, and what their maker is known to show them: torchvision's own preprocessing, as far as it

@@ -102,7 +102,7 @@ function keys_vit.jax(dict, model)
   end
   local computed = {}
   for _, t in pairs(out) do computed[#computed + 1] = t end
-  T.api.realize(unpack(computed))
+  T.api.realize(computed)
   return out
 end
 

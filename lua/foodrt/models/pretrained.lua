@@ -1,6 +1,6 @@
 --- pretrained: where a model's weights come from. They are read when the model is built, never in its
 --- constructor; what can't be had is an error that says what to do.
-local err, opt, io_ = require "foodrt.core.err", require "foodrt.core.opt", nil
+local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
 local keys, config, hub = require "foodrt.models.keys", require "foodrt.models.config", nil
 local lib = require "foodrt.core.ffi"
 local T = require "foodrt.tensor"
@@ -8,10 +8,8 @@ local ffi = lib.ffi
 
 local pretrained = { n_read = 0 }  -- n_read: files read so far
 
-local ENDINGS = { safetensors = true, pth = true, pt = true, bin = true, npz = true }
-
-local function is_path(s)
-  return ENDINGS[s:match "%.(%w+)$" or ""] or s:find "/" ~= nil and not s:find "^timm/"
+local function files()
+  return require "foodrt.models.files"
 end
 
 -- a first convolution for other than 3 channels, from one for 3, as timm: one channel is the sum; n are the
@@ -98,22 +96,39 @@ local function take_config(model, path, at)
   return true
 end
 
-local function read(model, path, at)
-  io_ = io_ or require "foodrt.core.io"
-  local file = io.open(path, "rb")
-  if not file then err.at(at, "%s: no weights at '%s'", model.name, path) end
-  file:close()
-  local told = take_config(model, path, at)
-  local dict, why, preprocess = keys.translate(model, io_.load(path))
+-- the file that says what photos look like: a model in parts has it beside its index
+local function main_of(found)
+  return (found.main:gsub("(model%.safetensors)%.index%.json$", "%1"):gsub("(pytorch_model%.bin)%.index%.json$", "%1"))
+end
+
+-- what `path` stands for; an error at the user's line where that is nothing
+local function find(model, path, at)
+  local found, why = files().find(path)
+  if not found and why == "is not there" then err.at(at, "%s: no weights at '%s'", model.name, path) end
+  if not found then err.at(at, "%s: '%s' %s", model.name, path, why) end
+  return found
+end
+
+local function read(model, path, at, place)
+  local found = find(model, path, at)
+  local told = take_config(model, main_of(found), at)
+  local dict, notes = files().load(found, place)
+  local own, some = model:state_dict(), nil
+  dict, some = keys.unwrap(model, dict, own)
+  for _, note in ipairs(notes) do pretrained.say(("%s: %s"):format(model.name, note)) end
+  for _, note in ipairs(some) do pretrained.say(("%s: '%s': %s"):format(model.name, path, note)) end
+  local why, preprocess
+  dict, why, preprocess = keys.translate(model, dict)
   if not dict then err.at(at, "%s: the weights in '%s' %s", model.name, path, why) end
   if preprocess and not told then take_preprocess(model, preprocess) end
-  local own = model:state_dict()
   local first = model.first_conv .. ".weight"
   if dict[first] and own[first] and dict[first].shape[2] == 3 and own[first].shape[2] ~= 3 then
     dict[first] = adapt_input(dict[first], own[first].shape[2])
   end
   if model.adapt then model:adapt(dict) end
-  local notes = settle(model, dict, own)
+  notes = settle(model, dict, own)
+  local passed = keys.drop_small(dict, own)
+  if passed then notes[#notes + 1] = passed end
   model:load_state_dict(dict, { from = path })
   pretrained.n_read = pretrained.n_read + 1
   for _, note in ipairs(notes) do pretrained.say(("%s: '%s' %s"):format(model.name, path, note)) end
@@ -148,14 +163,15 @@ function pretrained.fetch(where, accept)
   return path, why, note
 end
 
-local SPEC = { "pretrained", "tag", tag = { "string", nil }, accept_licence = { "boolean", false } }
+local SPEC = { "pretrained", "tag", tag = { "string", nil, "a tag, a file or a folder" }, accept_licence = { "boolean", false },
+  place = { "string", nil, "where in a PyTorch file the weights lie, such as state_dict_ema" } }
 
 -- what the user gave, checked: { path } or { where, why } (the hub's), auto, accept
 local function understand(model, what)
   local o = type(what) == "table" and opt.check(SPEC, what) or {}
   local name = type(what) == "string" and what ~= "auto" and what or o.tag
-  local out = { auto = what == "auto", accept = o.accept_licence }
-  if name and is_path(name) then
+  local out = { auto = what == "auto", accept = o.accept_licence, place = o.place }
+  if name and files().is_path(name) then
     out.path = name
     return out
   end
@@ -191,7 +207,7 @@ local RANDOM = "%s: starts from random weights (%s); a head trained while they a
 -- reads what was asked for into the model
 local function load(model, w, at, sample)
   if w.path then
-    read(model, w.path, at)
+    read(model, w.path, at, w.place)
     return
   end
   local path, why = nil, not_auto(w, sample)
@@ -208,7 +224,8 @@ end
 -- what the photos must look like, as far as it lies beside weights that are here
 local function peek(model, w, at, sample)
   if w.path then
-    take_config(model, w.path, at)
+    local found = files().find(w.path)
+    if found then take_config(model, main_of(found), at) end
   elseif not not_auto(w, sample) and hub.cached(w.where) then
     take_config(model, w.where.path, at)
   end

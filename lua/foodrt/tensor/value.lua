@@ -34,11 +34,14 @@ local function put(n, ref)
   return n + 1
 end
 
---- the handles of `...` (tensors) and of everything kept, as (n, array).
+--- the handles of `...` (tensors, or one list of them) and of everything kept, as (n, array).
 local function outputs(name, ...)
-  local n = 0
-  for i = 1, select("#", ...) do
-    local t = (select(i, ...))
+  local n, list, count = 0, { ... }, select("#", ...)
+  if count == 1 and type(list[1]) == "table" and not getmetatable(list[1]) then
+    list, count = list[1], #list[1]
+  end
+  for i = 1, count do
+    local t = list[i]
     if getmetatable(t) ~= mt then err.user("%s: argument %d must be a tensor, got %s", name, i, opt.show(t)) end
     n = put(n, t.ref)
   end
@@ -66,7 +69,7 @@ local function realize(n)
   R.look()
 end
 
---- frt.realize(t, …): computes these, what keep() asked for, and every pending assignment, in one plan.
+--- frt.realize(t, …), frt.realize { t, … }: computes these, what keep() asked for, and every pending assignment, in one plan.
 function api.realize(...)
   realize((outputs("realize", ...)))
   return ...

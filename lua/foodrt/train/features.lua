@@ -252,7 +252,7 @@ local function compute(self, x, rows)
   recorded(self, batch, function(loss, logits)
     local values = again(self, batch.x, loss, logits)
     C.frt_forget_pending()  -- batch statistics of what is trained move with the step, not here
-    T.api.realize(unpack(values))
+    T.api.realize(values)
     for k, v in ipairs(values) do
       lib.check_late(tonumber(C.frt_read(v.ref, self.buffers[k], rows * self.cut.bytes[k])))
     end
