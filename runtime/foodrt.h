@@ -412,7 +412,7 @@ FRT_API uint64_t frt_manifest_hash(const frt_manifest *m);
 // Names in a folder sorted by bytes, one a line; folders end in '/'; hidden ones are left out.
 FRT_API frt_status frt_folder_list(const char *dir, char **names);
 FRT_API void frt_folder_free(char *names);
-FRT_API int32_t frt_is_folder(const char *path);
+FRT_API frt_status frt_folder_there(const char *path, int32_t *there);
 
 typedef enum frt_on_bad { FRT_BAD_SUBSTITUTE = 0, FRT_BAD_SKIP = 1, FRT_BAD_ERROR = 2 } frt_on_bad;
 typedef struct frt_loader_options {

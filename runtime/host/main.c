@@ -33,22 +33,34 @@ static int columns(lua_State *L)
   return 1;
 }
 
-// host.list(directory) -> names in no order, or nil when it cannot be read
+// host.list(directory) -> names in no order, or nil and why when it cannot be read to its end
 static int list(lua_State *L)
 {
   DIR *dir = opendir(luaL_checkstring(L, 1));
   if (!dir) {
-    return 0;
+    lua_pushnil(L);
+    lua_pushstring(L, strerror(errno));
+    return 2;
   }
   lua_newtable(L);
-  const struct dirent *entry;
-  for (int n = 1; (entry = readdir(dir));) {
+  for (int n = 1;;) {
+    errno = 0;
+    const struct dirent *entry = readdir(dir);
+    if (!entry) {
+      break;
+    }
     if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
       lua_pushstring(L, entry->d_name);
       lua_rawseti(L, -2, n++);
     }
   }
+  const int error = errno; // of a listing that broke off
   closedir(dir);
+  if (error != 0) {
+    lua_pushnil(L);
+    lua_pushstring(L, strerror(error));
+    return 2;
+  }
   return 1;
 }
 

@@ -50,7 +50,7 @@ frt_status frt__bmp_size(const uint8_t *file, size_t bytes, int64_t *w, int64_t 
   return FRT_OK;
 }
 
-frt_status frt__bmp_decode(const uint8_t *file, size_t bytes, uint8_t *rgb)
+frt_status frt__bmp_read(const uint8_t *file, size_t bytes, frt__rect part, uint8_t *rgb)
 {
   bmp b = {0};
   FRT_TRY(header(file, bytes, &b));
@@ -74,11 +74,11 @@ frt_status frt__bmp_decode(const uint8_t *file, size_t bytes, uint8_t *rgb)
   size_t stride = ((size_t)b.w * (size_t)b.bits + 31) / 32 * 4;
   FRT_CHECK(b.pixels <= bytes && stride * (size_t)b.h <= bytes - b.pixels, FRT_EDATA,
             "truncated BMP");
-  for (int64_t y = 0; y < b.h; y++) {
+  for (int64_t y = part.y; y < part.y + part.h; y++) {
     const uint8_t *p = file + b.pixels + stride * (size_t)(b.top_down ? y : b.h - 1 - y);
-    for (int64_t x = 0; x < b.w; x++, rgb += 3) {
+    for (int64_t x = part.x; x < part.x + part.w; x++, rgb += 3) {
       if (indexed) {
-        int32_t at = (int32_t)(x * b.bits);
+        int64_t at = x * b.bits;
         int32_t i = p[at / 8] >> (8 - b.bits - at % 8) & ((1 << b.bits) - 1);
         memcpy(rgb, palette[i], 3);
       } else {

@@ -24,11 +24,12 @@ typedef struct frt__jpeg frt__jpeg; // jpeg.h
 typedef struct frt__scratch {
   frt__buffer file, rgb, half, taps, tile, view, small;
   frt__jpeg *jpeg;
+  bool big; // what lies here is the one big photo (source.h)
 } frt__scratch;
 void frt__scratch_trim(frt__scratch *s);
 void frt__scratch_free(frt__scratch *s);
 
-// --- decode.c ---------------------------------------------------------------------------------
+// --- open.c, read.c, read_vips.c --------------------------------------------------------------
 // An opened photo: size after orientation, nothing decoded yet.
 typedef struct frt__header {
   int32_t w, h, orientation, bands, bits;
@@ -36,19 +37,22 @@ typedef struct frt__header {
   bool is_jpeg;
   bool mirror_x, mirror_y; // upright x (y) counts from the file's right or lower edge
 } frt__header;
-// Says which part to decode, in oriented pixels of the image shrunk by *shrink (1, 2, 4, 8; only a
-// JPEG may say more than 1): it is called again with the shrunk size, *shrink as it asked, when
-// that is more than 1.
-typedef frt_status (*frt__choose)(void *ctx, const frt__header *header, frt__rect *part,
-                                  int32_t *shrink);
-// Without `choose` the whole photo.
-frt_status frt__decode(frt__scratch *s, const char *path, frt__choose choose, void *ctx,
-                       frt__header *header, frt__pixels *out);
+
+// A photo is opened, looked at and read, in three calls in a row (source.h has its inside).
+typedef struct frt__source frt__source;
+// The header. FRT_EDATA: its bytes (or that there is no file) say that it is no photo. FRT_EIO,
+// FRT_ENOMEM, FRT_EDEVICE: the machine refuses, which says nothing of the photo.
+frt_status frt__open(frt__source *f, frt__scratch *s, const char *path);
+// Of a JPEG: it will be decoded at 1/shrink (2, 4, 8); f->header.w and h are then those.
+frt_status frt__open_smaller(frt__source *f, int32_t shrink);
+// The part's pixels, upright, in the scratch's buffers; none for a part without area.
+frt_status frt__read(frt__source *f, frt__rect part, frt__pixels *out);
+void frt__close(frt__source *f);
 void frt__decode_thread_end(void); // before a thread that decoded ends
 
 // --- bmp.c ------------------------------------------------------------------------------------
 frt_status frt__bmp_size(const uint8_t *file, size_t bytes, int64_t *w, int64_t *h, int32_t *bits);
-frt_status frt__bmp_decode(const uint8_t *file, size_t bytes, uint8_t *rgb);
+frt_status frt__bmp_read(const uint8_t *file, size_t bytes, frt__rect part, uint8_t *rgb);
 
 // --- resample.c -------------------------------------------------------------------------------
 // Pillow's resize(size, filter, box), bit for bit: dst[ow, oh] of src's box, mirrored where asked.
@@ -94,8 +98,31 @@ int32_t frt__order_at(int64_t seed, int64_t epoch, int32_t n, int32_t i);
 // The try-th stand-in for a photo that can't be read.
 int32_t frt__substitute(const frt__key *key, int32_t n, int32_t attempt);
 
-// --- augment.c --------------------------------------------------------------------------------
+// --- view.c -----------------------------------------------------------------------------------
+// Maps the canvas (what the augments made) to the photo, both in pixels with the corner at 0:
+// photo = m * (x, y, 1).
+typedef struct frt__geometry {
+  double m[6];
+  double w, h;   // of the canvas
+  frt__box clip; // of the photo: what may be read; a crop hides the rest
+  double pw, ph; // of the photo
+  int32_t filter;
+} frt__geometry;
 frt_status frt__view_check(const frt_view *view);
+// Of a photo of w x h pixels, by the draws of `key`.
+frt__geometry frt__view_geometry(const frt_view *view, const frt__key *key, double w, double h);
+// How small (1, 2, 4, 8) a JPEG may be decoded, and the geometry on what that gives: `h` is the
+// header then.
+int32_t frt__view_shrink(const frt_view *view, const frt__geometry *g, const frt__header *h);
+void frt__view_smaller(frt__geometry *g, const frt__header *h, double shrink);
+// The part of the photo that is read for it; without area where the view looks past the photo.
+frt__rect frt__view_part(const frt__geometry *g);
+bool frt__view_upright(const frt__geometry *g);
+// Photo pixels per canvas pixel along the photo's x and y.
+double frt__view_density_x(const frt__geometry *g);
+double frt__view_density_y(const frt__geometry *g);
+
+// --- render.c ---------------------------------------------------------------------------------
 // File -> the view's pixels, normalised, in nhwc.
 frt_status frt__view_decode(frt__scratch *s, const frt_view *view, const frt__normal *normal,
                             const char *path, const frt__key *key, float *nhwc);

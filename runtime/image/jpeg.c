@@ -182,16 +182,16 @@ bool frt__jpeg_open(frt__jpeg **jpeg, const uint8_t *file, size_t bytes, frt__jp
   return out->orientation > 0;
 }
 
-void frt__jpeg_shrink(frt__jpeg *j, int32_t shrink, int32_t *w, int32_t *h)
+bool frt__jpeg_shrink(frt__jpeg *j, int32_t shrink, int32_t *w, int32_t *h)
 {
-  *w = *h = 0;
   if (setjmp(j->back)) {
-    return;
+    return false;
   }
   j->d.scale_num = 1;
   j->d.scale_denom = (unsigned int)shrink;
   api.output_dimensions(&j->d);
   *w = (int32_t)j->d.output_width, *h = (int32_t)j->d.output_height;
+  return true;
 }
 
 size_t frt__jpeg_room(const frt__jpeg *j, frt__rect part)
@@ -229,7 +229,10 @@ static bool read_part(frt__jpeg *j, frt__rect part, uint8_t *rgb, frt__pixels *o
 
 bool frt__jpeg_read(frt__jpeg *j, frt__rect part, uint8_t *rgb, frt__pixels *out)
 {
-  return setjmp(j->back) == 0 && read_part(j, part, rgb, out);
+  if (setjmp(j->back)) {
+    return false;
+  }
+  return read_part(j, part, rgb, out);
 }
 
 void frt__jpeg_free(frt__jpeg *j)

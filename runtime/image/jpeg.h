@@ -13,8 +13,8 @@ typedef struct frt__jpeg_info {
 // used again for the next file. False: libjpeg-turbo is not here, or the photo is not for this way
 // (damaged, CMYK, Exif that needs a closer look).
 bool frt__jpeg_open(frt__jpeg **jpeg, const uint8_t *file, size_t bytes, frt__jpeg_info *out);
-// Decode at 1/shrink (2, 4, 8); the size then.
-void frt__jpeg_shrink(frt__jpeg *jpeg, int32_t shrink, int32_t *w, int32_t *h);
+// Decode at 1/shrink (2, 4, 8); the size then. False: it can't.
+bool frt__jpeg_shrink(frt__jpeg *jpeg, int32_t shrink, int32_t *w, int32_t *h);
 // Bytes that frt__jpeg_read wants for a part.
 size_t frt__jpeg_room(const frt__jpeg *jpeg, frt__rect part);
 // The part's pixels, somewhere in rgb. False: damaged.

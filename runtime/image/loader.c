@@ -48,6 +48,7 @@ struct frt_loader {
   bool synced, stop;
   int32_t next_batch, next_row; // what is given to a worker next
   int32_t handed, released;     // batches before these were given out, given back
+  bool any;                     // a photo was handed out
   double wait_s;
   bad **seen; // bad photos of the batches handed out
   int32_t *seen_batch;
@@ -280,7 +281,8 @@ static frt_status fill_loader(frt_loader *l, const frt_view *view)
   l->next_batch = l->handed = l->released = FRT_MIN(l->opt.start, l->n_batches);
   l->n_slots = (l->opt.prefetch ? l->opt.prefetch : 2) + 1;
   FRT_TRY(make_slots(l));
-  return start_threads(l, l->opt.threads ? l->opt.threads : FRT_MIN(frt_cpus(""), (int32_t)MAX_THREADS));
+  return start_threads(l, l->opt.threads ? l->opt.threads
+                                         : FRT_MIN(frt_cpus(""), (int32_t)MAX_THREADS));
 }
 
 frt_status frt_loader_new(frt_loader **out, frt_manifest *m, const frt_view *view,
@@ -425,6 +427,7 @@ static frt_status next(frt_loader *l, frt_batch *out)
     int32_t index = l->handed++;
     FRT_TRY(take_bads(l, s, index, &out->n_bad));
     if (s->n_kept > 0) {
+      l->any = true;
       out->n = s->n_kept;
       out->index = index;
       out->n_columns = l->n_columns;
@@ -437,6 +440,8 @@ static frt_status next(frt_loader *l, frt_batch *out)
       return FRT_OK;
     }
   }
+  FRT_CHECK(l->any || l->opt.start > 0 || l->n_seen == 0, FRT_EDATA,
+            "data: none of the %d photos can be read; the first: %s", l->n_seen, l->seen[0]->why);
   return FRT_OK;
 }
 

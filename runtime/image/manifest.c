@@ -92,10 +92,28 @@ int32_t frt_manifest_label(const frt_manifest *m, int32_t i, int32_t column)
 }
 
 // --- folders ----------------------------------------------------------------------------------
-int32_t frt_is_folder(const char *path)
+// Whether it is a folder. What the machine refuses to look at is no answer; what isn't there, as a
+// link that leads nowhere, is none.
+static frt_status look_at(const char *path, bool *folder)
 {
   struct stat st;
-  return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+  *folder = false;
+  if (stat(path, &st)) {
+    FRT_CHECK(errno == ENOENT || errno == ENOTDIR || errno == ELOOP, FRT_EIO,
+              "cannot look at '%s': %s", path, strerror(errno));
+    return FRT_OK;
+  }
+  *folder = S_ISDIR(st.st_mode);
+  return FRT_OK;
+}
+
+frt_status frt_folder_there(const char *path, int32_t *there)
+{
+  bool folder;
+  *there = 0;
+  FRT_TRY(look_at(path, &folder));
+  *there = folder;
+  return FRT_OK;
 }
 
 static int by_bytes(const void *a, const void *b)
@@ -131,9 +149,21 @@ static frt_status names_of(const char *dir, names *l)
   DIR *d = opendir(dir);
   FRT_CHECK(d, FRT_EIO, "cannot read folder '%s': %s", dir, strerror(errno));
   frt_status status = FRT_OK;
-  for (struct dirent *e = NULL; status == FRT_OK && (e = readdir(d));) {
+  for (;;) {
+    errno = 0;
+    struct dirent *e = readdir(d);
+    if (!e) { // the end, or a disk or network that gave up half-way
+      if (errno != 0) {
+        status =
+          frt_error_set(FRT_EIO, "cannot read folder '%s' to its end: %s", dir, strerror(errno));
+      }
+      break;
+    }
     if (e->d_name[0] != '.') {
       status = names_add(l, e->d_name);
+      if (status != FRT_OK) {
+        break;
+      }
     }
   }
   closedir(d);
@@ -163,7 +193,8 @@ static frt_status list(const char *dir, names *l, frt__buffer *path, frt__buffer
   FRT_TRY(frt__buffer_need(text, bytes));
   for (int32_t i = 0; i < l->n; i++) {
     FRT_TRY(join(path, dir, l->p[i]));
-    bool folder = frt_is_folder((const char *)path->p) != 0;
+    bool folder;
+    FRT_TRY(look_at((const char *)path->p, &folder));
     used += (size_t)snprintf((char *)text->p + used, text->cap - used, folder ? "%s/\n" : "%s\n",
                              l->p[i]);
   }
@@ -211,7 +242,9 @@ static frt_status scan(frt_manifest *m, const char *dir, const int32_t *labels, 
   for (int32_t i = 0; i < l->n; i++) {
     if (photo_name(l->p[i])) {
       FRT_TRY(join(path, dir, l->p[i]));
-      if (!frt_is_folder((const char *)path->p)) {
+      bool folder;
+      FRT_TRY(look_at((const char *)path->p, &folder));
+      if (!folder) {
         FRT_TRY(frt_manifest_add(m, (const char *)path->p, labels));
       }
     }

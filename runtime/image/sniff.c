@@ -17,6 +17,8 @@ static const struct {
   {"WEBP",                    8, 4,  FRT__WEBP,        "WebP"                                  },
   {"II*\0",                   0, 4,  FRT__TIFF,        "TIFF"                                  },
   {"MM\0*",                   0, 4,  FRT__TIFF,        "TIFF"                                  },
+  {"II+\0",                   0, 4,  FRT__TIFF,        "BigTIFF"                               },
+  {"MM\0+",                   0, 4,  FRT__TIFF,        "BigTIFF"                               },
   {"BM",                      0, 2,  FRT__BMP,         "BMP"                                   },
   {"ftypavif",                4, 8,  FRT__AVIF,        "AVIF"                                  },
   {"ftypavis",                4, 8,  FRT__AVIF,        "AVIF"                                  },

@@ -24,7 +24,9 @@ end
 local function commands()
   local found = {}
   local dir = host.root .. "/share/foodrt/lua/foodrt/cli"
-  for _, file in ipairs(host.list(dir) or {}) do
+  local files, why = host.list(dir)
+  if not files then error(("foodrt: cannot read folder '%s': %s"):format(dir, why), 0) end
+  for _, file in ipairs(files) do
     local name = file:match "^([%w_]+)%.lua$"
     if name and name ~= "init" then
       found[name:gsub("_", "-")] = dir .. "/" .. file

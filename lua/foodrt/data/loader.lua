@@ -32,7 +32,7 @@ function M.new(data, split, s, given)
   local lib = require "foodrt.core.ffi"
   local o = opt.check(LOADER, given)
   local train = split == "train"
-  local self = setmetatable({ data = data, split = split, manifest = s.manifest, vars = {} }, Loader)
+  local self = setmetatable({ data = data, split = split, manifest = s.manifest, vars = {}, n_looked_at = 0 }, Loader)
   self.augmented = either(o.augment, train)
   self.view = data:view(self.augmented)
   -- In evaluation a photo that can't be read is left out: a substitute would count another one twice.
@@ -94,6 +94,27 @@ local function tensors(self, b)
   return v
 end
 
+-- A class of which no photo could be read so far is not trained, whatever took its photos' places. A photo is named in each
+-- epoch again, so ids are kept with the split.
+local function check_lost(self)
+  local lib = require "foodrt.core.ffi"
+  local C, split, one = lib.C, self.data.splits[self.split], lib.ffi.new "frt_bad_photo"
+  split.lost = split.lost or { ids = {}, of = {} }
+  local n, lost = C.frt_loader_bad_count(self.handle), split.lost
+  for i = self.n_looked_at, n - 1 do
+    lib.check(C.frt_loader_bad(self.handle, i, one))
+    local class = C.frt_manifest_label(self.manifest, one.id, 0) + 1
+    if class > 0 and not lost.ids[one.id] then
+      lost.ids[one.id], lost.of[class] = true, (lost.of[class] or 0) + 1
+      if lost.of[class] == split.class_counts[class] then
+        require("foodrt.core.err").at(self.data.line, "data: no photo of class '%s' can be read (%d of %d are bad), the last: %s",
+          self.data.classes[class], lost.of[class], lost.of[class], lib.ffi.string(one.why))
+      end
+    end
+  end
+  self.n_looked_at = n
+end
+
 --- the next batch; nil after the last (which gives the ring back), or nil and "interrupted" when a signal asked to stop while it waited.
 function Loader:next()
   if not self.handle then return nil end
@@ -102,6 +123,7 @@ function Loader:next()
   local status = C.frt_loader_next(self.handle, b)
   if status == C.FRT_ESTATE then return nil, "interrupted" end
   lib.check(status)
+  if b.n_bad > 0 and self.split == "train" then check_lost(self) end
   if b.n == 0 then
     self:stop()  -- the next epoch's loader gets the ring, with its pages
     return nil

@@ -11,7 +11,10 @@ local function fail(self, fmt, ...)
 end
 
 local function is_folder(path)
-  return require("foodrt.core.ffi").C.frt_is_folder(path) ~= 0
+  local lib = require "foodrt.core.ffi"
+  local there = lib.ffi.new "int32_t[1]"
+  lib.check(lib.C.frt_folder_there(path, there), "data: ")
+  return there[0] ~= 0
 end
 
 -- What archives and file servers leave beside folders. Names that begin with a dot aren't listed at all.

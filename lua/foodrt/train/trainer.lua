@@ -271,10 +271,19 @@ local function train_batch(self, batch)
   local ok, out, updated = pcall(self.stepper.batch, self.stepper, batch, o)
   self.modes:restore()  -- user code (forward, loss, step) may have changed them
   if not ok then refused(self, batch, out) end
-  self.sums.wait_s, self.sums.bad = self.sums.wait_s + batch.wait_s, self.sums.bad + batch.n_bad
+  self.sums.wait_s = self.sums.wait_s + batch.wait_s
   self.batch, self.lr_scale = batch.index, o.lr_scale
   self.latest.loss_value, self.latest.norm = out.loss, out.norm or self.latest.norm
   return updated
+end
+
+-- An epoch is over though batches of it were left out (on_bad = "skip"): a phase of epochs doesn't make up for them.
+local function close_epoch(self)
+  local due = self.config.epochs and math.min((self.epoch + 1) * self.length.updates, self.length.total) or 0
+  if self.phase_step < due then
+    self.phase_step = due
+    if not self.clock.limit_s then self.progress = due / self.length.total end
+  end
 end
 
 local function after_batch(self, updated, began)
@@ -286,6 +295,7 @@ local function after_batch(self, updated, began)
     self.since = 0
     advance(self)
   end
+  if self.batch >= self.length.batches then close_epoch(self) end
   if self.batch >= self.length.batches or phase_over(self) then self.stage = "validate" end
   tell(self, "step", updated)
   if updated then self:hook "step_end" end
@@ -303,11 +313,13 @@ local function finish_epoch(self, began)
     self.lr_scale, self.latest.norm = o.lr_scale, norm
     after_batch(self, true, began)
   end
+  close_epoch(self)
 end
 
 local function report_bad(self, loader)
   local bad = loader:bad()
-  for i = (self.n_bad_told or 0) + 1, #bad do tell(self, "bad_photo", bad[i]) end
+  for i = self.n_bad_told + 1, #bad do tell(self, "bad_photo", bad[i]) end
+  self.sums.bad = self.sums.bad + #bad - self.n_bad_told  -- also those of batches that were left out as a whole
   self.n_bad_told = #bad
 end
 
