@@ -518,6 +518,14 @@ FRT_API frt_status frt_make_folders(const char *path); // with its parents
 // end of this one; FRT_ESTATE when another one has it.
 FRT_API frt_status frt_file_lock(const char *path, int32_t *lock);
 FRT_API void frt_file_unlock(int32_t lock);
+// Claims something for this process until frt_claim_end() or its end: the file `path`, made where
+// there is none, says who has it. FRT_ESTATE "in use by process N" when somebody has. locks: 1;
+// 0, for tests, as on file systems without locks, where what the file says decides alone.
+FRT_API frt_status frt_claim(const char *path, int32_t locks, int32_t *claim);
+FRT_API void frt_claim_end(const char *path, int32_t claim);
+// A folder that nobody else has made: FRT_ESTATE when it is there. Its parents may be.
+FRT_API frt_status frt_folder_new(const char *path);
+FRT_API void frt_folder_drop(const char *path); // removes it if it is empty
 // 0 nothing there, 1 file, 2 folder, 3 something else; bytes and changed (seconds) may be NULL.
 FRT_API int32_t frt_path_kind(const char *path, int64_t *bytes, double *changed);
 

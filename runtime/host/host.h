@@ -7,8 +7,9 @@
 
 #include "foodrt.h"
 
-// interrupt.c: from now on SIGINT and SIGTERM mean "stop", see there.
+// interrupt.c: from now on SIGINT, SIGTERM and their kind mean "stop", see there.
 void frt_host_interrupts(lua_State *L);
+int frt_host_stopped(lua_State *L); // whether the error on top is that of a signal
 extern const luaL_Reg frt_host_interrupt_functions[];
 
 // readline.c

@@ -4,8 +4,10 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <luajit.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,8 +183,21 @@ static void set_spin(void)
   }
 }
 
+// A file that is opened while 0, 1 or 2 is closed would get that number, and what is printed. They
+// are taken by /dev/null, the wrong way round: reading and writing there fail, as they do where
+// nothing is open.
+static void hold_standard_files(void)
+{
+  for (int fd = 0; fd <= 2; fd++) {
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) < 0) {
+      _exit(1); // nobody can be told
+    }
+  }
+}
+
 int main(int argc, char **argv)
 {
+  hold_standard_files();
   set_spin();
   static char exe[PATH_MAX], root[PATH_MAX];
   lua_State *L = luaL_newstate();
@@ -196,9 +211,10 @@ int main(int argc, char **argv)
   frt_host_interrupts(L);
   int status = run(L, argc, argv);
   if (status < 0) {
-    const char *text = lua_tostring(L, -1);
+    const bool stopped = frt_host_stopped(L);
+    const char *text = stopped ? "interrupted" : lua_tostring(L, -1);
     fprintf(stderr, "foodrt: %s\n", text ? text : "an error that is not text");
-    status = 1;
+    status = stopped ? 130 : 1;
   }
   lua_close(L);
   return status;

@@ -1,7 +1,7 @@
 --- cli: the command line. Looks at the first argument: a recipe or script, a subcommand (the module
 --- foodrt.cli.NAME, a table { usage = text, run = function(args) -> exit status }), an option, or nothing.
 --- Exit status: 0 done, 1 the work failed, 2 wrong usage, 130 interrupted.
-local host, exists = require "foodrt.host", require("foodrt.core.file").exists
+local host, exists, err = require "foodrt.host", require("foodrt.core.file").exists, require "foodrt.core.err"
 local cli = {}
 
 local USAGE = [[
@@ -88,7 +88,7 @@ local function check_exists(path)
   for _, file in ipairs(host.list(dir == "" and "." or dir) or {}) do
     if file:match "%.lua$" then siblings[file] = true end
   end
-  error(("foodrt: %s: no such file%s"):format(path, require("foodrt.core.err").hint(name, siblings)), 0)
+  error(("foodrt: %s: no such file%s"):format(path, err.hint(name, siblings)), 0)
 end
 
 -- A recipe or script. cli/train.lua tells them apart by what the file returns.
@@ -106,7 +106,7 @@ local function run_command(args)
   local path = name:match "^%a[%w-]*$" and commands()[name]
   if not path then
     cli.usage_error("unknown command '%s'%s (foodrt --help lists them)", name,
-      require("foodrt.core.err").hint(name, commands()))
+      err.hint(name, commands()))
   end
   local command = require("foodrt.cli." .. name:gsub("-", "_"))
   local rest = { [0] = "foodrt " .. name, unpack(args, 2) }
@@ -153,7 +153,7 @@ local function dispatch(args)
     return run_script(args, 1)
   elseif first:sub(1, 1) == "-" then
     cli.usage_error("unknown option '%s'%s (options of a run stand after the recipe)", first,
-      require("foodrt.core.err").hint(first, options))
+      err.hint(first, options))
   elseif first:match "%.lua$" or first:match "/" then
     return run_file(args)
   elseif not commands()[first] and exists(first) then
@@ -170,12 +170,13 @@ end
 --- runs the command line `args` ([0] is the program) and returns the exit status
 function cli.main(args)
   jit.opt.start "maxsnap=1000"  -- runtime/host/interrupt.c takes one per line of a trace
-  local ok, status = xpcall(function() return dispatch(args) end, require "foodrt.core.traceback")
+  err.install()
+  local ok, status = err.xcatch(function() return dispatch(args) end, require "foodrt.core.traceback")
   if not ok then
     if type(status) == "table" and status.usage then
       report("foodrt: " .. status.usage)
       return 2
-    elseif host.interrupted() > 0 then
+    elseif status == err.STOP then
       report "foodrt: interrupted"
       return 130
     end

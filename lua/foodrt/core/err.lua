@@ -1,7 +1,44 @@
 --- err: raises errors at the line of the user's recipe, not inside foodrt.
 ---   err.user("conv2d: 'stride' must be integer, got %s", v)  -->  recipes/b4.lua:12: conv2d: 'stride' must be …
 local line = require "foodrt.core.line"
+local host = package.loaded["foodrt.host"]
 local err = {}
+
+-- --- what a signal raises --------------------------------------------------------------------------------------
+--- the value that a signal raises, known by identity. Nothing may take it for a mistake and go on.
+err.STOP = host and host.stop or setmetatable({}, { __tostring = function() return "interrupted" end })
+local STOP = err.STOP
+
+--- pcall and xpcall that catch err.STOP as well: for code that puts something right and then raises again, and for the
+--- outermost loops.
+err.catch, err.xcatch = host and host.catch or pcall, host and host.xcatch or xpcall
+local catch, xcatch, resume = err.catch, err.xcatch, coroutine.resume
+
+local function pass(ok, ...)
+  if not ok and (...) == STOP then error(STOP, 0) end
+  return ok, ...
+end
+
+--- pcall that lets err.STOP through. It is the global pcall of the command (err.install).
+function err.try(...)
+  return pass(catch(...))
+end
+
+--- xpcall of the same kind; the handler never sees err.STOP.
+function err.xtry(fn, handler, ...)
+  return pass(xcatch(fn, function(why)
+    if why == STOP then return why end
+    return handler(why)
+  end, ...))
+end
+
+--- from now on pcall, xpcall and coroutine.resume, in foodrt and in what users write, let err.STOP through.
+function err.install()
+  if host.catch then return end
+  host.catch, host.xcatch = catch, xcatch
+  _G.pcall, _G.xpcall = err.try, err.xtry
+  coroutine.resume = function(...) return pass(resume(...)) end
+end
 
 --- "recipes/b4.lua:12: " for the nearest frame outside foodrt, "" when there is none.
 function err.where()

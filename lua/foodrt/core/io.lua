@@ -30,7 +30,7 @@ end
 --- checked only after closing.
 local function with_file(name, path, fn, place)
   local file = open(name, path, place)
-  local ok, status, a, b, c = pcall(fn, file)
+  local ok, status, a, b, c = err.catch(fn, file)
   local text = ok and status ~= 0 and ffi.string(C.frt_error_last())
   ffi.gc(file, nil)
   C.frt_file_close(file)
@@ -325,7 +325,7 @@ function io_.locked(path, fn, waiting)
     C.frt_sleep(200)
   end
   local held = lock[0]
-  local ok, a, b, c = pcall(fn)
+  local ok, a, b, c = err.catch(fn)
   C.frt_file_unlock(held)
   if not ok then error(a, 0) end
   return a, b, c

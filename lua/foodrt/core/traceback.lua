@@ -1,6 +1,7 @@
 --- traceback: what people see of an error. One line that starts with their own file and line; the stack
 --- below it only when FOODRT_TRACE=full asks for it.
 ---   local ok, text = xpcall(fn, traceback)
+local STOP = require("foodrt.core.err").STOP
 local library = debug.getinfo(1, "S").source:match "^(.*/)core/[^/]*$"
 
 local function inside(info)
@@ -26,9 +27,9 @@ local function find_frames(message)
   return raised, user
 end
 
---- in message of any type; out one string; nil and tables without __tostring as they are
+--- in message of any type; out one string; nil, err.STOP and tables without __tostring as they are
 return function(message)
-  if message == nil then return nil end  -- error(): fail without a word, as busted does
+  if message == nil or message == STOP then return message end  -- error(): fail without a word, as busted does
   if type(message) ~= "string" then
     local meta = getmetatable(message)
     if type(message) == "table" and not (meta and meta.__tostring) then

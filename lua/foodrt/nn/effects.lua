@@ -2,7 +2,7 @@
 --- by passes that only look (the second one of a sharpness-aware step, a teacher's).
 ---   effects.put(running_mean, ref)      by a layer; ref: what C knows of the new value
 ---   effects.without(fn, …)              fn(…), and nothing that it passes moves
-local lib = require "foodrt.core.ffi"
+local lib, err = require "foodrt.core.ffi", require "foodrt.core.err"
 local C, check = lib.C, lib.check
 local effects = {}
 
@@ -23,7 +23,7 @@ end
 function effects.without(fn, ...)
   local was = off
   off = true
-  return back(was, pcall(fn, ...))
+  return back(was, err.catch(fn, ...))
 end
 
 return effects

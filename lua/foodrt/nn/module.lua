@@ -3,6 +3,7 @@
 local lib = require "foodrt.core.ffi"
 local T, rng = require "foodrt.tensor", require "foodrt.core.rng"
 local err, line, opt = require "foodrt.core.err", require "foodrt.core.line", require "foodrt.core.opt"
+local catch = err.catch
 local fill, lists = require "foodrt.nn.fill", require "foodrt.core.lists"
 local frt_scope, frt_checkpoint = lib.C.frt_scope, lib.C.frt_checkpoint
 
@@ -149,7 +150,7 @@ function M.stage(fn, ...)
   if in_stage then return fn(...) end
   in_stage = true
   frt_checkpoint(1)
-  if not current then return leave_alone(pcall(fn, ...)) end
+  if not current then return leave_alone(catch(fn, ...)) end
   return leave_stage(fn(...))
 end
 
@@ -216,7 +217,7 @@ end
 local function invoke(self, ...)
   local caller = current
   if caller then return dispatch(self, caller, ...) end
-  return finish(line.depth, pcall(dispatch, self, nil, ...))
+  return finish(line.depth, catch(dispatch, self, nil, ...))
 end
 
 -- --- making modules ---------------------------------------------------------------------------------------
@@ -429,7 +430,7 @@ function Module:build(o, ...)
   if given.classes then rawset(root, "_sizes", { classes = given.classes, columns = given.columns }) end
   local outer, before = building, current
   building = { classes = given.classes, columns = given.columns, seed = given.seed or rng.seed, values = given.values }
-  local ok, why = pcall(invoke, self, unpack(args))
+  local ok, why = catch(invoke, self, unpack(args))
   building, current = outer, before
   frt_scope(before and before._path or "")
   for m, mode in next, modes do rawset(m, "training", mode) end

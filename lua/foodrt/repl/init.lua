@@ -1,7 +1,7 @@
 --- repl: the prompt. Values print (tensors by __tostring), a line may go on over several, Tab completes
 --- tables, globals and methods after "x:", Ctrl-C drops the line or stops the work and comes back here.
 local host = require "foodrt.host"
-local traceback = require "foodrt.core.traceback"
+local traceback, err = require "foodrt.core.traceback", require "foodrt.core.err"
 
 local MAX_ITEMS, MAX_DEPTH = 20, 3
 
@@ -95,7 +95,7 @@ local function drop_hopeless()
   local ok, before
   repeat
     before = C.frt_pending()
-    ok = pcall(T.api.realize)
+    ok = err.catch(T.api.realize)
   until ok or C.frt_pending() >= before
   if ok and C.frt_pending() == 0 and before == 0 then return end
   if not ok then T.forget() end
@@ -106,7 +106,7 @@ end
 local function run(chunk)
   host.arm()
   -- Showing is part of it: a lazy tensor is computed, and may fail, when it is printed.
-  local ok, text = xpcall(function()
+  local ok, text = err.xcatch(function()
     chunk(function(...)
       local shown, n = {}, select("#", ...)
       if n == 0 then return end
@@ -117,7 +117,7 @@ local function run(chunk)
   end, traceback)
   if not ok then
     io.stdout:flush()
-    local stopped = host.interrupted() > 0
+    local stopped = text == err.STOP
     io.stderr:write(stopped and "interrupted" or show(text, 0), "\n")
     if not stopped then drop_hopeless() end
   end

@@ -32,19 +32,71 @@ local function runs_of(name)
   return found, last
 end
 
---- the folder for a new run: the one that was asked for, else the next of its name. It is made when the run begins.
+-- --- whose a folder is -----------------------------------------------------------------------------------------
+local Claim = {}
+Claim.__index = Claim
+
+-- Takes a folder that is there for this process; an error that begins with `what` when another one has it.
+local function claim(dir, what)
+  local lib = require "foodrt.core.ffi"
+  local path, held = dir .. "/.lock", lib.ffi.new "int32_t[1]"
+  if lib.C.frt_claim(path, 1, held) ~= 0 then error(("foodrt: %s: %s"):format(what, lib.ffi.string(lib.C.frt_error_last())), 0) end
+  return setmetatable({ dir = dir, path = path, held = held[0] }, Claim)
+end
+
+--- the folder is anybody's again; one that nothing was written to is removed.
+function Claim:release()
+  if not self.held then return end
+  local C = require("foodrt.core.ffi").C
+  C.frt_claim_end(self.path, self.held)
+  self.held = nil
+  if self.made then C.frt_folder_drop(self.dir) end
+end
+
+-- Makes a folder; false when it is there.
+local function make(dir)
+  local lib = require "foodrt.core.ffi"
+  local status = tonumber(lib.C.frt_folder_new(dir))
+  if status == 0 then return true end
+  if status == tonumber(lib.C.FRT_ESTATE) then return false end
+  error("foodrt: " .. lib.ffi.string(lib.C.frt_error_last()), 0)
+end
+
+local function given_folder(given)
+  local dir = #given > 1 and given:gsub("/+$", "") or given
+  local made = not kind(dir) and make(dir)
+  if kind(dir) ~= "folder" then error(("foodrt: --run %s: is no folder"):format(given), 0) end
+  local c = claim(dir, "--run " .. given)
+  c.made = made
+  if holds_run(dir) then
+    c:release()
+    error(("foodrt: --run %s: holds a run already; --resume goes on with it"):format(given), 0)
+  end
+  return c
+end
+
+--- the folder for a new run, made and claimed: the one that was asked for, else the next of its name. out: { dir, release() }
 function folder.choose(name, given)
   if given then
-    local dir = #given > 1 and given:gsub("/+$", "") or given
-    local what = kind(dir)
-    if what and what ~= "folder" then error(("foodrt: --run %s: is no folder"):format(given), 0) end
-    if what and holds_run(dir) then
-      error(("foodrt: --run %s: holds a run already; --resume goes on with it"):format(given), 0)
-    end
-    return dir
+    local c = given_folder(given)
+    return c
   end
   local _, last = runs_of(name)
-  return last == 0 and folder.BASE .. "/" .. name or ("%s/%s-%d"):format(folder.BASE, name, last + 1)
+  while true do  -- of several that begin at once each makes another one
+    last = last + 1
+    local dir = last == 1 and folder.BASE .. "/" .. name or ("%s/%s-%d"):format(folder.BASE, name, last)
+    if make(dir) then
+      local c = claim(dir, dir)
+      c.made = true
+      return c
+    end
+  end
+end
+
+--- claims a run that is there. out: as of choose
+function folder.claim(dir)
+  local c = claim(dir, "--resume: " .. dir)
+  return c
 end
 
 --- the newest run of a name, or the folder that was asked for; nil, message when there is none.

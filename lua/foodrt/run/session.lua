@@ -3,7 +3,7 @@
 local checkpoint, progress = require "foodrt.train.checkpoint", require "foodrt.run.progress"
 local folder = require "foodrt.run.folder"
 local recipe, report = require "foodrt.train.recipe", require "foodrt.run.report"
-local lib = require "foodrt.core.ffi"
+local lib, err = require "foodrt.core.ffi", require "foodrt.core.err"
 local C = lib.C
 
 local session = {}
@@ -263,7 +263,7 @@ function Session:run(resumed, lines)
   local host = package.loaded["foodrt.host"]
   self.folder = resumed and folder.open(self.dir, lines or 0) or folder.create(self.dir, self.recipe, self.options or {})
   if host then host.graceful(true) end
-  local ok, status = pcall(work, self, resumed)
+  local ok, status = err.catch(work, self, resumed)
   if host then host.graceful(false) end
   self.progress:clear()
   self.folder:close()

@@ -2,6 +2,7 @@
 --- newest checkpoint left it.
 local recipe, override = require "foodrt.train.recipe", require "foodrt.train.override"
 local checkpoint, folder = require "foodrt.train.checkpoint", require "foodrt.run.folder"
+local err = require "foodrt.core.err"
 local progress, session = require "foodrt.run.progress", require "foodrt.run.session"
 local start = {}
 
@@ -95,6 +96,26 @@ local function options_of(o, r)
     sample = r.source.sample ~= nil, threads = r.threads, workers = o.workers, device = o.device, time = o.time_s }
 end
 
+-- Trains in a folder that this process has claimed.
+local function train(o, r, dir)
+  local settings = set_machine(o, r)
+  settings.time_s = o.time_s
+  if r.source.sample then require("foodrt.run.sample").ensure(r, o.progress) end
+  local t = open(r, o, settings, lib().C.frt_now() - o.began, dir)
+  introduce(o, r, dir)
+  local s = session.new { recipe = r, dir = dir, trainer = t, settings = settings, progress = o.progress }
+  s.options = options_of(o, r)
+  return s:run()
+end
+
+-- Runs fn(claim.dir) and gives the folder back.
+local function within(claim, fn)
+  local ok, status = err.catch(fn, claim.dir)
+  claim:release()
+  if not ok then error(status, 0) end
+  return status
+end
+
 local begin
 
 -- Measures an ensemble; its members that are recipes without a run are trained first.
@@ -116,20 +137,14 @@ local function together(e, o)
   return require("foodrt.cli.eval").ensemble(e, { workers = o.workers })
 end
 
+-- in  dir  of a run that was stopped before its first step, claimed by the caller; nil: a new one
 function begin(o, dir)
   local given = { args = o.args, unpack(o.overrides) }
   local r = recipe.load(o.path, given)
   if not r then return 0 end
   if require("foodrt.run.ensemble").is(r) then return together(r, o) end
-  dir = dir or folder.choose(r.name, o.run)
-  local settings = set_machine(o, r)
-  settings.time_s = o.time_s
-  if r.source.sample then require("foodrt.run.sample").ensure(r, o.progress) end
-  local t = open(r, o, settings, lib().C.frt_now() - o.began, dir)
-  introduce(o, r, dir)
-  local s = session.new { recipe = r, dir = dir, trainer = t, settings = settings, progress = o.progress }
-  s.options = options_of(o, r)
-  return s:run()
+  if dir then return train(o, r, dir) end
+  return within(folder.choose(r.name, o.run), function(chosen) return train(o, r, chosen) end)
 end
 
 -- --- one that goes on ---------------------------------------------------------------------------------------------
@@ -208,11 +223,9 @@ local function find_run(o)
   return folder.newest(r.name)
 end
 
-local function resume(o)
-  local dir, why = find_run(o)
-  if not dir then error("foodrt: " .. why, 0) end
-  local c, none
-  c, why, none = checkpoint.load_last(dir, function(text) o.progress:say("%s", text) end)
+-- Goes on in a folder that this process has claimed.
+local function go_on(o, dir)
+  local c, why, none = checkpoint.load_last(dir, function(text) o.progress:say("%s", text) end)
   if none then  -- stopped before its first step
     o.progress:say("%s has no checkpoint yet: it starts from the beginning", dir)
     return begin(o, dir)
@@ -237,6 +250,12 @@ local function resume(o)
     meta.step)
   local s = session.new { recipe = r, dir = dir, trainer = t, settings = settings, progress = o.progress }
   return s:run(true, meta.metrics_lines)
+end
+
+local function resume(o)
+  local dir, why = find_run(o)
+  if not dir then error("foodrt: " .. why, 0) end
+  return within(folder.claim(dir), function() return go_on(o, dir) end)
 end
 
 --- trains what a recipe file says. out: exit status

@@ -106,7 +106,7 @@ end
 ---      inputs  { name = shape }, in which "N" is the batch: { x = { "N", 3, 224, 224 }, y = { "N", dtype = "i32" } }
 function graph.trace(fn, inputs)
   if C.frt_pending() > 0 then api.realize() end
-  return unwound(pcall(function()
+  return unwound(err.catch(function()
     R.recording = "a graph is recorded"
     local a, b = traced(fn, inputs, SIZES[1]), traced(fn, inputs, SIZES[2])
     local made = ffi.new "frt_ir *[1]"

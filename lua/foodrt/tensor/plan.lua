@@ -132,8 +132,8 @@ end
 function api.profile(fn)
   if type(fn) ~= "function" then err.user("profile: must be given a function, got %s", opt.show(fn)) end
   C.frt_profile(1)
-  local ok, message = xpcall(fn, function(m)
-    return type(m) == "string" and m or debug.traceback(tostring(m), 2)
+  local ok, message = err.xcatch(fn, function(m)
+    return (type(m) == "string" or m == err.STOP) and m or debug.traceback(tostring(m), 2)
   end)
   C.frt_profile(0)
   if not ok then error(message, 0) end

@@ -1,7 +1,7 @@
 --- dry: one training step and one evaluation step per phase, recorded as the trainer records them (step.lua) and planned but not
 --- computed. What explain shows and what the memory check counts. The optimizers of the phases are attached anew afterwards.
 ---   dry.build(recipe, columns);  for i, s in ipairs(dry.phases(recipe)) do print(s.name, s.step.flops) end
-local lib = require "foodrt.core.ffi"
+local lib, err = require "foodrt.core.ffi", require "foodrt.core.err"
 local T, R, rng = require "foodrt.tensor", require "foodrt.tensor.record", require "foodrt.core.rng"
 local ema, step, task = require "foodrt.train.ema", require "foodrt.train.step", require "foodrt.train.task"
 local learners, opt = require "foodrt.train.learners", require "foodrt.core.opt"
@@ -128,9 +128,9 @@ local function training(r, phase, o)
   return out
 end
 
--- records under pcall: a failed recording must leave nothing pending
+-- records and catches: a failed recording must leave nothing pending
 local function guarded(fn, ...)
-  local ok, value = pcall(fn, ...)
+  local ok, value = err.catch(fn, ...)
   forget()
   if not ok then error(value, 0) end
   return value

@@ -146,7 +146,7 @@ function Averages:lend(fn, ...)
     return ...
   end
   swap(self)
-  return back(pcall(fn, ...))
+  return back(err.catch(fn, ...))
 end
 
 -- --- state -----------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 --- are added up on the device (metric/meter.lua) and looked at once, at the end.
 ---   local values = evaluate.run(model, data, "test", { metrics = { "top1", "f1" }, loss = loss })
 local T = require "foodrt.tensor"
-local lib = require "foodrt.core.ffi"
+local lib, err = require "foodrt.core.ffi", require "foodrt.core.err"
 local opt = require "foodrt.core.opt"
 local objective, task = require "foodrt.train.objective", require "foodrt.train.task"
 local meter, modes = require "foodrt.train.metric.meter", require "foodrt.train.modes"
@@ -101,7 +101,7 @@ local function batches(model_objective, measures, loader, o)
     if batch.features then batch.features:prepare(batch) end
     local out = model_objective:forward(batch)
     if not out.logits[1] then
-      require("foodrt.core.err").user "recipe: 'step' must return logits too, for the measures"
+      err.user "recipe: 'step' must return logits too, for the measures"
     end
     measures:record(out, batch)
     if o.on_logits then T.api.realize(unpack(out.logits)) else T.api.realize() end
@@ -124,7 +124,7 @@ function evaluate.run(model, data, split, given)
   local loader = data:loader(split, { batch = o.batch, threads = o.workers, shuffle = false, augment = false,
     drop_last = false, on_bad = data.on_bad == "error" and "error" or "skip",  -- training photos are measured like others
     kept = kept.kept, features = kept.features })
-  local ok, done, reason = pcall(batches, made, measures, loader, o)
+  local ok, done, reason = err.catch(batches, made, measures, loader, o)
   local bad = loader:bad()
   loader:stop()
   was:restore()

@@ -2,7 +2,7 @@
 --- file under the run (runtime/io/features.c): phase { "head", freeze = "backbone", cache = true, … }. Where the
 --- frozen part ends is found on the recorded graph (runtime/passes/cut.c), not named by anybody. A step is recorded
 --- as ever; then the values at the cut are given their bytes, and what lies before them is never computed.
-local lib = require "foodrt.core.ffi"
+local lib, err = require "foodrt.core.ffi", require "foodrt.core.err"
 local T, R, rng = require "foodrt.tensor", require "foodrt.tensor.record", require "foodrt.core.rng"
 local line, text, modes = require "foodrt.core.line", require "foodrt.core.text", require "foodrt.train.modes"
 local ffi, C = lib.ffi, lib.C
@@ -131,7 +131,7 @@ local function recorded(self, batch, use)
   local was = modes.of(t.model)
   if self.name == "train" then t.model:train() else t.model:eval() end
   rng.begin(t.step, 0)
-  local ok, a, b = pcall(function()
+  local ok, a, b = err.catch(function()
     local out = t.objective:forward(batch)
     return use(out.loss, out.logits)
   end)
@@ -360,7 +360,7 @@ function Split:fill(view)
   local t = self.trainer
   local loader = t.data:loader("train", { seed = t.recipe.seed, epoch = view, views = self.n_views, shuffle = false,
     drop_last = false, batch = self.rows, on_bad = "skip", threads = t.workers, kept = mask })
-  local ok, reason = pcall(fill_batches, self, loader)
+  local ok, reason = err.catch(fill_batches, self, loader)
   local bad = loader:bad()
   loader:stop()
   T.collect()

@@ -266,7 +266,7 @@ function Optimizer:step(o)
   if o.clip_norm then gscale, norm = optim.clip(given, o.clip_norm) end
   local before = {}
   for i, p in ipairs(params) do before[i] = self.by_tensor[p].t end
-  local ok, why = pcall(function()
+  local ok, why = err.catch(function()
     self:update(params, grads, { lr_scale = o.lr_scale, momentum = o.momentum, gscale = gscale })
     if norm then norm:keep() end
     T.api.realize()

@@ -6,7 +6,7 @@
 ---   s:plans(batch)                                                    -- planned, not run
 local T = require "foodrt.tensor"
 local R = require "foodrt.tensor.record"
-local lib = require "foodrt.core.ffi"
+local lib, err = require "foodrt.core.ffi", require "foodrt.core.err"
 local optim, line = require "foodrt.train.optim", require "foodrt.core.line"
 local rules, schedules = require "foodrt.train.rule", require "foodrt.train.schedule"
 local objective, task, evaluate = require "foodrt.train.objective", require "foodrt.train.task", require "foodrt.train.evaluate"
@@ -120,7 +120,7 @@ end
 --- fn(), which records and runs: what it returns. When it fails everything stands where it stood.
 function Step:attempt(fn)
   local back = mark(self)
-  local ok, value = pcall(fn)
+  local ok, value = err.catch(fn)
   if ok then return value end
   T.forget()
   back()

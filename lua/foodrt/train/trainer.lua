@@ -334,7 +334,7 @@ local function train_epoch(self)
   local loader = self.data:loader("train", { seed = self.recipe.seed, epoch = self.epochs, start = self.batch,
     batch = self.length.batch, threads = self.workers, views = o.views, kept = o.kept, features = o.features })
   self.n_bad_told, self.since = 0, 0
-  local ok, why = pcall(function()
+  local ok, why = err.catch(function()
     local began = C.frt_now()
     while self.stage == "train" do
       local batch, stopped = loader:next()
