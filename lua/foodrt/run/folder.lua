@@ -111,6 +111,16 @@ function folder.newest(name, given)
   return found[last]
 end
 
+--- the name of the runs that a recipe's file made, as their options.json say; nil when there are none.
+function folder.made_by(path)
+  if kind(folder.BASE) ~= "folder" then return nil end
+  local file, json = require "foodrt.core.file", require "foodrt.core.json"
+  for _, dir in ipairs(require("foodrt.data.scan").folders(folder.BASE)) do
+    local options = json.decode(file.read(("%s/%s/options.json"):format(folder.BASE, dir)) or "")
+    if options and options.recipe == path then return (dir:gsub("%-%d+$", "")) end
+  end
+end
+
 -- --- one run's folder ----------------------------------------------------------------------------------------
 -- the whole lines of a metrics file: one that was cut (a full disk, a crash of the machine) is no JSON and doesn't count
 local function whole_lines(path, most)

@@ -45,7 +45,7 @@ function Session:state()
   return out
 end
 
---- writes the run's newest checkpoint.
+--- writes the run's newest checkpoint; the trainer asks for it after each epoch, when hooks have seen it.
 function Session:save()
   checkpoint.save_last(self.dir, { model = self.trainer.model, optimizer = self.trainer.optimizer, state = self:state(),
     averages = self.trainer.averages, accumulated = self.trainer:accumulated(), losses = self.trainer:losses() })
@@ -174,7 +174,6 @@ function Session:epoch(t, e)
   self.folder:log { event = "epoch", phase = t.config.name, epoch = t.epoch, step = t.step, train = rounded(train),
     val = val and rounded(val), best = e.best, elapsed_s = round(t.clock:used()) }
   if e.best then self:save_best() end
-  self:save()
 end
 
 --- how errors say that nothing is lost.

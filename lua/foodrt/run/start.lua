@@ -88,6 +88,12 @@ local function introduce(o, r, dir)
   o.progress:say("%s: %d parameters, %d classes, %s photos of %d x %d, seed %d, %s, into %s", r.name, r.model:count(),
     #data.classes, table.concat(counts, ", "), data.size, data.size, r.seed, require("foodrt").device(), dir)
   o.progress:say("evaluation sees: %s; %s", data:preprocessing(), data:origin())
+  local task = require "foodrt.train.task"
+  for _, t in ipairs(task.bind(task.of(r), data.columns, data.file or data.root)) do
+    if #t.classes == 1 then
+      o.progress:say("one class only, '%s': every answer is right, nothing can be learnt from it", t.classes[1])
+    end
+  end
 end
 
 -- --- a new run --------------------------------------------------------------------------------------------------
@@ -170,6 +176,36 @@ local function from_meta(meta, overrides)
   return recipe.from_text(meta.recipe_path, meta.recipe_text, { files = meta.files, sample = meta.sample, unpack(overrides) })
 end
 
+-- The name of the phase that an option is of, when that phase is over.
+local function phase_over(r, path, meta)
+  local key = path:match "^phases%.([^.]+)%."
+  for i = 1, key and math.min(meta.phase - 1, #r.phases) or 0 do
+    if r.phases[i].name == key or tonumber(key) == i then return key and r.phases[i].name end
+  end
+end
+
+-- What a checkpoint keeps of the files that the recipe required counts, whatever became of them.
+local function tell_files(o, dir, meta)
+  for _, f in ipairs(meta.files or {}) do
+    local text = require("foodrt.core.file").read(f.path)
+    if text ~= f.text then
+      o.progress:say("%s %s: it goes on with its own copy, %s/files/%s.lua", f.path,
+        text and "has changed since this run began" or "is gone", dir, (f.name:gsub("%.", "/")))
+    end
+  end
+end
+
+-- More or fewer updates stretch the schedule: the rate goes elsewhere from here on.
+local function tell_rate(o, t, meta)
+  local total, at = t.length and t.length.total, t.phase_step
+  if not total or not meta.total or meta.total == total or t.clock.limit_s or at == 0 or at >= total then return end
+  local was, is = t:rate_at(at - 1, meta.total), t:rate_at(at, total)
+  if math.abs(was - is) > 1e-9 * math.abs(was) then
+    o.progress:say("phase '%s': its schedule goes over %d updates now instead of %d: at update %d the rate is %.3g, it was %.3g at the last one",
+      t.config.name, total, meta.total, at + 1, is, was)
+  end
+end
+
 -- The stored overrides with the new ones in place; refuses what would make another run of it.
 local function merge(o, meta)
   local list, at = {}, {}
@@ -186,7 +222,10 @@ local function merge(o, meta)
   local before = from_meta(meta, meta.overrides)
   for _, given in ipairs(o.overrides) do
     local was, is = shown(override.get(before, given[1])), shown(override.get(r, given[1]))
-    if was ~= is then
+    local over = phase_over(r, given[1], meta)
+    if was ~= is and over then
+      o.progress:say("%s: phase '%s' is over, so this changes nothing", given[1], over)
+    elseif was ~= is then
       if not may_change(given[1]) then
         error(("foodrt: --resume: this run has %s = %s and keeps it, got %s; %s"):format(given[1], was, is, MAY), 0)
       end
@@ -218,7 +257,12 @@ end
 -- The name of a recipe's runs, without keeping anything of it.
 local function find_run(o)
   if o.run then return folder.newest(nil, o.run) end
-  local r = recipe.load(o.path, { args = o.args, unpack(o.overrides) })
+  local ok, r = pcall(recipe.load, o.path, { args = o.args, unpack(o.overrides) })
+  if not ok then  -- a file that it requires may be gone: the run has its own copy
+    local name = folder.made_by(o.path)
+    if name then return folder.newest(name) end
+    error(r, 0)
+  end
   if not r then error(("foodrt: %s is a script, not a recipe: nothing to resume"):format(o.path), 0) end
   return folder.newest(r.name)
 end
@@ -236,6 +280,7 @@ local function go_on(o, dir)
   if require("foodrt.core.file").read(o.path) ~= meta.recipe_text then
     o.progress:say("%s has changed since this run began: it goes on with its own copy, %s/recipe.lua", o.path, dir)
   end
+  tell_files(o, dir, meta)
   local r = merge(o, meta)
   local settings = set_machine(o, r, meta)
   settings.time_s = o.time_s and meta.elapsed_s + o.time_s or meta.time_s
@@ -243,7 +288,10 @@ local function go_on(o, dir)
   local t = open(r, o, settings, meta.elapsed_s, dir, meta)
   check_photos(dir, meta.data, r.data)
   t:restore(c)
-  if t:finished() then
+  tell_rate(o, t, meta)
+  if t.stopped and t:finished() then
+    o.progress:say("%s was stopped by its recipe (%s)", dir, t.stopped.why)
+  elseif t:finished() then
     o.progress:say("%s is trained to the end of its schedule; more epochs (-o phases.%s.epochs=…) would go on", dir, meta.phase_name)
   end
   o.progress:say("resuming %s: phase '%s', epoch %d, batch %d, step %d", dir, meta.phase_name, meta.epoch + 1, meta.batch,

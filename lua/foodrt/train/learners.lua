@@ -25,7 +25,7 @@ end
 ---      values   false: without values, for plans
 function learners.build(r, columns, values)
   local by = {}
-  for i, t in ipairs(task.bind(task.of(r), columns)) do by[i] = t end
+  for i, t in ipairs(task.bind(task.of(r), columns, r.data.file or r.data.root)) do by[i] = t end
   for _, l in ipairs(list(r)) do
     local classes = by[1].classes
     for i, t in ipairs(r.tasks or {}) do

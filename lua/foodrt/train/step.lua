@@ -4,7 +4,7 @@
 ---   local s = step.new { objective, optimizer, averages, clip_norm, rule, accumulate, measures }
 ---   local out, updated = s:batch(batch, { step = 12, lr_scale = 1 })   -- out.loss, out.norm: tensors that have their values
 ---   s:plans(batch)                                                    -- planned, not run
-local T = require "foodrt.tensor"
+local T, rng = require "foodrt.tensor", require "foodrt.core.rng"
 local R = require "foodrt.tensor.record"
 local lib, err = require "foodrt.core.ffi", require "foodrt.core.err"
 local optim, line = require "foodrt.train.optim", require "foodrt.core.line"
@@ -73,6 +73,8 @@ Pass.__index = Pass
 
 function Pass:forward(o)
   local made = self.step.objective
+  if self.passes > 0 then rng.begin(rng.step, rng.sample) end  -- it draws what the first one drew
+  self.passes = self.passes + 1
   if o and o.effects == false then return effects.without(made.forward, made, self.batch) end
   return made:forward(self.batch)
 end
@@ -88,7 +90,7 @@ end
 --- in   want  "mean": gradients of the mean loss; "sums": of sums, with their weights
 --- out  { loss, logits, parts, groups = { { grads, weight }, … } }
 function Step:record(batch, want)
-  local pass = setmetatable({ step = self, batch = batch, params = self.params, want = want }, Pass)
+  local pass = setmetatable({ step = self, batch = batch, params = self.params, want = want, passes = 0 }, Pass)
   local out = self.rule:record(pass)
   if self.measures then self.measures:record(out, batch) end
   return out
@@ -176,7 +178,7 @@ function Step:load(tensors, info)
       for name, t in pairs(tensors) do
         if name:sub(1, #key + 1) == key .. "." then own[name:sub(#key + 2)] = t end
       end
-      self[key]:load(self, own, info[key])
+      self[key]:load(own, info[key], self)
     end
   end
 end

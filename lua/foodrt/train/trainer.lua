@@ -176,6 +176,11 @@ local function rates(self)
   return { step = self.step, lr_scale = s:at(at, length.total, length.updates), momentum = momentum }
 end
 
+--- the largest learning rate of update `at` (from 0) of the phase, if it has `total` updates.
+function Trainer:rate_at(at, total)
+  return self.top_lr * (self.config.sched or CONSTANT):at(at, total, self.length.updates)
+end
+
 --- the largest learning rate of the latest update.
 function Trainer:lr()
   return self.top_lr * (self.lr_scale or rates(self).lr_scale)
@@ -296,10 +301,9 @@ local function after_batch(self, updated, began)
     advance(self)
   end
   if self.batch >= self.length.batches then close_epoch(self) end
-  if self.batch >= self.length.batches or phase_over(self) then self.stage = "validate" end
+  if updated then self:hook "step_end" end  -- before the watcher saves: what hooks count is in the checkpoint
+  if self.batch >= self.length.batches or phase_over(self) or self.stopped then self.stage = "validate" end
   tell(self, "step", updated)
-  if updated then self:hook "step_end" end
-  if self.stopped then self.stage = "validate" end
   return C.frt_now()
 end
 
@@ -417,8 +421,12 @@ local function validate(self)
   clear_sums(self)
   local began = C.frt_now()
   tell(self, "epoch", { train = train, val = values, best = self.is_best })
-  self.clock:save_took(C.frt_now() - began)
-  self:hook "epoch_end"
+  local took = C.frt_now() - began
+  local ok, why = pcall(self.hook, self, "epoch_end")
+  began = C.frt_now()
+  tell(self, "save")
+  self.clock:save_took(took + C.frt_now() - began)
+  if not ok then error(why, 0) end
 end
 
 -- --- running ------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@
 --- The object's methods; only record is needed:
 ---   record(self, pass)     records and returns what pass:forward() gave for the pass that is reported, with groups = what
 ---                          pass:gradients(out) gave. `pass` has, besides: batch, params (what is trained), step (train/step.lua)
----     pass:forward { effects = false }   a forward pass; running statistics move with it, unless effects = false
+---     pass:forward { effects = false }   a forward pass; running statistics move with it, unless effects = false; every pass of
+---                                        a batch draws the same random numbers
 ---     pass:gradients(out)                the gradients of that pass: { { grads (by parameter), weight (nil: of the mean) }, … },
 ---                                        of means or of sums as the schedule asks; a rule passes on what it is given
 ---   state(self)            tensors by name, and a table of numbers and texts: what a checkpoint keeps; nil: nothing

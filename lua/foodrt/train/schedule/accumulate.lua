@@ -188,7 +188,7 @@ function Accumulate:state(s)
   return tensors, { count = self.count, photos = self.photos, weights = weights, groups = self.n_groups }
 end
 
-function Accumulate:load(s, tensors, info)
+function Accumulate:load(tensors, info, s)
   clear(self)
   self.count, self.photos, self.n_groups = info.count, info.photos, info.groups
   self.guard = self.guard or T.var { shape = {}, name = "loss.guard" }

@@ -6,7 +6,7 @@
 ---   flush(self, s, o)          an update with what was left over; nil when there is nothing
 ---   plans(self, s, batch)      the same recording, planned and not run: { step = plan, update = plan or nil }
 ---   state(self, s)             tensors by name and a table, in the middle of an update; nil between updates
----   load(self, s, tensors, info)
+---   load(self, tensors, info, s)
 ---   bytes(self, s)             of what is kept between batches
 ---   mark(self)                 a function that takes it back to where it is now
 local schedule = {}
