@@ -2,6 +2,7 @@
 -- and reads after an assignment.
 local frt = require "foodrt"
 local T = require "foodrt.tensor"
+local device = require "spec.support.device"
 local C = require("foodrt.core.ffi").C
 local V = require "spec.support.values"
 local plans = require "spec.support.plans"
@@ -161,7 +162,7 @@ end)
 describe("frozen parameters", function()
   after_each(function()
     T.forget()
-    C.frt_device_use "cpu"
+    device.home()
   end)
 
   -- Three layers; those below the lowest that trains get no backward steps at all.

@@ -8,6 +8,8 @@ local C, ffi = lib.C, lib.ffi
 local V = require "spec.support.values"
 local plans = require "spec.support.plans"
 local nn = frt.nn
+-- shares of memory and steps of plans as the CPU has them
+local it = require("spec.support.device").cpu_only(it, pending)
 
 local BATCH = 4
 

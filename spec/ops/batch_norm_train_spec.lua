@@ -1,4 +1,5 @@
 -- batch_norm_train against PyTorch's numbers, at a large mean, and where it cannot work.
+local device = require "spec.support.device"
 local O = require "spec.support.op_case"
 local ops, f32, f64 = O.ops(), O.f32, O.f64
 
@@ -35,7 +36,7 @@ describe("batch_norm_train", function()
     assert.is_true(O.near(VAR, out[5].data, 1e-13))
   end)
 
-  for _, backend in ipairs { "reference", "cpu" } do
+  for _, backend in ipairs(device.both) do
     it("gives them to 1e-6 in float: " .. backend, function()
       local out = O.run(ops.batch_norm_train, { f32({ 3, 2, 2, 2 }, X), fresh(f32, 2) }, { 1e-5, 0.1 }, backend)
       assert.is_true(O.near(Y, out[1].data, 1e-6))

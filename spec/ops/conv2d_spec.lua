@@ -1,4 +1,5 @@
 -- conv2d and its gradients by numbers that can be checked with a pencil, and what they refuse.
+local device = require "spec.support.device"
 local O = require "spec.support.op_case"
 local ops, f32 = O.ops(), O.f32
 
@@ -10,7 +11,7 @@ end
 
 local nine = f32({ 1, 1, 3, 3 }, { 1, 2, 3, 4, 5, 6, 7, 8, 9 })
 
-for _, backend in ipairs { "reference", "cpu" } do
+for _, backend in ipairs(device.both) do
   local function run(name, inputs, a) return O.run(ops[name], inputs, a, backend)[1] end
 
   describe("conv2d (" .. backend .. ")", function()

@@ -1,4 +1,5 @@
 -- Where formulas meet infinity, NaN, ties and zeros: literal values and gradients of elementwise and reducing ops.
+local device = require "spec.support.device"
 local O = require "spec.support.op_case"
 local ops, f32, f64 = O.ops(), O.f32, O.f64
 local INF, NAN = math.huge, 0 / 0
@@ -6,7 +7,7 @@ local ALL = { 63, 0 }
 
 local function gradients(name, inputs, attr) return O.gradients(ops[name], inputs, attr) end
 
-for _, backend in ipairs { "reference", "cpu" } do
+for _, backend in ipairs(device.both) do
   local function run(name, x, attr, ...)
     return O.run(ops[name], { f32({ #x }, x), ... }, attr, backend)[1].data
   end

@@ -1,9 +1,10 @@
 -- gather, scatter_add, index_select, index_add, one_hot, argmax, sort: literal numbers, base 0 and 1, bad indices.
+local device = require "spec.support.device"
 local O = require "spec.support.op_case"
 local ops, f32, i32 = O.ops(), O.f32, O.i32
 local NAN = 0 / 0
 
-for _, backend in ipairs { "reference", "cpu" } do
+for _, backend in ipairs(device.both) do
   local function run(name, inputs, attr) return unpack(O.run(ops[name], inputs, attr, backend)) end
 
   describe("indexing (" .. backend .. ")", function()

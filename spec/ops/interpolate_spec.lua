@@ -1,9 +1,10 @@
 -- interpolate by hand-worked rows: PyTorch's align_corners = false, no antialiasing.
+local device = require "spec.support.device"
 local O = require "spec.support.op_case"
 local ops, f32 = O.ops(), O.f32
 local NEAREST, BILINEAR, BICUBIC = 0, 1, 2
 
-for _, backend in ipairs { "reference", "cpu" } do
+for _, backend in ipairs(device.both) do
   describe("interpolate (" .. backend .. ")", function()
     local function row(x, mode, w)
       return O.run(ops.interpolate, { f32({ 1, 1, 1, #x }, x) }, { mode, 1, w }, backend)[1].data

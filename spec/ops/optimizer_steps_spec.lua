@@ -1,4 +1,5 @@
 -- adam_step, sgd_step and grad_norm: PyTorch's traces of three steps, and what they refuse.
+local device = require "spec.support.device"
 local O = require "spec.support.op_case"
 local ops, f64 = O.ops(), O.f64
 
@@ -93,7 +94,7 @@ describe("adam_step", function()
   it("follows PyTorch's AdamW for three steps to 1e-14 in double", function()
     assert.is_true(follows(ADAMW, trace(ops.adam_step, adam(1e-2), 2, { 1, 0 }, O.F64), 1e-14))
   end)
-  for _, backend in ipairs { "reference", "cpu" } do
+  for _, backend in ipairs(device.both) do
     it("follows both to 2e-7 in float: " .. backend, function()
       assert.is_true(follows(ADAM, trace(ops.adam_step, adam(1e-4), 2, { 0, 0 }, O.F32, backend), 2e-7))
       assert.is_true(follows(ADAMW, trace(ops.adam_step, adam(1e-2), 2, { 1, 0 }, O.F32, backend), 2e-7))
@@ -133,7 +134,7 @@ describe("sgd_step", function()
   it("follows it with nesterov", function()
     assert.is_true(follows(NESTEROV, trace(ops.sgd_step, sgd, 1, { 1 }, O.F64), 1e-15))
   end)
-  for _, backend in ipairs { "reference", "cpu" } do
+  for _, backend in ipairs(device.both) do
     it("follows both to 3e-7 in float: " .. backend, function()
       assert.is_true(follows(SGD, trace(ops.sgd_step, sgd, 1, { 0 }, O.F32, backend), 3e-7))
       assert.is_true(follows(NESTEROV, trace(ops.sgd_step, sgd, 1, { 1 }, O.F32, backend), 3e-7))
@@ -153,7 +154,7 @@ end)
 describe("ema_step", function()
   it("is decay * e + (1 - decay) * x of each tensor: 3 and 5 at decay 0.75 are 3.5, at 0.25 are 4.5, at 0 are 5", function()
     for decay, want in pairs { [0.75] = 3.5, [0.25] = 4.5, [0] = 5 } do
-      for _, backend in ipairs { "reference", "cpu" } do
+      for _, backend in ipairs(device.both) do
         local out = O.run(ops.ema_step, { f64({}, { decay }), O.f32({ 2 }, { 3, -3 }), O.f32({ 2 }, { 5, -5 }), O.f32({}, { 1 }),
           O.f32({}, { 1 }) }, {}, backend, 2)
         assert.same({ { want, -want }, { 1 } }, { out[1].data, out[2].data })
@@ -162,7 +163,7 @@ describe("ema_step", function()
   end)
   it("refuses a decay outside of [0, 1) and another shape", function()
     for _, decay in ipairs { -0.1, 1, math.huge } do
-      for _, backend in ipairs { "reference", "cpu" } do
+      for _, backend in ipairs(device.both) do
         assert.has_error(function() O.run(ops.ema_step, { f64({}, { decay }), O.f32({}, { 1 }), O.f32({}, { 1 }) }, {}, backend, 1) end,
           ("ema_step: decay must be from 0 to below 1, got %g"):format(decay))
       end
@@ -174,7 +175,7 @@ end)
 
 describe("grad_norm", function()
   it("is the length of all tensors together: 3, 4 and 12 make 13", function()
-    for _, backend in ipairs { "reference", "cpu" } do
+    for _, backend in ipairs(device.both) do
       local out = O.run(ops.grad_norm, { O.f32({ 2, 1 }, { 3, 4 }), O.f32({}, { -12 }) }, {}, backend)
       assert.same({ 13 }, out[1].data)
     end

@@ -1,4 +1,5 @@
 -- uniform: the words of Philox4x32-10 at known counters, and what a number depends on.
+local device = require "spec.support.device"
 local O = require "spec.support.op_case"
 local uniform = O.ops().uniform
 
@@ -14,7 +15,7 @@ end
 -- Salmon et al., Random123's known answers for philox4x32 with 10 rounds: counter 0, key 0.
 local ZERO = { 0x6627e8 / 2 ^ 24, 0xe169c5 / 2 ^ 24, 0xbc57ac / 2 ^ 24, 0x9b00db / 2 ^ 24 }
 
-for _, backend in ipairs { "reference", "cpu" } do
+for _, backend in ipairs(device.both) do
   describe("uniform (" .. backend .. ")", function()
     it("draws the known words of Philox4x32-10 where all is 0", function()
       assert.same(ZERO, draw(0, 0, 0, { 1, 4 }, 0, 0, O.F32, backend))

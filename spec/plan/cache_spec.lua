@@ -1,9 +1,11 @@
 -- the cache of plans, and what explain and profile say of one.
 local frt = require "foodrt"
 local T = require "foodrt.tensor"
+local device = require "spec.support.device"
 local C = require("foodrt.core.ffi").C
 local V = require "spec.support.values"
 local plans = require "spec.support.plans"
+local cpu_it = device.cpu_only(it, pending)
 
 describe("the plan cache", function()
   before_each(function()
@@ -52,7 +54,7 @@ describe("the plan cache", function()
     assert.are.equal(1, plans.info().cached)
   end)
 
-  it("derived weights go with their plan", function()
+  cpu_it("derived weights go with their plan", function()
     local w, g = frt.randn({ 64, 64, 3, 3 }), frt.ones { 64 }
     frt.realize(w, g)
     w, g = w:requires_grad_(false), g:requires_grad_(false)
@@ -73,7 +75,7 @@ end)
 describe("explain and profile", function()
   after_each(T.forget)
 
-  it("say what every step is", function()
+  cpu_it("say what every step is", function()
     local x = frt.tensor { { 1, 2, 3 }, { 4, 5, 6 } }
     local w = frt.ones { 3, 4 }
     frt.realize(w)
@@ -144,7 +146,7 @@ describe("explain and profile", function()
   it("work for the reference and count its steps", function()
     C.frt_device_use "reference"
     local p = T.plan(frt.ones({ 4 }):exp():sum())
-    C.frt_device_use "cpu"
+    device.home()
     assert.are.equal(#p, p.n_reference)
     assert.is_true(p[#p].reference)
   end)

@@ -2,10 +2,12 @@
 -- weights) is made again when one of those variables moves, and only then.
 local frt = require "foodrt"
 local T = require "foodrt.tensor"
+local device = require "spec.support.device"
 local C = require("foodrt.core.ffi").C
 local V = require "spec.support.values"
 local O = require "spec.support.op_case"
 local plans = require "spec.support.plans"
+local cpu_it = device.cpu_only(it, pending)
 
 local function numbers(n, seed, low, high)
   local u, data = O.random(seed), {}
@@ -31,7 +33,7 @@ end
 local function by_reference(m, x)
   C.frt_device_use "reference"
   local want = m.run(x):totable()
-  C.frt_device_use "cpu"
+  device.home()
   return want
 end
 
@@ -48,7 +50,7 @@ describe("batch norm at evaluation", function()
   after_each(function()
     T.forget()
     C.frt_check_finite(0)
-    C.frt_device_use "cpu"
+    device.home()
   end)
 
   it("follows variables that trade their bytes, and finds what it had derived when they are traded back", function()
@@ -67,7 +69,7 @@ describe("batch norm at evaluation", function()
     check(m, x)
   end)
 
-  it("is folded into the convolution: no batch norm is left, and nothing is derived twice", function()
+  cpu_it("is folded into the convolution: no batch norm is left, and nothing is derived twice", function()
     assert.are.equal(0, plans.count("batch_norm", m.run(x)))
     assert.are.equal(0, plans.count("fused_bn_apply", m.run(x)))
     T.plan(m.run(x))
@@ -155,7 +157,7 @@ describe("batch norm at evaluation", function()
     local function f() return conv:batch_norm(gamma, beta, m.mean, m.var) end
     C.frt_device_use "reference"
     local want = f():totable()
-    C.frt_device_use "cpu"
+    device.home()
     plans.verify(f())
     V.same(want, f(), 1e-5)
   end)
@@ -168,12 +170,12 @@ describe("batch norm at evaluation", function()
     local w = x:conv2d(m.w, { padding = 1 })
     local z = w:batch_norm(m.gamma, m.beta, m.mean, m.var)
     frt.realize(w, z)
-    C.frt_device_use "cpu"
+    device.home()
     V.same(w:totable(), conv, 1e-5)
     V.same(z:totable(), y, 1e-5)
   end)
 
-  it("is rebuilt only when something moved: steps that set up do not run again", function()
+  cpu_it("is rebuilt only when something moved: steps that set up do not run again", function()
     m.run(x):totable()
     C.frt_profile(1)
     m.run(x):totable()
@@ -219,11 +221,11 @@ describe("batch norm in training", function()
       local mean, var = frt.tensor { 0, 0 }, frt.tensor { 0, 0 }
       local y = x:batch_norm(w, b, mean, var, { training = true, momentum = 1 })
       frt.realize(y)
-      C.frt_device_use "cpu"
+      device.home()
       return y:totable(), mean:totable(), var:totable()
     end
     local y, mean, var = run "reference"
-    local y2, mean2, var2 = run "cpu"
+    local y2, mean2, var2 = run(device.name)
     V.same(mean, mean2, 1e-6)
     V.same(var, var2, 1e-4)
     V.same(y, y2, 1e-3)

@@ -3,6 +3,7 @@
 -- plan is verified on paper: no step reads bytes that another value has taken.
 local frt = require "foodrt"
 local T = require "foodrt.tensor"
+local device = require "spec.support.device"
 local C = require("foodrt.core.ffi").C
 local maker = require "spec.support.graph_maker"
 local isas, plans = require "spec.support.isas", require "spec.support.plans"
@@ -53,7 +54,7 @@ local function run(seed, dtype, backend)
       T.forget()
     end
   end
-  C.frt_device_use "cpu"
+  device.home()
   C.frt_set_isa "auto"
   return result
 end
@@ -82,7 +83,7 @@ describe("random graphs", function()
   end)
   after_each(function()
     C.frt_poison(0)
-    C.frt_device_use "cpu"
+    device.home()
     C.frt_set_isa "auto"
     T.forget()
     T.collect()
@@ -93,7 +94,7 @@ describe("random graphs", function()
   for first = 1, GRAPHS, 10 do
     it(("%d to %d are the same on cpu, reference and in double"):format(first, first + 9), function()
       for seed = first, first + 9 do
-        local want, plain, got = run(seed, "f64", "reference"), run(seed, "f32", "reference"), run(seed, "f32", "cpu")
+        local want, plain, got = run(seed, "f64", "reference"), run(seed, "f32", "reference"), run(seed, "f32", device.name)
         assert.are.equal(#want, #got)
         for i = 1, #want do
           local rounding = distance(plain[i], want[i])

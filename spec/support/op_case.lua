@@ -2,6 +2,7 @@
 -- cases that ops declare, gradients beside finite differences. Nothing of it survives the call.
 local lib = require "foodrt.core.ffi"
 local ffi, C = lib.ffi, lib.C
+local device = require "spec.support.device"
 local M = { C = C }
 
 local F32, F64, I32 = 0, 1, 2
@@ -157,14 +158,14 @@ local function clean(backend, fn)
   for _, v in ipairs(vars) do C.frt_var_free(v) end
   C.frt_forget_pending()
   C.frt_sweep(0, nil)
-  C.frt_device_use "cpu"
+  device.home()
   if not fine then error(result, 0) end
   return result
 end
 
 --- every output of one op. inputs: as from M.fill; false: absent.
 function M.run(op, inputs, attr, backend, n_out)
-  return clean(backend or "cpu", function(vars)
+  return clean(backend or device.name, function(vars)
     local refs = {}
     for i, x in ipairs(inputs) do
       refs[i] = 0
@@ -269,7 +270,7 @@ end
 
 --- the message of a refusal, or nil: recording only, nothing runs
 function M.refusal(op, inputs, attr, n_out)
-  local fine, why = pcall(clean, "cpu", function(vars)
+  local fine, why = pcall(clean, device.name, function(vars)
     local refs = {}
     for i, x in ipairs(inputs) do
       local data = x.data or {}

@@ -2,6 +2,7 @@
 local frt = require "foodrt"
 local T, ema = require "foodrt.tensor", require "foodrt.train.ema"
 local nn = frt.nn
+local device = require "spec.support.device"
 local C = require("foodrt.core.ffi").C
 local plans = require "spec.support.plans"
 
@@ -90,10 +91,10 @@ describe("averages", function()
     end
   end
 
-  for _, backend in ipairs { "cpu", "reference" } do
+  for _, backend in ipairs(device.both) do
     it("of weights and batch statistics follow the arithmetic within 1e-6; frozen ones have none: " .. backend, function()
       C.frt_device_use(backend)
-      finally(function() C.frt_device_use "cpu" end)
+      finally(device.home)
       local m = network()
       m:freeze "0"
       local a = ema.new():begin(m, ema.settings { decay = 0.6 })
