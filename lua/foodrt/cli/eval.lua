@@ -66,7 +66,7 @@ local function class_table(one)
   end
   for i = first, #list do
     local c = list[i]
-    rows[#rows + 1] = { c.class, tostring(c.support), ("%.3f"):format(c.precision), ("%.3f"):format(c.recall), ("%.3f"):format(c.f1) }
+    rows[#rows + 1] = { text.safe(c.class), tostring(c.support), ("%.3f"):format(c.precision), ("%.3f"):format(c.recall), ("%.3f"):format(c.f1) }
   end
   return text.columns(rows, { false, true, true, true, true })
 end
@@ -148,11 +148,15 @@ local function measure(o)
   local data, split = require("foodrt.run.photos").choose(r, state, o.data, o.split)
   data:open { classes = state.classes, columns = state.columns, splits = { split } }
   local tasks = run.tasks(r, state)
-  local p, values, m = predictions.of(model, data, split, tasks, { batch = o.batch, workers = o.workers, scores = o.out ~= nil })
+  local sheet = o.out and predictions.sheet(o.out, tasks) or nil
+  local ok, p, values, m = pcall(predictions.of, model, data, split, tasks, { batch = o.batch, workers = o.workers, scores = false,
+    sheet = sheet })
+  if sheet and not (ok and p) then sheet:drop() end
+  if not ok then error(p, 0) end
   if not p then return nil end
   return { name = r.name, run = o.runs[1], checkpoint = state.path, phase = state.phase_name, epoch = state.epoch, split = split,
     data = data.file or data.root, values = values, bound = tasks, tasks = by_task(tasks, m, p), unreadable = p.bad,
-    preprocessing = data:settings(), predictions = p }
+    preprocessing = data:settings(), predictions = p, sheet = sheet }
 end
 
 local function measure_ensemble(e, o)
@@ -193,19 +197,20 @@ local function as_json(found)
       out.members[i] = one
     end
   end
-  return json.encode(out)
+  return json.encode(out, true)
 end
 
 -- says what was found; out exit status
 local function say(found, o)
   if not found then return 130 end
-  for _, b in ipairs(found.unreadable) do io.stderr:write(b.why, "\n") end
+  for _, b in ipairs(found.unreadable) do io.stderr:write(text.safe(b.why), "\n") end
   if found.values.n == 0 then
+    if found.sheet then found.sheet:drop() end
     error(("foodrt: eval: no photo of '%s' in '%s' %s"):format(found.split, found.data,
       found.values.photos > 0 and "has a label" or "can be read"), 0)
   end
-  if o.out then found.predictions:write(o.out) end
-  print(o.json and as_json(found) or page(found))
+  if found.sheet then found.sheet:close() elseif o.out then found.predictions:write(o.out) end
+  print(o.json and as_json(found) or text.safe(page(found), true))
   return 0
 end
 
@@ -220,7 +225,9 @@ function eval.run(given)
   local o = parse(given)
   set_machine(o)
   if o.ensemble then
-    return eval.ensemble(require("foodrt.run.ensemble").new { mean = o.mean, weights = o.weights, unpack(o.runs) }, o)
+    local given_to = args.rest(o.runs, 1)
+    given_to.mean, given_to.weights = o.mean, o.weights
+    return eval.ensemble(require("foodrt.run.ensemble").new(given_to), o)
   end
   return say(measure(o), o)
 end

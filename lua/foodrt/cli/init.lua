@@ -2,6 +2,7 @@
 --- foodrt.cli.NAME, a table { usage = text, run = function(args) -> exit status }), an option, or nothing.
 --- Exit status: 0 done, 1 the work failed, 2 wrong usage, 130 interrupted.
 local host, exists, err = require "foodrt.host", require("foodrt.core.file").exists, require "foodrt.core.err"
+local arguments = require "foodrt.core.args"
 local cli = {}
 
 local USAGE = [[
@@ -75,7 +76,7 @@ local function run_script(args, at)
   local path = args[at]
   local chunk, why = loadfile(path ~= "-" and path or nil)
   if not chunk then error(why, 0) end
-  chunk(unpack(args, at + 1))
+  arguments.call(chunk, args, at + 1)
   return 0
 end
 
@@ -109,12 +110,13 @@ local function run_command(args)
       err.hint(name, commands()))
   end
   local command = require("foodrt.cli." .. name:gsub("-", "_"))
-  local rest = { [0] = "foodrt " .. name, unpack(args, 2) }
-  if rest[1] == "--help" or rest[1] == "-h" then
+  local given = arguments.rest(args, 2)
+  given[0] = "foodrt " .. name
+  if given[1] == "--help" or given[1] == "-h" then
     print((command.usage:gsub("%s+$", "")))
     return 0
   end
-  return command.run(rest)
+  return command.run(given)
 end
 
 local function run_line(code, args)
@@ -126,8 +128,9 @@ local function run_line(code, args)
 end
 
 local function shift(args, n)
-  local rest = { [0] = args[0], unpack(args, n + 1) }
-  return rest
+  local left = arguments.rest(args, n + 1)
+  left[0] = args[0]
+  return left
 end
 
 local options = { ["-e"] = true, ["-h"] = true, ["--help"] = true, ["-v"] = true, ["--version"] = true, ["-"] = true }
@@ -145,9 +148,9 @@ local function dispatch(args)
     return 0
   elseif first == "-e" then
     if not args[2] then cli.usage_error "-e needs a line of Lua" end
-    local rest = shift(args, 2)
-    run_line(args[2], rest)
-    if rest[1] then return dispatch(rest) end
+    local left = shift(args, 2)
+    run_line(args[2], left)
+    if left[1] then return dispatch(left) end
     return 0
   elseif first == "-" then
     return run_script(args, 1)
@@ -164,7 +167,7 @@ end
 
 local function report(text)
   io.stdout:flush()
-  io.stderr:write(text, "\n")
+  io.stderr:write(require("foodrt.core.text").safe(tostring(text), true), "\n")
 end
 
 --- runs the command line `args` ([0] is the program) and returns the exit status

@@ -51,50 +51,81 @@ local function tops(found, n)
   return out
 end
 
--- what sees the photos: look(path, n) -> the n most probable classes of each task; and what is said of it
+-- what sees the photos: look(path, n) -> the n most probable classes of each task; what is said of it; and the tasks
 local function seer(o)
   if o.ensemble then
-    local e = require("foodrt.run.ensemble").new { mean = o.mean, weights = o.weights, unpack(o.runs) }:open()
+    local given = args.rest(o.runs, 1)
+    given.mean, given.weights = o.mean, o.weights
+    local e = require("foodrt.run.ensemble").new(given):open()
     local settings, list = {}, require("foodrt.core.json").list
     for i, m in ipairs(e.members) do settings[i] = m.recipe.data:settings() end
     return function(path, n) return tops(e:look(path), n) end, { ensemble = list(o.runs), weights = list(e.weights), mean = e.mean,
-      name = e.name, preprocessing = list(settings) }
+      name = e.name, preprocessing = list(settings) }, e.members[1].tasks
   end
   local run = require "foodrt.run"
   local model, r, state = run.load(o.runs[1])
   local tasks = run.tasks(r, state)
   return function(path, n) return tops(require("foodrt.run.predictions").one(model, r.data, tasks, path), n) end,
-    { run = o.runs[1], checkpoint = state.path, name = r.name, preprocessing = r.data:settings() }
+    { run = o.runs[1], checkpoint = state.path, name = r.name, preprocessing = r.data:settings() }, tasks
 end
 
 -- one photo: { path, top (of the first task), tasks (of several: { name, top }) } or { path, error }
 local function look(see, path, n)
   local ok, found = pcall(see, path, n)
+  local host = package.loaded["foodrt.host"]
+  if not ok and host and host.interrupted() > 0 then error(found, 0) end
   if not ok then return { path = path, error = (tostring(found):gsub("^[^%s:]+%.lua:%d+: ", "")) } end
   return { path = path, top = found[1].top, tasks = #found > 1 and found or nil }
 end
 
-local function show(list)
-  local rows, right = {}, {}
-  local function add(path, top, name)
-    local row = { path, name }
-    local first = #row
-    for k, one in ipairs(top) do
-      row[first + 2 * k - 1], row[first + 2 * k] = one.class, ("%.1f %%"):format(one.p * 100)
-      right[first + 2 * k] = true
+-- --- lines ---------------------------------------------------------------------------------------------------------
+local function cells(photo)
+  local list, path = {}, text.safe(photo.path)
+  local function add(top, name)
+    local row = { path, name and text.safe(name) }
+    for _, one in ipairs(top) do
+      row[#row + 1], row[#row + 2] = text.safe(one.class), ("%.1f %%"):format(one.p * 100)
     end
-    rows[#rows + 1] = row
+    list[#list + 1] = row
   end
-  for _, photo in ipairs(list) do
-    if photo.error then
-      rows[#rows + 1] = { photo.path, "cannot be read" }
-    elseif photo.tasks then
-      for _, t in ipairs(photo.tasks) do add(photo.path, t.top, t.name) end
-    else
-      add(photo.path, photo.top)
+  if photo.error then
+    list[1] = { path, "cannot be read" }
+  elseif photo.tasks then
+    for _, t in ipairs(photo.tasks) do add(t.top, t.name) end
+  else
+    add(photo.top)
+  end
+  return list
+end
+
+local WIDEST = 48  -- of a column that is known before its rows are
+
+local function widest(names)
+  local w = 0
+  for _, name in ipairs(names) do w = math.max(w, text.width(text.safe(name))) end
+  return math.min(w, WIDEST)
+end
+
+-- Rows are shown as they come; how wide their columns are follows from all names that there are.
+local function liner(photos, tasks)
+  local path, name, class = #photos > 1 and widest(photos) or 0, 0, 0
+  for _, t in ipairs(tasks) do
+    name, class = #tasks > 1 and math.max(name, text.width(t.name)) or 0, math.max(class, #photos > 1 and widest(t.classes) or 0)
+  end
+  local function pad(s, w, right) return text.width(s) < w and text.pad(s, w, right) or s end
+  return function(photo)
+    for _, row in ipairs(cells(photo)) do
+      local out, first = { pad(row[1], path) }, name > 0 and 3 or 2
+      if name > 0 and row[2] then out[2] = pad(row[2], name) end
+      for c = first, #row do
+        local number = (c - first) % 2 == 1
+        out[c] = pad(row[c], number and 7 or class, number)
+      end
+      local ok, why = io.stdout:write((table.concat(out, "  "):gsub("%s+$", "")), "\n")
+      if ok then ok, why = io.stdout:flush() end
+      if not ok then error("foodrt: predict: standard output: " .. tostring(why), 0) end
     end
   end
-  print(table.concat(text.columns(rows, right), "\n"))
 end
 
 --- in arguments after "predict"; out exit status
@@ -103,23 +134,24 @@ function predict.run(given)
   args.use_device(o.device or o.backend)
   if o.threads then require("foodrt.tensor").api.set_threads(o.threads) end
   require("foodrt.train.precision").announce(o.precision)
-  local see, about = seer(o)
-  local list, failed = {}, 0
-  for i, path in ipairs(photos_of(o)) do
-    list[i] = look(see, path, o.top or 5)
-    if list[i].error then
+  local see, about, tasks = seer(o)
+  local json, photos, encoded, failed = require "foodrt.core.json", photos_of(o), {}, 0
+  local line = not o.json and liner(photos, tasks)
+  for i, path in ipairs(photos) do
+    local found = look(see, path, o.top or 5)
+    if found.error then
       failed = failed + 1
-      io.stderr:write(list[i].error, "\n")
+      io.stderr:write(text.safe(found.error), "\n")
     end
+    if line then line(found) else encoded[i] = json.encode(found, true) end
   end
   if o.json then
-    about.photos, about.n, about.failed = list, #list, failed
-    print(require("foodrt.core.json").encode(about))
-  else
-    show(list)
-    if failed > 0 then print(("%d of %d photos could not be read"):format(failed, #list)) end
+    about.n, about.failed = #photos, failed
+    print(json.encode(about, true):sub(1, -2) .. ',"photos":[' .. table.concat(encoded, ",") .. "]}")
+  elseif failed > 0 then
+    print(("%d of %d photos could not be read"):format(failed, #photos))
   end
-  return failed == #list and 1 or 0
+  return failed == #photos and 1 or 0
 end
 
 return predict

@@ -81,7 +81,7 @@ local function run_script(args)
   require("foodrt.cli").lazy_globals()
   local chunk, why = loadfile(args[1])
   if not chunk then error(why, 0) end
-  chunk(unpack(args, 2))
+  require("foodrt.core.args").call(chunk, args, 2)
   return 0
 end
 

@@ -160,7 +160,7 @@ function weights.run(given)
     if not given[1] then cli.usage_error "weights: what? foodrt weights get NAME, show FILE or convert IN OUT" end
     cli.usage_error("weights: unknown command '%s'%s", given[1], require("foodrt.core.err").hint(given[1], COMMANDS))
   end
-  return run { unpack(given, 2) }
+  return run(args.rest(given, 2))
 end
 
 return weights

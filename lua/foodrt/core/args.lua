@@ -76,6 +76,24 @@ function args.override(_, text)
   return one
 end
 
+--- the entries of a list from `from` on, as a new list: unpack() of what a shell's * makes is too long for Lua's stack.
+function args.rest(list, from)
+  local out = {}
+  for i = from, #list do out[i - from + 1] = list[i] end
+  return out
+end
+
+local MOST = 7000  -- values that a call can hand over
+
+--- chunk(list[from], …). Of more than `...` can hold the first are handed over, and it is said; `arg` has all.
+function args.call(chunk, list, from)
+  local last = math.min(#list, from + MOST - 1)
+  if last < #list then
+    io.stderr:write(("foodrt: ... holds the first %d of %d arguments; arg has all of them\n"):format(MOST, #list - from + 1))
+  end
+  return chunk(unpack(list, from, last))
+end
+
 local function key_of(name)
   return (name:gsub("^%-+", ""):gsub("%-", "_"))
 end

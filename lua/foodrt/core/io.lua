@@ -100,7 +100,7 @@ end
 local LOAD = { "load", place = { "string", nil }, say = { "function", nil } }
 
 local function say(text)
-  io.stderr:write(text, "\n")
+  io.stderr:write(require("foodrt.core.text").safe(text), "\n")
 end
 
 --- frt.load(path [, { place = "state_dict_ema" }]): { name = tensor }, metadata. F16 and BF16 come as f32, small integers as i32.

@@ -80,6 +80,26 @@ function text.columns(rows, right)
   return out
 end
 
+local SHOWN = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
+
+--- a text as a terminal may have it: names of files and classes can hold anything. Control characters, marks that turn the
+--- direction of writing, and bytes that are no UTF-8 are shown as \xNN. lines: line breaks and tabs stay.
+function text.safe(s, lines)
+  local function code(c)
+    return (c:gsub(".", function(byte) return ("\\x%02x"):format(byte:byte()) end))
+  end
+  if s:find "[%c\127]" then
+    s = s:gsub("[%c\127]", function(c)
+      if lines and (c == "\n" or c == "\t") then return c end
+      return SHOWN[c] or code(c)
+    end)
+  end
+  if not s:find "[\128-\255]" then return s end
+  s = require("foodrt.core.json").each_wrong_byte(s, function(byte) return code(string.char(byte)) end)
+  s = s:gsub("\194[\128-\159]", code):gsub("\226\128[\170-\174]", code):gsub("\226\129[\166-\169]", code)
+  return s
+end
+
 local BLOCKS = { [0] = " ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█" }
 
 --- values in 0 .. 1 as a plot of `height` lines, one column each; false leaves a column empty, "|" draws a border.

@@ -136,7 +136,7 @@ end
 
 --- where one-line notes go; a run replaces it.
 function pretrained.say(text)
-  io.stderr:write(text, "\n")
+  io.stderr:write(require("foodrt.core.text").safe(text), "\n")
 end
 
 --- what shows how far fetching is (a foodrt.progress); a run sets its own.

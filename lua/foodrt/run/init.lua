@@ -22,8 +22,10 @@ function run.load(path)
   local file = checkpoint.find(path)
   local c = checkpoint.load(file)
   local meta = c.meta
+  local given = require("foodrt.core.args").rest(meta.overrides or {}, 1)
+  given.files, given.sample = meta.files, meta.sample or false
   local r = require("foodrt.train.recipe").from_text(meta.recipe_path, meta.recipe_text,
-    { files = meta.files, sample = meta.sample or false, unpack(meta.overrides or {}) })
+    given)
   local model = r.model
   run.see_as(r.data, meta.preprocessing)
   local sizes = task.sizes(meta.columns)

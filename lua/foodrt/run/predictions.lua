@@ -132,17 +132,21 @@ end
 --- a model's predictions for a split, its values and its measures as evaluate.run gives them (the photos that can't be read
 --- are in `bad`); nil when a signal came.
 --- in   tasks  bound tasks (train/task.lua), with the losses that are to be measured
----      o      options of evaluate.run; scores = false: only the first class of each photo is kept
+---      o      options of evaluate.run; scores = false: only the first class of each photo is kept; sheet: takes the rows as
+---             they come, and then no scores are kept either
 function predictions.of(model, data, split, tasks, o)
   data:open { splits = { split } }
-  local options, scores = {}, true
-  for key, v in pairs(o or {}) do
-    if key == "scores" then scores = v else options[key] = v end
+  local options, given = {}, o or {}
+  for key, v in pairs(given) do
+    if key ~= "scores" and key ~= "sheet" then options[key] = v end
   end
-  local self = predictions.new(tasks, data:count(split), scores)
+  local self = predictions.new(tasks, data:count(split), given.scores ~= false and not given.sheet)
   options.objective = require("foodrt.train.objective").new { model = model, tasks = tasks }
   options.per_class = true
-  options.on_logits = function(batch, logits) add(self, batch, logits) end
+  options.on_logits = function(batch, logits)
+    add(self, batch, logits)
+    if given.sheet then given.sheet:batch(batch, logits) end
+  end
   options.on_bad = function(b) self.bad[#self.bad + 1] = { path = b.path, why = b.why } end
   local values, m = evaluate.run(model, data, split, options)
   if not values then return nil end
@@ -154,7 +158,7 @@ function predictions.one(model, data, tasks, path)
   local x = data:preprocess(path)
   local heads, logits = model(x), {}
   for i, t in ipairs(tasks) do logits[i] = task.logits(t, model, heads, 1) end
-  T.api.realize(unpack(logits))
+  T.api.realize(logits)
   local self = predictions.new(tasks, 1, true)
   add(self, { n = 1, paths = { path } }, logits)
   C.frt_var_free(x.ref)
@@ -280,27 +284,61 @@ local function field(text)
   return text:find '[",\r\n]' and '"' .. text:gsub('"', '""') .. '"' or text
 end
 
---- writes a CSV file: file, then for each task true, predicted, and the probability of each class (of several tasks "TASK.true"
---- and so on). `true` is empty where the photo has no label.
+local Sheet = {}
+Sheet.__index = Sheet
+
+--- a CSV file of predictions that is written row by row: file, then for each task true, predicted, and the probability of each
+--- class (of several tasks "TASK.true" and so on). `true` is empty where the photo has no label. close() puts it in place,
+--- drop() leaves what was there.
+function predictions.sheet(path, tasks)
+  local self = setmetatable({ writer = require("foodrt.core.io").writer(path), tasks = tasks, room = 0 }, Sheet)
+  local head = { "file" }
+  for _, t in ipairs(tasks) do
+    head[#head + 1], head[#head + 2] = field(t.prefix .. "true"), field(t.prefix .. "predicted")
+    for _, name in ipairs(t.classes) do head[#head + 1] = field(t.prefix .. name) end
+  end
+  self.writer:put(table.concat(head, ",") .. "\n")
+  return self
+end
+
+-- photo i of predictions
+function Sheet:row(p, i)
+  local row = { field(p.paths[i]) }
+  for _, rows in ipairs(p.rows) do
+    local share, label = rows:probabilities(i), rows.labels[i - 1]
+    row[#row + 1] = label > 0 and field(rows.classes[label]) or ""
+    row[#row + 1] = field(rows.classes[rows:best(i)])
+    for c = 1, rows.k do row[#row + 1] = ("%.9g"):format(share[c - 1]) end
+  end
+  self.writer:put(table.concat(row, ",") .. "\n")
+end
+
+-- a batch as it comes from the model
+function Sheet:batch(batch, logits)
+  if batch.n > self.room then self.chunk, self.room = predictions.new(self.tasks, batch.n, true), batch.n end
+  local chunk = self.chunk
+  chunk.n = 0
+  for _, rows in ipairs(chunk.rows) do rows.n = 0 end
+  add(chunk, batch, logits)
+  for i = 1, batch.n do self:row(chunk, i) end
+end
+
+function Sheet:close() self.writer:close() end
+function Sheet:drop() self.writer:drop() end
+
+--- writes them as a CSV file (predictions.sheet).
 function Set:write(path)
-  local head, lines = { "file" }, {}
-  for _, rows in ipairs(self.rows) do
-    head[#head + 1], head[#head + 2] = rows.task.prefix .. "true", rows.task.prefix .. "predicted"
-    for _, name in ipairs(rows.classes) do head[#head + 1] = field(rows.task.prefix .. name) end
+  local tasks = {}
+  for i, rows in ipairs(self.rows) do tasks[i] = rows.task end
+  local sheet = predictions.sheet(path, tasks)
+  local ok, why = pcall(function()
+    for i = 1, self.n do sheet:row(self, i) end
+  end)
+  if not ok then
+    sheet:drop()
+    error(why, 0)
   end
-  lines[1] = table.concat(head, ",")
-  for i = 1, self.n do
-    local row = { field(self.paths[i]) }
-    for _, rows in ipairs(self.rows) do
-      local p, label = rows:probabilities(i), rows.labels[i - 1]
-      row[#row + 1] = label > 0 and field(rows.classes[label]) or ""
-      row[#row + 1] = field(rows.classes[rows:best(i)])
-      for c = 1, rows.k do row[#row + 1] = ("%.9g"):format(p[c - 1]) end
-    end
-    lines[i + 1] = table.concat(row, ",")
-  end
-  lines[#lines + 1] = ""
-  require("foodrt.core.io").replace(path, table.concat(lines, "\n"))
+  sheet:close()
 end
 
 return predictions

@@ -128,7 +128,7 @@ end
 function Progress:say(fmt, ...)
   self:clear()
   local text = select("#", ...) > 0 and fmt:format(...) or fmt
-  self.out:write(text, "\n")
+  self.out:write(require("foodrt.core.text").safe(text, true), "\n")
   self.out:flush()
 end
 

@@ -145,7 +145,8 @@ end
 
 -- in  dir  of a run that was stopped before its first step, claimed by the caller; nil: a new one
 function begin(o, dir)
-  local given = { args = o.args, unpack(o.overrides) }
+  local given = require("foodrt.core.args").rest(o.overrides, 1)
+  given.args = o.args
   local r = recipe.load(o.path, given)
   if not r then return 0 end
   if require("foodrt.run.ensemble").is(r) then return together(r, o) end
@@ -173,7 +174,10 @@ local function shown(v)
 end
 
 local function from_meta(meta, overrides)
-  return recipe.from_text(meta.recipe_path, meta.recipe_text, { files = meta.files, sample = meta.sample, unpack(overrides) })
+  local given = require("foodrt.core.args").rest(overrides, 1)
+  given.files, given.sample = meta.files, meta.sample
+  local r = recipe.from_text(meta.recipe_path, meta.recipe_text, given)
+  return r
 end
 
 -- The name of the phase that an option is of, when that phase is over.
@@ -257,7 +261,9 @@ end
 -- The name of a recipe's runs, without keeping anything of it.
 local function find_run(o)
   if o.run then return folder.newest(nil, o.run) end
-  local ok, r = pcall(recipe.load, o.path, { args = o.args, unpack(o.overrides) })
+  local given = require("foodrt.core.args").rest(o.overrides, 1)
+  given.args = o.args
+  local ok, r = pcall(recipe.load, o.path, given)
   if not ok then  -- a file that it requires may be gone: the run has its own copy
     local name = folder.made_by(o.path)
     if name then return folder.newest(name) end

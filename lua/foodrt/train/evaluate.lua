@@ -104,7 +104,7 @@ local function batches(model_objective, measures, loader, o)
       err.user "recipe: 'step' must return logits too, for the measures"
     end
     measures:record(out, batch)
-    if o.on_logits then T.api.realize(unpack(out.logits)) else T.api.realize() end
+    if o.on_logits then T.api.realize(out.logits) else T.api.realize() end
     if o.on_logits then o.on_logits(batch, out.logits) end
     done = done + batch.n
     if o.on_batch then o.on_batch(done) end
