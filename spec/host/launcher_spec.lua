@@ -53,6 +53,30 @@ describe("the launcher", function()
     end
   end)
 
+  it("uses a tree that can't be written as it was built, also where it was built elsewhere", function()
+    local at = dir .. "/ro"
+    -- as root every file can be written but those of a mount that says no: a namespace has one
+    local line = ("mkdir %s && unshare -rm sh -c 'mount --bind %s %s && mount -o remount,bind,ro %s && %s/foodrt x'"):format(at, dir, at,
+      at, at)
+    if process.shell(("unshare -rm sh -c 'mount --bind %s %s && mount -o remount,bind,ro %s'"):format(dir, dir, dir)) ~= 0 then
+      pending "no mount namespaces here"
+    end
+    local status, out, err = process.shell(line)
+    assert.equal("", err)
+    assert.equal(3, status)
+    assert.matches("%[x%]\n$", out)
+    os.execute(("sleep 0.02; touch %s/runtime/base/a.c"):format(dir))
+    status, _, err = process.shell(("unshare -rm sh -c 'mount --bind %s %s && mount -o remount,bind,ro %s && %s/foodrt x'"):format(dir, dir,
+      dir, dir))
+    assert.equal(3, status)
+    assert.equal("foodrt: sources are newer than the build, which can't be written: it is used as it is\n", err)
+    os.execute(("rm %s/build/bin/foodrt"):format(dir))
+    status, _, err = process.shell(("unshare -rm sh -c 'mount --bind %s %s && mount -o remount,bind,ro %s && %s/foodrt x'"):format(dir, dir,
+      dir, dir))
+    assert.equal(1, status)
+    assert.matches("foodrt: not built, and .*/build can't be written: build a copy of the tree", err)
+  end)
+
   it("builds again when a source is newer, is added or is removed", function()
     for _, change in ipairs { "touch runtime/base/a.c", "touch runtime/base/b.c", "rm runtime/base/b.c",
       "touch CMakeLists.txt" } do
