@@ -72,8 +72,6 @@ end
 -- one photo: { path, top (of the first task), tasks (of several: { name, top }) } or { path, error }
 local function look(see, path, n)
   local ok, found = pcall(see, path, n)
-  local host = package.loaded["foodrt.host"]
-  if not ok and host and host.interrupted() > 0 then error(found, 0) end
   if not ok then return { path = path, error = (tostring(found):gsub("^[^%s:]+%.lua:%d+: ", "")) } end
   return { path = path, top = found[1].top, tasks = #found > 1 and found or nil }
 end

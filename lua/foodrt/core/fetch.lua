@@ -195,7 +195,7 @@ function file(o, last)
   local resumed = length(part) > 0
   for attempt = 1, ATTEMPTS do
     local whole, ok, again
-    whole, ok, why, again = pcall(bring, a, part, o.limit, watch)
+    whole, ok, why, again = require("foodrt.core.err").catch(bring, a, part, o.limit, watch)
     if not whole then  -- interrupted
       release(o.path, etag, part)
       error(ok, 0)

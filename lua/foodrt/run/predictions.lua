@@ -331,7 +331,7 @@ function Set:write(path)
   local tasks = {}
   for i, rows in ipairs(self.rows) do tasks[i] = rows.task end
   local sheet = predictions.sheet(path, tasks)
-  local ok, why = pcall(function()
+  local ok, why = require("foodrt.core.err").catch(function()
     for i = 1, self.n do sheet:row(self, i) end
   end)
   if not ok then
