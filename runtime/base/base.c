@@ -113,27 +113,11 @@ double frt__clock(void)
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static const struct {
-  const char *name;
-  size_t size;
-} dtypes[] = {
-  {"f32",  4},
-  {"f64",  8},
-  {"i32",  4},
-  {"bf16", 2},
-  {"u8",   1},
-  {"i64",  8},
-  {"f16",  2}
-};
-
-size_t frt__dtype_size(int32_t dtype)
-{
-  return dtypes[dtype].size;
-}
+static const char *const dtype_names[] = {"f32", "f64", "i32", "bf16", "u8", "i64", "f16"};
 
 const char *frt__dtype_name(int32_t dtype)
 {
-  return dtypes[dtype].name;
+  return dtype_names[dtype];
 }
 
 const char *frt__shape_text(const frt_shape *s)

@@ -91,7 +91,11 @@ static inline int64_t frt__numel(const frt_shape *s)
   }
   return n;
 }
-size_t frt__dtype_size(int32_t dtype);
+static inline size_t frt__dtype_size(int32_t dtype)
+{
+  static const uint8_t size[] = {4, 8, 4, 2, 1, 8, 2}; // in the order of frt_dtype
+  return size[dtype];
+}
 const char *frt__dtype_name(int32_t dtype);
 static inline size_t frt__bytes(const frt_shape *s)
 {

@@ -41,6 +41,7 @@ typedef struct frt_job {
   frt_status (*after)(void *arg, int32_t step);
   void *arg;
   int32_t failed; // the step at hand when the job failed
+  int32_t done;   // steps that have run to their end
 } frt_job;
 
 typedef struct frt_device_info {

@@ -209,6 +209,7 @@ frt_status frt__run_in_order(frt_job *job)
     if (job->seconds) {
       job->seconds[i] += frt__clock() - start;
     }
+    job->done = i + 1;
     if (job->after) {
       FRT_TRY(job->after(job->arg, i));
     }

@@ -339,6 +339,14 @@ static frt_status run_part(frt_plan *p, bool setup, progress *at)
   frt_device *d = p->device;
   uint64_t ticket = 0;
   at->failed = -1;
+  if (d->backend->wait) { // nobody can look between its steps: what is known is asked beforehand
+    for (int32_t i = 0; i < p->n_step && !setup; i++) {
+      at->failed = i;
+      FRT_TRY(check_update(p, i, 0));
+    }
+    at->failed = -1;
+    job.before_write = NULL;
+  }
   frt_status status = d->backend->run(d, &job, &ticket);
   if (status == FRT_OK && d->backend->wait) {
     status = d->backend->wait(d, ticket, &job);
@@ -347,6 +355,9 @@ static frt_status run_part(frt_plan *p, bool setup, progress *at)
     const frt_pstep *s = (const frt_pstep *)steps[job.failed];
     at->failed = (int32_t)(s - p->step);
     frt__blame(frt__origin_now(s->origin));
+    if (d->backend->wait) { // updates refuse with FRT_EDATA before they write
+      at->written = at->failed + (status != FRT_EDATA || job.done > job.failed);
+    }
   }
   at->failed = FRT_MAX(at->failed, 0);
   return status;

@@ -29,6 +29,15 @@ frt_status frt__step_new(frt_plan *p, const frt_op *op, const frt_kernel *kernel
   return FRT_OK;
 }
 
+// Whether a value stays what it is until a variable that this plan doesn't assign moves.
+static bool is_stable(const frt_plan *p, int32_t value)
+{
+  const frt_pvalue *v = &p->value[frt__root(p, value)];
+  const frt_slot *s = v->place == FRT_AT_SLOT ? &p->slot[v->index] : NULL;
+  return v->place == FRT_AT_CONST || v->place == FRT_AT_DERIVED ||
+         (s && s->kind == FRT_NODE_VAR && s->var_kind == FRT_VAR_STATE && !s->assigned);
+}
+
 // A conversion step from `value` into a new value like it but for `layout` and `store`.
 static frt_status convert(frt_plan *p, const frt_op *op, int32_t value, int32_t layout,
                           int32_t store, frt_origin origin, int32_t *out)
@@ -41,7 +50,13 @@ static frt_status convert(frt_plan *p, const frt_op *op, int32_t value, int32_t 
   p->value[*out].v.layout = (uint8_t)layout;
   p->value[*out].v.store = (uint8_t)store;
   p->value[*out].bytes = frt__value_bytes(&p->value[*out].v);
-  return frt__step_new(p, op, k, 1, &value, 1, out, NULL, origin, &step);
+  FRT_TRY(frt__step_new(p, op, k, 1, &value, 1, out, NULL, origin, &step));
+  if (is_stable(p, value)) { // weights in another form: made once, not in every run
+    p->value[*out].place = FRT_AT_DERIVED;
+    p->step[step].s.setup = true;
+    p->n_setup++;
+  }
+  return FRT_OK;
 }
 
 // The value in another layout and store; each form is made once.
@@ -157,11 +172,7 @@ frt_status frt__node_can(const frt_plan *p, const frt_pnode *n, bool *can)
 static bool is_derived(const frt_plan *p, const frt_pnode *n)
 {
   for (int32_t i = 0; n->derived && i < n->n_in; i++) {
-    const frt_pvalue *v = &p->value[frt__root(p, n->in[i])];
-    bool stable = v->place == FRT_AT_CONST || v->place == FRT_AT_DERIVED ||
-                  (v->place == FRT_AT_SLOT && p->slot[v->index].kind == FRT_NODE_VAR &&
-                   p->slot[v->index].var_kind == FRT_VAR_STATE && !p->slot[v->index].assigned);
-    if (!stable) {
+    if (!is_stable(p, n->in[i])) {
       return false;
     }
   }

@@ -42,7 +42,8 @@ static frt_status forward(const frt_call *c)
   for (int64_t i = 0, n = frt__numel(y); i < n; i++) {
     frt__put(c->y[0], y->dtype, i, c->attr[FRT_PAD_VALUE]);
   }
-  int64_t from[FRT_MAX_DIM], to[FRT_MAX_DIM], at = 0, size = (int64_t)frt__dtype_size(x->dtype);
+  int64_t from[FRT_MAX_DIM], to[FRT_MAX_DIM] = {0}, at = 0;
+  const int64_t size = (int64_t)frt__dtype_size(x->dtype);
   frt__steps(x, from);
   frt__steps(y, to);
   for (int32_t d = 0; d < x->ndim; d++) {
