@@ -196,13 +196,27 @@ bool frt__lowers(frt_lowering what)
   return l && *l == what;
 }
 
+// Whether an update's settings, as they are in memory now, allow it to write.
+static frt_status check_settings(const frt_step *s)
+{
+  double setting[FRT_MAX_SETTING] = {0};
+  if (!(s->op->flags & FRT_UPDATE) || !s->op->update.check) {
+    return FRT_OK;
+  }
+  for (int32_t k = 0; k < s->op->update.first; k++) {
+    setting[k] = s->in[k]->shape.dtype == FRT_F64 ? *(const double *)s->args[k]
+                                                  : (double)*(const float *)s->args[k];
+  }
+  return s->op->update.check(s->op, setting);
+}
+
 frt_status frt__run_in_order(frt_job *job)
 {
   for (int32_t i = 0; i < job->n; i++) {
     const frt_step *s = job->step[i];
     job->failed = i;
-    if (s->writes && job->before_write) {
-      FRT_TRY(job->before_write(job->arg, i));
+    if (s->writes) {
+      FRT_TRY(job->before_write ? job->before_write(job->arg, i) : check_settings(s));
     }
     const double start = job->seconds ? frt__clock() : 0;
     FRT_TRY(s->kernel->run(s, s->args, s->args + s->n_in, s->room));
