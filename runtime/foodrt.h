@@ -144,12 +144,18 @@ typedef enum frt_var_kind {
 } frt_var_kind;
 FRT_API frt_status frt_var_new(const frt_shape *shape, int32_t kind, const char *name,
                                frt_ref *out);
-// Borrowed bytes (a loader's slot). channels_last: 4-D data lies as N H W C.
+// Borrowed bytes (a loader's slot). channels_last: 4-D data lies as N H W C. data NULL: a batch of
+// a step that is only planned: it can be recorded and planned, but its values, and all that follow
+// from it, are FRT_ESTATE "values can't be looked at while the step is planned".
 FRT_API frt_status frt_var_wrap(const frt_shape *shape, void *data, int32_t channels_last,
                                 frt_ref *out);
-FRT_API frt_status frt_var_rebind(frt_ref var, void *data); // a wrapped one to other bytes
-// Gives the variable up. Its bytes go at once, or when the last recorded node that reads it is
-// swept.
+// A wrapped one to other bytes; NULL: they have been taken back. Either way what was recorded from
+// the old ones and has not been computed is FRT_ESTATE from now on, and so is, after NULL, what
+// would be recorded.
+FRT_API frt_status frt_var_rebind(frt_ref var, void *data);
+FRT_API frt_status frt_var_own(frt_ref var); // a wrapped one gets a copy of its bytes for itself
+// Gives the variable up. Its own bytes go at once, or when the last recorded node that reads it is
+// swept; borrowed ones are not read any more.
 FRT_API void frt_var_free(frt_ref var);
 FRT_API frt_status frt_var_requires_grad(frt_ref var, int32_t on);
 FRT_API int32_t frt_is_var(frt_ref t);

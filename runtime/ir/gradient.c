@@ -252,7 +252,10 @@ static int32_t trainable(frt_link l)
   }
   const frt_node *n = G.node[l.node];
   if (n->kind == FRT_NODE_VAR) {
-    const frt_var *v = &G.var[n->var];
+    const frt_var *v = frt__leaf_var(n);
+    if (!v) {
+      return -1;
+    }
     bool newer = v->current.node >= 0 && G.node[v->current.node]->barrier &&
                  G.node[v->current.node]->mark == G.mark && G.node[v->current.node]->dep;
     return v->requires_grad && !newer ? n->var : -1;

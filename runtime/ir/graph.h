@@ -25,6 +25,7 @@ typedef struct frt_node {
   uint8_t kind;
   bool dep;     // scratch of the gradient pass: depends on what is asked for
   bool barrier; // likewise: a trainable variable's pending value, a leaf for what is read after it
+  bool moving;  // scratch of walks: an output that op->moving is about is asked for
   int32_t n_in, n_out, n_attr, older;
   frt_link *in;
   frt_shape *shape;
@@ -33,6 +34,8 @@ typedef struct frt_node {
   double scalar;
   int32_t var; // FRT_NODE_VAR: which variable, at which version
   uint64_t version;
+  uint32_t var_gen; // the variable's generation: its place may be another's by now
+  bool borrowed;    // its bytes were somebody else's
   frt_origin origin;
   uint32_t mark, wanted; // the last walk that met it; that asks for its gradient
   int32_t pos;           // its number in that walk
@@ -42,6 +45,7 @@ typedef struct frt_var {
   frt_shape shape;
   uint8_t kind;
   bool used, requires_grad, wrapped, channels_last, torn;
+  bool gone;     // wrapped, and its bytes have been taken back
   bool released; // freed by its owner; goes when no node reads it
   char *name;
   frt_buffer data;  // no space until first touched
@@ -57,7 +61,8 @@ typedef struct frt_graph {
   int32_t *free_slot;
   int32_t n_node, cap_node, cap_gen, n_free, cap_free, live, newest;
   frt_var *var;
-  int32_t n_var, n_unused, cap_var;
+  int32_t *free_var; // room for all of them
+  int32_t n_var, n_unused, cap_var, cap_free_var;
   int32_t *pending; // variables with a pending value, in record order
   int32_t n_pending, cap_pending;
   uint32_t mark, sweeps;
@@ -71,7 +76,8 @@ typedef struct frt_graph {
 extern frt_graph frt__graph;
 
 // --- handles ----------------------------------------------------------------------------------
-enum { FRT_OUT_VAR = 4095 }; // the output number that says "a variable"
+enum { FRT_OUT_VAR = 4095 };        // the output number that says "a variable"
+enum { FRT_MAX_HANDLE = 1 << 22 }; // nodes, and variables
 static inline frt_ref frt__pack(int32_t index, uint32_t gen, int32_t out)
 {
   return (frt_ref)((uint64_t)(uint32_t)index | (uint64_t)gen << 22 | (uint64_t)out << 40);
@@ -100,6 +106,10 @@ frt_status frt__result_new(frt_node *n, int32_t out, const frt_memory_space *spa
 
 void frt__node_free(int32_t index);
 
+// The variable that a leaf was recorded for; NULL when it has been freed.
+frt_var *frt__leaf_var(const frt_node *leaf);
+// Whether a variable has bytes, or can have some: a planned batch has none.
+frt_status frt__var_known(const frt_var *v);
 // Bytes of a variable, made (zeroed) on first touch.
 frt_status frt__var_touch(frt_var *v);
 void frt__var_drop(int32_t var);

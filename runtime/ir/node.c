@@ -180,7 +180,7 @@ static frt_status take_slot(int32_t *slot)
     *slot = G.free_slot[--G.n_free];
     return FRT_OK;
   }
-  FRT_CHECK(G.n_node < (1 << 22) - 1, FRT_ENOMEM, "out of memory: more than %d live tensors",
+  FRT_CHECK(G.n_node < FRT_MAX_HANDLE - 1, FRT_ENOMEM, "out of memory: more than %d live tensors",
             G.n_node);
   FRT_TRY(frt__grow(&G.node, &G.cap_node, G.n_node + 1, sizeof *G.node));
   FRT_TRY(frt__grow(&G.gen, &G.cap_gen, G.n_node + 1, sizeof *G.gen));
@@ -243,6 +243,7 @@ frt_status frt__record_links(const frt_op *op, int32_t n_in, const frt_link *in,
   int32_t made = op->n_out >= 0 ? op->n_out : n_out;
   FRT_CHECK(made >= 0 && made < FRT_OUT_VAR, FRT_EARG, "%s: at most %d outputs, got %d", op->name,
             FRT_OUT_VAR - 1, made);
+  FRT_CHECK(op->n_in >= 0 || n_in > 0, FRT_EARG, "%s: needs at least one input", op->name);
   FRT_TRY(node_new(op, full, made, n_attr, node));
   frt_node *n = G.node[*node];
   const frt_shape *few[16], **xs = few;
@@ -254,7 +255,8 @@ frt_status frt__record_links(const frt_op *op, int32_t n_in, const frt_link *in,
   for (int32_t i = 0; i < full; i++) {
     n->in[i] = i < n_in ? in[i] : (frt_link){-1, 0};
     xs[i] = n->in[i].node >= 0 ? frt__link_shape(n->in[i]) : NULL;
-    if (!xs[i] && op->n_in >= 0 && i < op->n_in - op->n_optional && status == FRT_OK) {
+    const bool needed = op->n_in < 0 || i < op->n_in - op->n_optional;
+    if (!xs[i] && needed && status == FRT_OK) {
       status = frt_error_set(FRT_EARG, "%s: input %d is missing", op->name, i + 1);
     }
   }
@@ -350,6 +352,8 @@ frt_status frt_scalar(double value, int32_t dtype, frt_ref *out)
 frt_status frt__leaf(int32_t var, int32_t *node)
 {
   frt_var *v = &G.var[var];
+  FRT_CHECK(!v->gone, FRT_ESTATE,
+            "its values are gone: a batch can be used until the next one is taken");
   if (v->leaf < 0) {
     int32_t made = -1;
     FRT_TRY(node_new(NULL, 0, 1, 0, &made));
@@ -357,6 +361,8 @@ frt_status frt__leaf(int32_t var, int32_t *node)
     n->kind = FRT_NODE_VAR;
     n->var = var;
     n->version = v->version;
+    n->var_gen = v->gen;
+    n->borrowed = v->wrapped;
     n->shape[0] = v->shape;
     v->leaf = made;
   }

@@ -70,6 +70,11 @@ struct frt_op {
   frt_status (*forward)(const frt_call *c);
   frt_status (*grad)(const frt_grad_call *c); // NULL: no gradient
   double (*flops)(const frt_infer *c);        // NULL: one per output element
+  // Inputs from `in` on are read for the outputs from `out` on alone (running statistics): the others
+  // can be computed again when those have moved. 0: none.
+  struct {
+    int32_t in, out;
+  } moving;
   // FRT_UPDATE: after `first` scalars the inputs come in groups of `in` (parameter, gradient, state
   // ...) and the outputs in groups of in - 1 (parameter, state ...), which may lie over their
   // inputs. check refuses settings (the scalars, as numbers) before anything is written.

@@ -28,12 +28,13 @@ static frt_status var_new(const frt_shape *shape, int32_t kind, const char *name
   }
   FRT_CHECK(total < 1e15, FRT_ENOMEM, "out of memory: a tensor of shape %s",
             frt__shape_text(shape));
-  int32_t at = G.n_unused > 0 ? 0 : G.n_var;
-  while (at < G.n_var && G.var[at].used) {
-    at++;
-  }
+  int32_t at = G.n_unused > 0 ? G.free_var[G.n_unused - 1] : G.n_var;
+  FRT_CHECK(at < FRT_MAX_HANDLE, FRT_ENOMEM, "out of memory: more than %d live variables",
+            FRT_MAX_HANDLE);
   uint32_t gen = at < G.n_var ? G.var[at].gen : 0;
   FRT_TRY(frt__grow(&G.var, &G.cap_var, at + 1, sizeof *G.var));
+  // Room to give every place back, so that freeing cannot fail.
+  FRT_TRY(frt__grow(&G.free_var, &G.cap_free_var, at + 1, sizeof *G.free_var));
   FRT_TRY(frt__grow(&G.pending, &G.cap_pending, at + 1, sizeof *G.pending));
   char *copy = NULL;
   if (name && *name && !(copy = frt__strdup(name))) {
@@ -58,7 +59,7 @@ static frt_status var_new(const frt_shape *shape, int32_t kind, const char *name
 
 frt_status frt_var_new(const frt_shape *shape, int32_t kind, const char *name, frt_ref *out)
 {
-  int32_t at;
+  int32_t at = -1;
   FRT_TRY(var_new(shape, kind, name, &at));
   *out = frt__pack(at, G.var[at].gen, FRT_OUT_VAR);
   return FRT_OK;
@@ -73,7 +74,7 @@ static frt_buffer borrowed(const frt_shape *shape, void *data)
 
 frt_status frt_var_wrap(const frt_shape *shape, void *data, int32_t channels_last, frt_ref *out)
 {
-  int32_t at;
+  int32_t at = -1;
   FRT_CHECK(!channels_last || shape->ndim == 4, FRT_ESHAPE,
             "tensor: channels-last data must be [N, C, H, W], got %s", frt__shape_text(shape));
   FRT_TRY(var_new(shape, FRT_VAR_INPUT, NULL, &at));
@@ -97,6 +98,7 @@ frt_status frt_var_rebind(frt_ref var, void *data)
   FRT_TRY(frt__var(var, &at));
   FRT_CHECK(G.var[at].wrapped, FRT_EARG, "rebind: the tensor owns its data");
   G.var[at].data = borrowed(&G.var[at].shape, data);
+  G.var[at].gone = data == NULL;
   moved(&G.var[at]);
   return FRT_OK;
 }
@@ -115,7 +117,7 @@ void frt__var_drop(int32_t at)
     frt__buffer_free(&v->data);
   }
   frt__free(v->name);
-  G.n_unused++;
+  G.free_var[G.n_unused++] = at;
   *v = (frt_var){
     .gen = v->gen, .leaf = -1, .current = {-1, 0},
             .version = ++G.clock
@@ -128,9 +130,9 @@ void frt_var_free(frt_ref var)
   if (frt__var(var, &at) != FRT_OK) {
     return;
   }
-  if (G.var[at].leaf >= 0) {
+  if (G.var[at].leaf >= 0 && !G.var[at].wrapped) {
     G.var[at].released = true; // recorded nodes may read it: the sweep that frees them drops it
-  } else {
+  } else {                     // borrowed bytes go now, and readers are stale
     frt__var_drop(at);
   }
 }
@@ -163,6 +165,7 @@ frt_status frt_assign(frt_ref var, frt_ref value)
             frt__dtype_name(v->shape.dtype), frt__shape_text(&v->shape), frt__dtype_name(s->dtype),
             frt__shape_text(s));
   FRT_CHECK(!v->wrapped, FRT_EARG, "assign: the tensor's data is borrowed");
+  FRT_CHECK(!v->channels_last, FRT_EARG, "assign: the tensor's data is a photo's");
   if (v->current.node < 0) {
     G.pending[G.n_pending++] = at; // room was made when the variable was
   }
@@ -208,12 +211,37 @@ void frt__drop_pending(const bool *drop)
   }
 }
 
+frt_status frt__var_known(const frt_var *v)
+{
+  FRT_CHECK(v->data.space || !v->wrapped, FRT_ESTATE,
+            "values can't be looked at while the step is planned");
+  return FRT_OK;
+}
+
+frt_status frt_var_own(frt_ref var)
+{
+  int32_t at;
+  FRT_TRY(frt__var(var, &at));
+  frt_var *v = &G.var[at];
+  FRT_CHECK(v->wrapped && v->data.space, FRT_EARG, "own: the tensor has no borrowed data");
+  frt_buffer own;
+  FRT_TRY(frt__buffer_new(&own, v->data.space, v->data.bytes, v->name ? v->name : "a tensor"));
+  frt_status status = frt__buffer_copy(&own, &v->data);
+  if (status != FRT_OK) {
+    frt__buffer_free(&own);
+    return status;
+  }
+  v->data = own;
+  v->wrapped = false;
+  return FRT_OK;
+}
+
 frt_status frt__var_touch(frt_var *v)
 {
   if (v->data.space) {
     return FRT_OK;
   }
-  FRT_CHECK(!v->wrapped, FRT_ESTATE, "a borrowed tensor has no data yet");
+  FRT_TRY(frt__var_known(v));
   FRT_TRY(frt__buffer_new(&v->data, &frt__host_memory, frt__bytes(&v->shape),
                           v->name ? v->name : "a tensor"));
   return frt__buffer_fill(&v->data, 0);
@@ -246,6 +274,7 @@ frt_status frt_var_swap(frt_ref a, frt_ref b)
             frt__dtype_name(v->shape.dtype), frt__shape_text(&v->shape),
             frt__dtype_name(w->shape.dtype), frt__shape_text(&w->shape));
   FRT_CHECK(!v->wrapped && !w->wrapped, FRT_EARG, "swap: the tensor's data is borrowed");
+  FRT_CHECK(v->channels_last == w->channels_last, FRT_EARG, "swap: the tensor's data is a photo's");
   FRT_CHECK(v->current.node < 0 && w->current.node < 0, FRT_ESTATE,
             "swap: '%s' has a pending assignment", v->name ? v->name : "tensor");
   frt_var old = *v;

@@ -14,24 +14,49 @@ static void mark_link(frt_link l, int32_t *open, bool stop)
   }
   frt_node *n = G.node[l.node];
   bool leaf = n->kind != FRT_NODE_OP || (stop && frt__link_has_value(l));
-  if (!leaf && n->mark != G.mark) {
+  if (leaf) {
+    return;
+  }
+  if (n->mark != G.mark) {
     n->mark = G.mark;
+    n->moving = false;
     (*open)++;
   }
+  n->moving |= n->op->moving.out > 0 && l.out >= n->op->moving.out;
+}
+
+// Whether input i is there for outputs that nobody asks for.
+static bool is_idle(const frt_node *n, int32_t i)
+{
+  return n->op->moving.in > 0 && i >= n->op->moving.in && !n->moving;
+}
+
+frt_var *frt__leaf_var(const frt_node *leaf)
+{
+  frt_var *v = &G.var[leaf->var];
+  return v->used && v->gen == leaf->var_gen ? v : NULL;
 }
 
 static frt_status check_fresh(const frt_node *user, frt_link l)
 {
   const frt_node *n = l.node < 0 ? NULL : G.node[l.node];
-  if (n && n->kind == FRT_NODE_VAR && n->version != G.var[n->var].version) {
-    frt__blame(user->origin);
-    return frt_error_set(FRT_ESTATE,
-                         "%s: its value is gone: variable '%s' has changed since this was recorded "
-                         "(keep() the result before the step that changes it)",
-                         user->op ? user->op->name : "tensor",
-                         G.var[n->var].name ? G.var[n->var].name : "?");
+  if (!n || n->kind != FRT_NODE_VAR || n->version == G.var[n->var].version) {
+    return FRT_OK;
   }
-  return FRT_OK;
+  const char *what = user->op ? user->op->name : "tensor";
+  const frt_var *v = frt__leaf_var(n);
+  frt__blame(user->origin);
+  if (n->borrowed) {
+    return frt_error_set(FRT_ESTATE,
+                         "%s: its value is gone: the batch it reads was given back before it was "
+                         "computed (item() or realize() computes it, before the next batch is "
+                         "taken)",
+                         what);
+  }
+  return frt_error_set(FRT_ESTATE,
+                       "%s: its value is gone: variable '%s' has changed since this was recorded "
+                       "(keep() the result before the step that changes it)",
+                       what, v && v->name ? v->name : "?");
 }
 
 frt_status frt__walk_needed(int32_t n, const frt_link *from, bool with_pending, bool stop_at_values,
@@ -59,7 +84,7 @@ frt_status frt__walk_needed(int32_t n, const frt_link *from, bool with_pending, 
     open--;
     order[n_order++] = at;
     for (int32_t i = 0; i < node->n_in; i++) {
-      if (stop_at_values) {
+      if (stop_at_values && !is_idle(node, i)) {
         FRT_TRY(check_fresh(node, node->in[i]));
       }
       mark_link(node->in[i], &open, stop_at_values);
@@ -90,19 +115,23 @@ static bool list_all(void)
 
 static bool is_there(frt_link l)
 {
-  return l.node < 0 || G.node[l.node]->dep || frt__link_has_value(l);
+  const frt_node *n = l.node < 0 ? NULL : G.node[l.node];
+  bool moves = n && n->op && n->op->moving.out > 0 && l.out >= n->op->moving.out;
+  return !n || frt__link_has_value(l) || (n->dep && (!moves || n->moving));
 }
 
 void frt__drop_stale(void)
 {
   bool *drop = frt__alloc(sizeof *drop * (size_t)(G.n_pending + 1));
   if (drop && list_all()) { // else they wait for the next failure
-    while (n_order > 0) {   // oldest first; dep: can be computed
+    while (n_order > 0) {   // oldest first; dep, moving: can be computed
       frt_node *node = G.node[order[--n_order]];
       const frt_var *v = node->kind == FRT_NODE_VAR ? &G.var[node->var] : NULL;
       node->dep = !v || (node->version == v->version && !v->torn);
+      node->moving = true;
       for (int32_t i = 0; i < node->n_in && node->dep; i++) {
-        node->dep = is_there(node->in[i]);
+        bool moves = node->op->moving.in > 0 && i >= node->op->moving.in;
+        *(moves ? &node->moving : &node->dep) &= is_there(node->in[i]);
       }
     }
     for (int32_t i = 0; i < G.n_pending; i++) {

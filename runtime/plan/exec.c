@@ -477,11 +477,23 @@ static void relabel(frt_plan *p)
   }
 }
 
+// Before anything is made ready or memory is taken for what can't be run.
+static frt_status check_known(const frt_plan *p, const frt_binding *b)
+{
+  for (int32_t s = 0; s < p->n_slot; s++) {
+    if (p->slot[s].kind == FRT_NODE_VAR) {
+      FRT_TRY(frt__var_known(&G.var[b[s].var]));
+    }
+  }
+  return FRT_OK;
+}
+
 static frt_status run_plan(const frt_link *outs, int32_t n)
 {
   frt_plan *p;
   frt_binding *b;
   FRT_TRY(frt__plan_compile(n, outs, true, &p, &b));
+  FRT_TRY(check_known(p, b));
   if (profiling) {
     relabel(p);
   }

@@ -91,6 +91,26 @@ describe("optim", function()
     for i, v in ipairs(golden.start.p) do assert.near(v, values[i], 1e-7) end
   end)
 
+  it("more tensors than one node has outputs for are updated as few are", function()
+    for kind, settings in pairs { adamw = { lr = 0.1 }, sgd = { lr = 0.1, momentum = 0.9 } } do
+      local few, many, n = {}, {}, kind == "sgd" and 2050 or 1370
+      for i = 1, n do
+        many[i] = frt.tensor { i }:requires_grad_()
+        if i % 500 == 1 then few[#few + 1] = frt.tensor { i }:requires_grad_() end
+      end
+      for _, list in ipairs { few, many } do
+        local opt, grads = optim[kind](settings):attach(list), {}
+        for _ = 1, 2 do
+          for i, p in ipairs(list) do grads[i] = p * 0.5 end
+          opt:update(list, grads, {})
+          frt.realize()
+        end
+      end
+      for k, p in ipairs(few) do assert.equal(p:item(), many[1 + 500 * (k - 1)]:item()) end
+      assert.is_true(many[n]:item() < n)
+    end
+  end)
+
   it("rates by glob: the more particular one counts", function()
     local opt = optim.adamw { lr = { backbone = 1e-5, ["backbone.1"] = 1e-4, ["*"] = 1e-3 }, weight_decay = 0.1 }
     opt:attach(model())

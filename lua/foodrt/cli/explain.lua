@@ -145,7 +145,10 @@ local function gather(o, r)
   local precision, other = require("foodrt.train.precision").set(r.precision)
   local photos = photos_of(r)
   dry.build(r, photos.classes)
-  local planned = budget.limit(r)
+  local ok, planned = pcall(budget.limit, r)
+  if not ok then
+    error(dry.looked(planned) and planned .. "; explain computes nothing: print shapes there, or leave it to a run" or planned, 0)
+  end
   local steps, needs, worst, evaluation = planned.steps, planned.needs, planned.worst, planned.evaluation
   lengths(steps, photos)
   local verdict, fit = budget.verdict(r, steps, needs, worst)

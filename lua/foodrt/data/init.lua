@@ -255,8 +255,7 @@ function Data:preprocess(path)
   local size = view.c.size
   local bytes = lib.ffi.new("float[?]", size * size * 3)
   lib.check(lib.C.frt_view_load(view.c, path, 0, 0, 0, bytes))
-  local x = T.wrap_data({ 1, 3, size, size }, "f32", bytes, true)
-  rawset(x, "bytes", bytes)
+  local x = T.wrap_data({ 1, 3, size, size }, "f32", bytes, true):own()
   return x
 end
 

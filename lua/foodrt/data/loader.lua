@@ -4,7 +4,8 @@
 ---   local loader = data:loader("train", { seed = 1, epoch = 0, start = 0 })   -- start: batches already done
 ---   local batch = loader:next()   -- { x, y, labels = { class = … }, n, index, ids, paths, raw }, nil after the last
 ---
---- A batch's tensors are its slot of the ring: valid until the next call of next or stop.
+--- A batch's tensors are its slot of the ring: valid until the next call of next or stop. Looking at them later, or at
+--- what was recorded from them and not computed, is an error.
 local opt = require "foodrt.core.opt"
 local M = {}
 
@@ -32,7 +33,7 @@ function M.new(data, split, s, given)
   local lib = require "foodrt.core.ffi"
   local o = opt.check(LOADER, given)
   local train = split == "train"
-  local self = setmetatable({ data = data, split = split, manifest = s.manifest, vars = {}, n_looked_at = 0 }, Loader)
+  local self = setmetatable({ data = data, split = split, manifest = s.manifest, lent = {}, n_looked_at = 0 }, Loader)
   self.augmented = either(o.augment, train)
   self.view = data:view(self.augmented)
   -- In evaluation a photo that can't be read is left out: a substitute would count another one twice.
@@ -54,7 +55,11 @@ function M.new(data, split, s, given)
     status = lib.C.frt_loader_new(made, s.manifest, self.view.c, c)
   end
   lib.check(status)
-  self.handle = lib.ffi.gc(made[0], lib.C.frt_loader_free)
+  local C, lent = lib.C, self.lent
+  self.handle = lib.ffi.gc(made[0], function(handle)  -- a loader that nobody holds any more: recorded readers come to know
+    for ref in pairs(lent) do C.frt_var_free(ref) end
+    C.frt_loader_free(handle)
+  end)
   self.n_batches = lib.C.frt_loader_batches(self.handle)
   self.batch = lib.ffi.new "frt_batch"
   return self
@@ -72,26 +77,31 @@ function M.complete(s, c)
   return s.complete[c]
 end
 
--- Tensors over a slot of n photos: made once per n, then moved from slot to slot.
+local function lend(self, list, dtype, pointer, channels_last)
+  local t = require("foodrt.tensor").wrap_data(list, dtype, pointer, channels_last)
+  rawset(t, "loader", self)  -- whose bytes these are
+  self.lent[t.ref] = true
+  return t
+end
+
+-- Tensors over a slot, the batch's own.
 local function tensors(self, b)
-  local T = require "foodrt.tensor"
-  local size, columns = self.view.c.size, self.data.columns
-  local v = self.vars[b.n]
-  if not v then
-    v = { x = T.wrap_data({ b.n, 3, size, size }, "f32", b.x, true), labels = {} }
-    for c, column in ipairs(columns) do
-      local t = T.wrap_data({ b.n }, "i32", b.labels + (c - 1) * b.capacity)
-      rawset(t, "complete", M.complete(self.data.splits[self.split], c))
-      v.labels[column.name] = t
-    end
-    self.vars[b.n] = v
-    rawset(v.x, "loader", self)  -- whose bytes these are
-    for _, t in pairs(v.labels) do rawset(t, "loader", self) end
-    return v
+  local size, labels = self.view.c.size, {}
+  for c, column in ipairs(self.data.columns) do
+    local t = lend(self, { b.n }, "i32", b.labels + (c - 1) * b.capacity)
+    rawset(t, "complete", M.complete(self.data.splits[self.split], c))
+    labels[column.name] = t
   end
-  v.x:rebind(b.x)
-  for c, column in ipairs(columns) do v.labels[column.name]:rebind(b.labels + (c - 1) * b.capacity) end
-  return v
+  return { x = lend(self, { b.n, 3, size, size }, "f32", b.x, true), labels = labels }
+end
+
+-- The slot is given back: the batch's tensors have no values any more.
+local function take_back(self)
+  local C = require("foodrt.core.ffi").C
+  for ref in pairs(self.lent) do
+    C.frt_var_rebind(ref, nil)
+    self.lent[ref] = nil
+  end
 end
 
 -- A class of which no photo could be read so far is not trained, whatever took its photos' places. A photo is named in each
@@ -120,6 +130,7 @@ function Loader:next()
   if not self.handle then return nil end
   local lib = require "foodrt.core.ffi"
   local C, ffi, b = lib.C, lib.ffi, self.batch
+  take_back(self)
   local status = C.frt_loader_next(self.handle, b)
   if status == C.FRT_ESTATE then return nil, "interrupted" end
   lib.check(status)
@@ -166,11 +177,7 @@ function Loader:stop()
   if not self.handle then return end
   local lib = require "foodrt.core.ffi"
   self.bads, self.waited = self:bad(), self:wait_s()
-  for _, v in pairs(self.vars) do
-    lib.C.frt_var_free(v.x.ref)
-    for _, t in pairs(v.labels) do lib.C.frt_var_free(t.ref) end
-  end
-  self.vars = {}
+  take_back(self)
   lib.C.frt_loader_free(lib.ffi.gc(self.handle, nil))
   self.handle = nil
 end

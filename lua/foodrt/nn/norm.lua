@@ -52,10 +52,9 @@ function BatchNorm2d:forward(x)
   attr[1] = self.momentum
   R.record(batch_norm_train, 5, 2, 5)
   local out = R.output
-  local y, new_mean, new_var = out[0], out[3], out[4]
-  effects.put(mean, new_mean)
-  effects.put(var, new_var)
-  local t = R.wrap(y)
+  effects.put(mean, out[3])
+  effects.put(var, out[4])
+  local t = R.wrap(out[0])
   return t
 end
 

@@ -73,7 +73,8 @@ local function open(r, o, settings, used_s, dir, meta)
     folder = dir .. "/features", weights = not meta })
   if meta then require("foodrt.run").see_as(r.data, meta.preprocessing) end
   t:open()
-  require("foodrt.train.budget").check(r, { workers = o.workers })  -- a step must fit the machine
+  local why = require("foodrt.train.budget").check(r, { workers = o.workers })  -- a step must fit the machine
+  if why then o.progress:say("memory is not checked beforehand: %s", why) end
   settings.data = signatures(r.data)
   settings.random = not meta and pretrained.n_read == before or meta ~= nil and meta.random
   return t

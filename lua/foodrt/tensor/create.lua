@@ -117,7 +117,10 @@ local VAR = { "tensor", shape = { "list", nil, required = true }, dtype = { "str
 local T = {}
 
 --- T.wrap_data(shape, dtype, pointer, channels_last): a variable over borrowed bytes (a loader's slot); the
---- caller keeps them alive. t:rebind(pointer) moves it to other bytes of the same shape.
+--- caller keeps them alive. t:rebind(pointer) moves it to other bytes of the same shape, nil says that they are gone:
+--- what has been recorded from the old ones and not computed is an error from then on.
+--- A nil pointer makes a planned batch: values that follow from it can be recorded and planned, not looked at.
+--- t:own() gives it a copy of the bytes for itself.
 function T.wrap_data(list, dtype, pointer, channels_last)
   set_shape("tensor", list, dtype)
   lib.check(tonumber(R.retry(C.frt_var_wrap, shape, ffi.cast("void *", pointer), channels_last and 1 or 0, made)))
@@ -126,6 +129,11 @@ end
 
 function methods.rebind(t, pointer)
   lib.check(C.frt_var_rebind(t.ref, ffi.cast("void *", pointer)))
+  return t
+end
+
+function methods.own(t)
+  lib.check(tonumber(R.retry(C.frt_var_own, t.ref)))
   return t
 end
 

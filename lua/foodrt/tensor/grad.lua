@@ -60,12 +60,11 @@ function methods.backward(loss)
   local n = count[0]
   if n == 0 then err.user "backward: the loss depends on no tensor that requires a gradient" end
   gradient(loss, n)
-  local values = {}  -- handles first: making variables may collect
-  for i = 0, n - 1 do
-    values[i] = grads[i] ~= 0 and R.wrap(grads[i]) or false
-  end
-  for i = 0, n - 1 do
-    local v, g = R.variables[leaves[i]], values[i]
+  local wrt = {}
+  for i = 1, n do wrt[i] = R.variables[leaves[i - 1]] or false end  -- held: making variables may collect
+  local values = R.wrap_all(grads, n)
+  for i = 1, n do
+    local v, g = wrt[i], values[i]
     if v and g then
       local store = grad_variable(v)
       if v.grad == nil then
@@ -89,9 +88,8 @@ function api.grad(loss, list)
   make_room(n)
   for i, t in ipairs(list) do leaves[i - 1] = R.tensor_arg("grad", "wrt", t) end
   gradient(loss, n)
-  local out = {}
-  for i = 1, n do out[i] = grads[i - 1] end
-  for i = 1, n do out[i] = out[i] ~= 0 and R.wrap(out[i]) or api.zeros(list[i].shape, { dtype = list[i].dtype }) end
+  local out = R.wrap_all(grads, n)
+  for i = 1, n do out[i] = out[i] or api.zeros(list[i].shape, { dtype = list[i].dtype }) end
   return out
 end
 

@@ -247,11 +247,10 @@ function methods.batch_norm(x, w, b, mean, var, o)
   if not (o and o.training) then return R.one(R.index "batch_norm", 5, 1) end
   attr[1] = option(name, o, "momentum", 0.1)
   R.record(R.index "batch_norm_train", 5, 2, 5)
-  local new_mean, new_var = output[3], output[4]
-  local y = R.wrap(output[0])
-  mean:assign(R.wrap(new_mean))
-  var:assign(R.wrap(new_var))
-  return y
+  local outs = R.wrap_all(output, 5)
+  mean:assign(outs[4])
+  var:assign(outs[5])
+  return outs[1]
 end
 
 local GROUP_NORM = { eps = true }

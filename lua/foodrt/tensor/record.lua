@@ -90,16 +90,21 @@ local function wrap(ref)
 end
 R.wrap = wrap
 
---- n handles of a C array as a list of tensors: none is swept before all of them have an owner.
+--- the handles refs[0] .. refs[n - 1] as a list of tensors; 0 becomes false. A handle that is only a number is swept
+--- when the collector looks, so all are taken before it may: never call wrap in a loop over C's array.
 function R.wrap_all(refs, n)
-  local out = {}
+  local list = {}
   for i = 1, n do
-    local t = setmetatable({ ref = refs[i - 1] }, mt)
-    n_live = n_live + 1
-    live[n_live], out[i] = t, t
+    local t = false
+    if refs[i - 1] ~= 0 then
+      t = setmetatable({ ref = refs[i - 1] }, mt)
+      n_live = n_live + 1
+      live[n_live] = t
+    end
+    list[i] = t
   end
   if n_live >= next_look then R.look() end
-  return out
+  return list
 end
 
 --- runs fn, a C call given as a function that returns a status; on out of memory collects and tries once more.
@@ -183,9 +188,7 @@ function R.op(name, inputs, attrs, n_out)
   if line.depth == 0 then line.capture() end
   R.record_room(op.index, n_in, n, attr, n_out)
   if n_out == 1 and not list then return wrap(any_out[0]) end
-  local outs = {}
-  for i = 1, n_out do outs[i] = any_out[i - 1] end
-  for i = 1, n_out do outs[i] = wrap(outs[i]) end
+  local outs = R.wrap_all(any_out, n_out)
   if list then return outs end
   return unpack(outs, 1, n_out)
 end

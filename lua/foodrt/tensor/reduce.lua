@@ -135,9 +135,8 @@ local function sorted(name, x, dim, descending)
   local d = R.dim(name, dim == nil and -1 or dim, R.info(x).ndim)
   input[0], attr[0], attr[1], attr[2] = x.ref, d, descending and 1 or 0, 1
   R.record(R.index "sort", 1, 3, 2)
-  local values, indices = output[0], output[1]
-  values = wrap(values)
-  return values, wrap(indices), d + 1
+  local both = R.wrap_all(output, 2)
+  return both[1], both[2], d + 1
 end
 
 --- x:sort(dim [, { descending = true }]): values and 1-based positions (i32), stable; dim -1 unless given.

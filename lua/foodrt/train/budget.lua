@@ -235,8 +235,13 @@ end
 --- listed and the model is built, before photos are read; nothing is computed. Optimizers and frozen parts are as
 --- after phase:apply and attach of the first phase, without steps.
 --- in   o.workers  loader threads, instead of the recipe's
+--- out  nil, or why nothing could be counted: the recipe looks at values, and they are not there before a step runs
 function budget.check(r, o)
-  local planned = budget.limit(r, o and o.workers)
+  local ok, planned = pcall(budget.limit, r, o and o.workers)
+  if not ok then
+    if not require("foodrt.train.dry").looked(planned) then error(planned, 0) end
+    return planned
+  end
   local message = planned.message or budget.verdict(r, planned.steps, planned.needs, planned.worst)
   if message then error(("%s: %s"):format(r.source and r.source.path or r.name, message), 0) end
 end

@@ -42,17 +42,22 @@ function dry.settings(r, phase)
   return batch, phase.accumulate or r.accumulate
 end
 
-local nothing = lib.ffi.new "float[4]"  -- what a batch that is never read points to
+--- whether an error is that of a recipe whose forward pass, loss or step looks at values (item, totable, print), which a
+--- step that is only recorded and planned does not have.
+function dry.looked(message)
+  return type(message) == "string" and message:find("values can't be looked at while the step is planned", 1, true) ~= nil
+end
 
---- a batch of n photos that are never read, with the label columns of the data, of `size` x `size` (default: training's).
+--- a batch of n photos without values (what is recorded from it can be planned, looking at it is an error), with the label
+--- columns of the data, of `size` x `size` (default: training's).
 --- in   split  whose photos they stand for: whether labels are missing there (default: train)
 function dry.batch(r, n, size, split)
   size = size or r.data.size
   local b = { n = n, index = 1, n_bad = 0, wait_s = 0, ids = {}, paths = {}, labels = {},
-    x = T.wrap_data({ n, 3, size, size }, "f32", nothing, true) }
+    x = T.wrap_data({ n, 3, size, size }, "f32", nil, true) }
   local s = r.data.splits and r.data.splits[split or "train"]
   for c, column in ipairs(columns_of(r)) do
-    local t = T.wrap_data({ n }, "i32", nothing)
+    local t = T.wrap_data({ n }, "i32", nil)
     rawset(t, "complete", s == nil or require("foodrt.data.loader").complete(s, c))
     b.labels[column.name] = t
     b.y = b.y or t
@@ -165,7 +170,7 @@ end
 
 local function evaluating(model, size, batch)
   model:eval()
-  local x = T.wrap_data({ batch, 3, size, size }, "f32", nothing, true)
+  local x = T.wrap_data({ batch, 3, size, size }, "f32", nil, true)
   return step.plan(unpack(tensors(model(x))))
 end
 

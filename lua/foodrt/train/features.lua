@@ -64,8 +64,9 @@ function features.cut(x, with_weights, loss, logits)
   end
   local cut = { n = out.n, values = {}, bytes = {}, shapes = {}, dtypes = {}, row = 0, flops = out.flops, where = ffi.string(out.where),
     stamp = out.stamp, structure = out.structure, weights = out.weights, c = out }
+  cut.values = R.wrap_all(out.value, out.n)
   for k = 1, out.n do
-    cut.values[k], cut.bytes[k] = R.wrap(out.value[k - 1]), tonumber(out.bytes[k - 1])
+    cut.bytes[k] = tonumber(out.bytes[k - 1])
     cut.row, cut.dtypes[k] = cut.row + cut.bytes[k], cut.values[k].dtype
     cut.shapes[k] = ("[%s]"):format(table.concat(cut.values[k].shape, ", ", 2))
   end
@@ -83,8 +84,7 @@ local function again(self, x, loss, logits)
   if tonumber(C.frt_cut_again(n, refs, x.ref, c)) ~= 0 then
     features.refuse(self.trainer.config, ffi.string(C.frt_error_last()))
   end
-  local values = {}
-  for k = 1, c.n do values[k] = R.wrap(c.value[k - 1]) end
+  local values = R.wrap_all(c.value, c.n)
   return values
 end
 
@@ -113,16 +113,13 @@ local function new_split(owner, name, views)
   local n = t.data:count(name)
   local rows = name == "train" and t.length.batch or math.min(t.data.batch, n)
   local size = name == "train" and t.data.size or t.data:settings().size
-  return setmetatable({ owner = owner, trainer = t, name = name, n = n, rows = rows, size = size, n_views = views, view = 0, batches = {},
+  return setmetatable({ owner = owner, trainer = t, name = name, n = n, rows = rows, size = size, n_views = views, view = 0,
     path = ("%s/%s.%s"):format(t.folder, t.config.name:gsub("[^%w_%-]", "_"), name) }, Split)
 end
 
--- A batch of so many photos whose pixels lie wherever they are bound to.
+-- A batch of so many photos without values.
 local function blank(self, rows)
-  if not self.batches[rows] then
-    self.batches[rows] = require("foodrt.train.dry").batch(self.trainer.recipe, rows, self.size, self.name)
-  end
-  return self.batches[rows]
+  return require("foodrt.train.dry").batch(self.trainer.recipe, rows, self.size, self.name)
 end
 
 -- Records a step's forward pass; gives what `use(loss, logits)` returns. Nothing of it stays.
@@ -214,7 +211,12 @@ end
 
 --- opens the file for the weights of now, or finds that it is open for them. out: whether there is one
 function Split:ready()
-  local cut = find(self, false)
+  local ok, cut = pcall(find, self, false)
+  if not ok then
+    if not require("foodrt.train.dry").looked(cut) then error(cut, 0) end
+    self.owner:say("%s: they are computed in each epoch", cut)
+    return false
+  end
   if self.handle and cut.stamp == self.cut.stamp then return true end
   cut = find(self, true)
   self.cut = cut
@@ -245,10 +247,11 @@ function Split:close()
 end
 
 -- --- computing ------------------------------------------------------------------------------------------------------
--- The values at the cut of a batch whose pixels begin at `x`, into self.buffers.
-local function compute(self, x, rows)
+-- The values at the cut of a batch whose pixels begin at `x`, into self.buffers. raw: the loader's, whose labels these are.
+local function compute(self, x, rows, raw)
   local batch = blank(self, rows)
   batch.x:rebind(x)
+  for i, c in ipairs(self.trainer.data.columns) do batch.labels[c.name]:rebind(raw.labels + (i - 1) * raw.capacity) end
   recorded(self, batch, function(loss, logits)
     local values = again(self, batch.x, loss, logits)
     C.frt_forget_pending()  -- batch statistics of what is trained move with the step, not here
@@ -257,6 +260,8 @@ local function compute(self, x, rows)
       lib.check_late(tonumber(C.frt_read(v.ref, self.buffers[k], rows * self.cut.bytes[k])))
     end
   end)
+  batch.x:rebind(nil)
+  for _, t in pairs(batch.labels) do t:rebind(nil) end
 end
 
 -- The largest difference of two rows of bytes by the largest number in them: floats as numbers, others as bytes.
@@ -271,14 +276,14 @@ local function difference(a, b, bytes, dtype)
 end
 
 -- Photos of a batch must not see each other: the first half computed again beside others, in other places.
-local function check_apart(self, x)
-  local rows, half, cut = self.rows, math.floor(self.rows / 2), self.cut
+local function check_apart(self, raw)
+  local x, rows, half, cut = raw.x, self.rows, math.floor(self.rows / 2), self.cut
   local floats = self.size ^ 2 * 3
   if half < 1 then return end
   local other, before = ffi.new("float[?]", rows * floats), {}
   for k = 1, cut.n do before[k] = ffi.string(self.buffers[k], half * cut.bytes[k]) end
   for j = 0, rows - 1 do ffi.copy(other + j * floats, x + (half - 1 - j % half) * floats, floats * 4) end
-  compute(self, other, rows)
+  compute(self, other, rows, raw)
   for k = 1, cut.n do
     local bytes, worst, scale = cut.bytes[k], 0, 0
     for i = 0, half - 1 do
@@ -300,7 +305,7 @@ end
 --- computes and keeps what is not there yet of a loader's batch. Before the step is recorded.
 function Split:prepare(batch)
   if batch.raw.n_skipped < batch.n then
-    compute(self, batch.raw.x, self.name == "train" and self.rows or batch.n)
+    compute(self, batch.raw.x, self.name == "train" and self.rows or batch.n, batch.raw)
     put(self, batch)
   end
 end
@@ -343,7 +348,7 @@ local function fill_batches(self, loader)
     if batch.raw.n_skipped == 0 then
       self:prepare(batch)
       if fresh then
-        check_apart(self, batch.raw.x)
+        check_apart(self, batch.raw)
         fresh = false
       end
     end

@@ -186,9 +186,12 @@ local function state_of(self, e)
   return state
 end
 
--- one multi-tensor node for `list` ({ entry, gradient }), all with the same rate, decay and age
-local function record(self, list, o)
-  local rule, first = self.rule, list[1][1]
+local MOST_OUTPUTS = 4094  -- of a node
+
+-- one multi-tensor node for entries [from, to] of `list` ({ entry, gradient }), all with the same rate, decay and age
+local function record_some(self, all, from, to, o)
+  local rule, first, list = self.rule, all[from][1], {}
+  for i = from, to do list[#list + 1] = all[i] end
   local n_state = #rule.state
   local scalars = {}
   for i, v in ipairs(rule.scalars(self, first, o)) do
@@ -218,6 +221,11 @@ local function record(self, list, o)
     for s = 1, n_state do lib.check(C.frt_assign(e.state[s].ref, outputs[n + s])) end
     n = n + 1 + n_state
   end
+end
+
+local function record(self, list, o)
+  local most = math.floor(MOST_OUTPUTS / (1 + #self.rule.state))
+  for from = 1, #list, most do record_some(self, list, from, math.min(from + most - 1, #list), o) end
 end
 
 local UPDATE = { "update", lr_scale = { "number", 1 }, gscale = { "number|tensor", 1 }, momentum = { "number", nil } }

@@ -159,7 +159,13 @@ local function measure_work(self)
     local length = lengths(self, i)
     self.work[i] = { step = 1, once = 0 }
     if #self.recipe.phases > self.phase then
-      local s = require("foodrt.train.dry").phase(self.recipe, self.recipe.phases[i])
+      local dry = require "foodrt.train.dry"
+      local ok, s = pcall(dry.phase, self.recipe, self.recipe.phases[i])
+      if not ok and not dry.looked(s) then error(s, 0) end
+      if not ok then  -- nothing is known of a step before it runs: every one counts alike
+        for k = self.phase, #self.recipe.phases do self.work[k] = { step = 1, once = 0 } end
+        return
+      end
       self.work[i] = { step = s.step.flops * length.accumulate, once = features.flops(s, self.data:count "train", length) }
     end
   end

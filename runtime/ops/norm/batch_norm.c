@@ -243,6 +243,7 @@ FRT_OP(batch_norm_train) = {
   .infer = infer_train,
   .forward = forward_train,
   .grad = grad_train,
+  .moving = {3, 3},
 };
 
 /// batch_norm_grad -- the gradient of batch_norm_train.
