@@ -17,7 +17,7 @@ describe("gradients of one training step", function()
   -- fp32 in PyTorch itself moves single norms by 6e-3 and logits by 9e-5 here (batches of four on 2x2 maps)
   local g = numbers["resnet50/train"]
   it(("of resnet50: loss %.4f, norm %.4f, and batch statistics"):format(g.loss, g.grad_l2_total), function()
-    golden.check_step("resnet50", g, 1e-2, 5e-5)
+    golden.check_step("resnet50", g, { 1e-2, 0.2, 5e-5 })
   end)
 end)
 

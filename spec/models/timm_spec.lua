@@ -26,7 +26,7 @@ for name, fixture in pairs { convnext_tiny = "convnext", vit_tiny_patch16_224 = 
       golden.check_modes(name, g, 1e-4)
     end)
     it(("has gradients of one training step: loss %.4f, norm %.4f"):format(step.loss, step.grad_l2_total), function()
-      golden.check_step(name, step, 1e-3)
+      golden.check_step(name, step, { 1e-3, 1e-4 })
     end)
   end)
 end
@@ -48,7 +48,7 @@ describe("gradients of one training step", function()
   -- numbers keep away from them most in the deep maps (1e-5; fp32 is off by 1e-6 there)
   local g = numbers["mobilenetv2_100/train"]
   it(("of mobilenetv2_100: loss %.4f, norm %.4f"):format(g.loss, g.grad_l2_total), function()
-    golden.check_step("mobilenetv2_100", g, 5e-3)
+    golden.check_step("mobilenetv2_100", g, { 5e-3, 0.02 })
   end)
 end)
 

@@ -1,6 +1,7 @@
 -- attention: layers beside PyTorch in float64, with parameters and inputs by the rule of spec/fixtures/fill.lua.
 local frt = require "foodrt"
 local golden = dofile "spec/support/golden.lua"
+local gradients = dofile "spec/fixtures/gradients.lua"
 local T, ffi = require "foodrt.tensor", require "ffi"
 local nn = frt.nn
 
@@ -28,23 +29,28 @@ local function check(y, l2, first)
   assert.near(1, golden.norm(y) / l2, 2e-6)
 end
 
--- norms of all gradients of sum(y * w)
-local function check_gradients(m, x, y, want)
-  local outputs = {}
+-- all gradients of sum(y * w): norms within 1e-5, projections within 2e-5 of them (golden.check_gradient)
+local function check_gradients(m, x, y, key)
+  local outputs, by_name, want = {}, { x = x }, gradients[key]
   y = (y * unif("input2", y.shape)):sum()
   y:backward()
-  for _, t in m:named_parameters() do outputs[#outputs + 1] = t.grad end
-  golden.planned(unpack(outputs))
-  assert.near(1, golden.norm(x.grad) / want.x, 1e-5)
-  for name, t in m:named_parameters() do assert.near(1, golden.norm(t.grad) / want[name], 1e-5, name) end
+  for name, t in m:named_parameters() do
+    outputs[#outputs + 1] = t.grad
+    by_name[name] = t
+  end
+  golden.planned(x.grad, unpack(outputs))
+  assert.equal(#want, 1 + #outputs)
+  for _, e in ipairs(want) do
+    local g, n = golden.numbers(by_name[e[1]].grad)
+    golden.check_gradient(e, g, n, 0, 1e-5, 2e-5)
+  end
 end
 
 describe("nn.MultiheadAttention", function()
   it("of 5 tokens, 12 features and 3 heads: norm 3.05634, its gradients' norms", function()
     local m, x = filled(nn.MultiheadAttention { 3 }, { 2, 5, 12 }), unif("input", { 2, 5, 12 }):requires_grad_()
     check(m(x), 3.056337782273326, { 0.07294534776, 0.1141775121, -0.2140092115 })
-    check_gradients(m, x, m(x), { ["qkv.weight"] = 6.045365476, ["qkv.bias"] = 4.444708093, ["proj.weight"] = 5.233271914,
-      ["proj.bias"] = 4.708986078, x = 2.371044856 })
+    check_gradients(m, x, m(x), "MultiheadAttention")
   end)
   it("refuses heads that don't divide the features", function()
     local m = nn.MultiheadAttention { 5 }
@@ -60,9 +66,7 @@ describe("nn.CBAM", function()
     check(m(x), 7.299804051811637, { -0.2244524527, 0.03892482215, -0.1783069117 })
     assert.near(0.05858016074, golden.norm(m.spatial.bn.running_mean), 1e-7)
     assert.near(1.091500660, golden.norm(m.spatial.bn.running_var), 1e-6)
-    check_gradients(m, x, m(x), { ["channel.fc1.weight"] = 2.315861213, ["channel.fc1.bias"] = 1.719578432,
-      ["channel.fc2.weight"] = 0.9780739154, ["channel.fc2.bias"] = 2.610465082, ["spatial.conv.weight"] = 8.132548571,
-      ["spatial.bn.weight"] = 0.4913438045, ["spatial.bn.bias"] = 1.454452534, x = 7.432428401 })
+    check_gradients(m, x, m(x), "CBAM")
     golden.fill.model(m)
     check(m:eval()(x), 5.679465466102125, { -0.2044455095, 0.06594729696, -0.1535220056 })
   end)
@@ -75,8 +79,7 @@ describe("nn.SpatialAttention", function()
   it("of a 7x7 map in training: norm 13.42608 and gradients; of a 3x3 in evaluation: 16.65230", function()
     local m, x = filled(nn.SpatialAttention {}, { 2, 32, 6, 5 }), unif("input", { 2, 32, 6, 5 }):requires_grad_()
     check(m(x), 13.4260823804508, { -0.313321363, 0.05503387461, -0.3315637721 })
-    check_gradients(m, x, m(x), { ["conv.weight"] = 35.82465221, ["bn.weight"] = 2.331491871, ["bn.bias"] = 2.123238611,
-      x = 14.88353672 })
+    check_gradients(m, x, m(x), "SpatialAttention")
     m = filled(nn.SpatialAttention { 3 }, { 2, 32, 6, 5 }):eval()
     check(m(x), 16.6522985640606, { -0.5101489751, 0.1986077875, -0.3897651229 })
   end)
@@ -88,22 +91,19 @@ describe("nn.SqueezeExcite", function()
   it("in the seed's form, of 32 channels: norm 12.72605, its gradients' norms", function()
     local m, x = filled(nn.SqueezeExcite { form = "seed" }, shape), unif("input", shape):requires_grad_()
     check(m(x), 12.726050060559727, { -0.4049305797, 0.1534017564, -0.2984014672 })
-    check_gradients(m, x, m(x), { ["fc.0.weight"] = 0.9443792951, ["fc.0.bias"] = 1.552038902, ["fc.2.weight"] = 0.1357572934,
-      ["fc.2.bias"] = 2.516486733, x = 12.58814789 })
+    check_gradients(m, x, m(x), "SqueezeExcite_seed")
   end)
   it("in timm's form, of 32 channels, a sixteenth of them: norm 12.71185, its gradients' norms", function()
     local m, x = filled(nn.SqueezeExcite {}, shape), unif("input", shape):requires_grad_()
     assert.same({ 2, 32, 1, 1 }, m.conv_reduce.weight.shape)
     check(m(x), 12.7118495070779, { -0.3979553806, 0.1507593089, -0.293261303 })
-    check_gradients(m, x, m(x), { ["conv_reduce.weight"] = 1.331339137, ["conv_reduce.bias"] = 2.211664309,
-      ["conv_expand.weight"] = 0.3398632782, ["conv_expand.bias"] = 2.5145021, x = 12.5977737 })
+    check_gradients(m, x, m(x), "SqueezeExcite_timm")
   end)
   it("in timm's form with SiLU, 6 of 24 channels: norm 10.97219, its gradients' norms", function()
     shape = { 2, 24, 6, 5 }
     local m, x = filled(nn.SqueezeExcite { rd_channels = 6, act = "silu" }, shape), unif("input", shape):requires_grad_()
     check(m(x), 10.9721919293878, { -0.3908797965, 0.1480788321, -0.2880471632 })
-    check_gradients(m, x, m(x), { ["conv_reduce.weight"] = 0.4680225544, ["conv_reduce.bias"] = 1.017887171,
-      ["conv_expand.weight"] = 0.3233667663, ["conv_expand.bias"] = 2.655396767, x = 10.75566046 })
+    check_gradients(m, x, m(x), "SqueezeExcite_silu")
   end)
   it("keeps one channel where a sixteenth is none", function()
     for _, form in ipairs { "seed", "timm" } do
@@ -140,7 +140,7 @@ describe("nn.MultiScalePool", function()
     local x = unif("input", { 2, 32, 6, 5 }):requires_grad_()
     local m = nn.MultiScalePool {}
     check(m(x), 7.53793163776761, { 0.09318883419, -0.2122983575, -0.2082650224 })
-    check_gradients(m, x, m(x), { x = 4.173414776 })
+    check_gradients(m, x, m(x), "MultiScalePool")
     assert.same({ { 2.5, -1, 4, 0 } }, nn.MultiScalePool {}(frt.tensor { { { { 1, 2 }, { 3, 4 } }, { { -1, -2 }, { -1, 0 } } } }):totable())
   end)
 end)

@@ -1,10 +1,12 @@
--- golden: what the specs of whole models share: keys against timm's, logits and gradient norms against PyTorch in float64
+-- golden: what the specs of whole models share: keys against timm's, logits and gradients against PyTorch in float64
 -- with weights that follow from the parameters' names (spec/fixtures/fill.lua).
 local frt = require "foodrt"
 local assert = require "luassert"
 local R = require "foodrt.tensor.record"
 local device = require "spec.support.device"
 local fill = dofile "spec/fixtures/fill.lua"
+
+local gradients = dofile "spec/fixtures/gradients.lua"
 
 local golden = { fill = fill }
 
@@ -68,25 +70,60 @@ function golden.check_modes(name, g, tolerance, options)
   golden.check_logits(m(fill.photos(g.train and "input2" or "input", 2, g.size, g.channels)), g.eval, g.eval_l2, tolerance)
 end
 
--- one training step on four photos: loss, each gradient's norm within `tolerance` of its own or 1e-4 of the whole (a bias
--- before a batch norm has gradient 0), the whole within 1e-3, and what batch norms hold afterwards
-function golden.check_step(name, g, tolerance, loss_tolerance)
+-- norm and 4 signed projections of the numbers x[0 .. n-1] that belong to `name`: the rule is in spec/fixtures/gradients.lua.
+-- A norm doesn't see a flipped sign, a permuted kernel or another channel's gradient; projections do.
+function golden.project(name, x, n)
+  local square, p = 0, { 0, 0, 0, 0 }
+  local p1, p2, p3, p4 = 0, 0, 0, 0
+  fill.each(name .. "#signs", n, function(i, bits)
+    local v = x[i]
+    square = square + v * v
+    p1 = p1 + (bits < 8 and v or -v)
+    p2 = p2 + (bits % 8 < 4 and v or -v)
+    p3 = p3 + (bits % 4 < 2 and v or -v)
+    p4 = p4 + (bits % 2 < 1 and v or -v)
+  end)
+  p[1], p[2], p[3], p[4] = p1, p2, p3, p4
+  return math.sqrt(square), p
+end
+
+-- One gradient beside { name, norm, 4 projections }: the norm within `tolerance` of its own or 1e-4 of `total`, each
+-- projection within `signed` of the norm or 2e-6 of `total`. A difference d between the two moves a projection by |d| in the
+-- root of its mean square, a norm only by what lies along the gradient: so fp32 needs more room here.
+function golden.check_gradient(want, x, n, total, tolerance, signed)
+  local name, l2 = want[1], want[2]
+  local got, p = golden.project(name, x, n)
+  assert.near(l2, got, tolerance * l2 + 1e-4 * total, name)
+  for k = 1, 4 do
+    local off = math.abs(p[k] - want[2 + k])
+    assert.is_true(off <= signed * l2 + 2e-6 * total,
+      ("%s: projection %d is %.7g, should be %.7g (%.3g of the norm)"):format(name, k, p[k], want[2 + k], off / l2))
+  end
+  return got
+end
+
+-- one training step on four photos: loss, every gradient, their whole norm within 1e-3, and what batch norms hold afterwards.
+-- tolerance { norms, projections [, loss] }
+function golden.check_step(name, g, tolerance)
   local m = golden.filled(name)
   local labels = {}
   for i, v in ipairs(g.targets) do labels[i] = v + 1 end
   local loss = frt.loss.cross_entropy {}(m(fill.photos(g.photos or "input", 4, g.size)), frt.tensor(labels, { dtype = "i32" }))
   loss:backward()
-  local parameters, buffers, square = {}, {}, 0
-  for k, t in m:named_parameters() do parameters[k] = t end
+  local parameters, buffers, square, want, count = {}, {}, 0, gradients[name], 0
+  for k, t in m:named_parameters() do
+    parameters[k], count = t, count + 1
+  end
   for k, t in m:named_buffers() do buffers[k] = t end
+  assert.equal(#want, count)
   local outputs = { loss }
-  for _, e in ipairs(g.grad_l2) do outputs[#outputs + 1] = parameters[e[1]].grad end
+  for _, e in ipairs(want) do outputs[#outputs + 1] = parameters[e[1]].grad end
   planned(unpack(outputs))
-  assert.near(g.loss, loss:item(), loss_tolerance or 1e-5)
-  for _, e in ipairs(g.grad_l2) do
-    local l2 = golden.norm(parameters[e[1]].grad)
+  assert.near(g.loss, loss:item(), tolerance[3] or 1e-5)
+  for _, e in ipairs(want) do
+    local x, n = golden.numbers(parameters[e[1]].grad)
+    local l2 = golden.check_gradient(e, x, n, g.grad_l2_total, tolerance[1], tolerance[2])
     square = square + l2 * l2
-    assert.near(e[2], l2, tolerance * e[2] + 1e-4 * g.grad_l2_total, e[1])
   end
   assert.near(1, math.sqrt(square) / g.grad_l2_total, 1e-3)
   for _, e in ipairs(g.bn_after or {}) do assert.near(1, golden.norm(buffers[e[1]]) / e[2], 1e-5, e[1]) end
