@@ -279,8 +279,9 @@ local function train_batch(self, batch)
   local o, length = rates(self), self.length
   o.last = batch.index >= length.batches
   if batch.features then batch.features:prepare(batch) end
-  local ok, out, updated = pcall(self.stepper.batch, self.stepper, batch, o)
+  local ok, out, updated = err.catch(self.stepper.batch, self.stepper, batch, o)
   self.modes:restore()  -- user code (forward, loss, step) may have changed them
+  if not ok and out == err.STOP then error(out, 0) end
   if not ok then refused(self, batch, out) end
   self.sums.wait_s = self.sums.wait_s + batch.wait_s
   self.batch, self.lr_scale = batch.index, o.lr_scale
@@ -428,7 +429,7 @@ local function validate(self)
   local began = C.frt_now()
   tell(self, "epoch", { train = train, val = values, best = self.is_best })
   local took = C.frt_now() - began
-  local ok, why = pcall(self.hook, self, "epoch_end")
+  local ok, why = err.catch(self.hook, self, "epoch_end")
   began = C.frt_now()
   tell(self, "save")
   self.clock:save_took(took + C.frt_now() - began)

@@ -61,7 +61,7 @@ end
 function Transform:run(batch)
   local path = rng.path
   rng.path = "transform." .. self.name
-  local ok, found = pcall(line.is_user(self.apply) and line.user or line.call, self.apply, self.options, batch)
+  local ok, found = err.catch(line.is_user(self.apply) and line.user or line.call, self.apply, self.options, batch)
   rng.path = path
   if not ok then error(found, 0) end
   check(self, batch, found)
