@@ -96,13 +96,17 @@ function Step:record(batch, want)
   return out
 end
 
---- records the update by these gradients, and refuses it in the plan itself where they or the loss are not finite.
---- out  norm of the gradients
-function Step:apply(grads, o, loss)
+local function apply(self, grads, o, loss)
   local gscale, norm = optim.clip(grads, self.clip_norm, loss)
   self.optimizer:update(self.params, grads, { lr_scale = o.lr_scale, momentum = o.momentum, gscale = gscale })
   if self.averages then self.averages:update() end
   return norm
+end
+
+--- records the update by these gradients, and refuses it in the plan itself where they or the loss are not finite.
+--- out  norm of the gradients
+function Step:apply(grads, o, loss)
+  return line.call(apply, self, grads, o, loss)
 end
 
 -- --- running ----------------------------------------------------------------------------------------------

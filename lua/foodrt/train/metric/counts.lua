@@ -29,7 +29,7 @@ end
 function counts.view(logits, labels)
   local s = logits.shape
   if logits.dtype ~= "f32" then logits = logits:to "f32" end
-  return setmetatable({ logits = logits:detach(), labels = labels, size = s[1], classes = s[2], mask = mask }, View)
+  return setmetatable({ logits = logits, labels = labels, size = s[1], classes = s[2], mask = mask }, View)
 end
 
 -- `some` is false where a loader says that no label is missing: then nothing needs a mask.
@@ -67,14 +67,25 @@ function View:own()
 end
 
 function View:best()
-  return mask(self, self.pred:eq(self.safe) * self.own:eq(self.own):reshape { self.size })
+  return mask(self, self.before:lt(1))
+end
+
+-- Numbers of the classes as a row, kept: the latest widths are those of the run.
+local rows = {}
+
+local function numbers(classes)
+  if not rows[classes] then
+    local list = {}
+    for k = 1, classes do list[k] = k end
+    rows = { [classes] = T.var { shape = { 1, classes }, data = { list }, name = "metric.classes" } }
+  end
+  return rows[classes]
 end
 
 -- Those that are larger, and those that are as large and stand before it.
 function View:before()
   local x, own = self.logits, self.own
-  local place = T.api.arange(self.classes):reshape { 1, self.classes }
-  local first = place:lt(self.safe:to("f32"):reshape { self.size, 1 } - 1)
+  local first = numbers(self.classes):lt(self.safe:to("f32"):reshape { self.size, 1 })
   local n = (x:gt(own) + x:eq(own) * first):sum(2)
   return T.api.where(own:eq(own):reshape { self.size }, n, NEVER)
 end

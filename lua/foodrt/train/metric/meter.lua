@@ -9,9 +9,10 @@ local T = require "foodrt.tensor"
 local R = require "foodrt.tensor.record"
 local losses = require "foodrt.train.loss"
 local registry, counts = require "foodrt.train.metric.registry", require "foodrt.train.metric.counts"
-local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
+local err, line, opt = require "foodrt.core.err", require "foodrt.core.line", require "foodrt.core.opt"
 
 local meter = {}
+local record
 local Meter = {}
 Meter.__index = Meter
 
@@ -37,27 +38,30 @@ function meter.new(o)
   return self
 end
 
+local LEADING = { "loss", "weight", "empty" }  -- of the loss: its sum, its weight, batches without any weight
+
 local function variable(shape, name)
   local t = T.var { shape = shape, name = "metric." .. name }
   return t
 end
 
--- Numbers are added up in one vector: the loss's sum and weight, how many batches had none, then counts.
-local LOSS, WEIGHT, EMPTY = 1, 2, 3
-
+-- What is one number per batch is added up in one vector on the device, what is known beforehand (photos, where none lacks its
+-- label) here, and what is a list in a vector of its own.
 local function prepare(self, view, found)
-  self.scalars, self.at = 3, {}
+  self.scalars, self.at, self.host = 0, {}, {}
+  for _, key in ipairs(LEADING) do
+    if key == "loss" or T.is(found[key]) then self.scalars, self.at[key] = self.scalars + 1, self.scalars + 1 end
+  end
   for _, key in ipairs(self.order) do
     local t = found[key]
-    if type(t) == "number" or #t.shape == 0 then
-      self.scalars = self.scalars + 1
-      self.at[key] = self.scalars
-    else
+    if type(t) ~= "number" and #t.shape == 0 then
+      self.scalars, self.at[key] = self.scalars + 1, self.scalars + 1
+    elseif type(t) ~= "number" then
       self.vectors[key] = variable(t.shape, key)
     end
   end
   self.classes = view and view.classes or self.classes
-  self.sum, self.rest = variable({ self.scalars }, "sums"), variable({ self.scalars }, "rest")
+  self.sum, self.rest = variable({ math.max(self.scalars, 1) }, "sums"), variable({ math.max(self.scalars, 1) }, "rest")
   if self.pending then self:load(self.pending) end
 end
 
@@ -72,9 +76,8 @@ local function counted(self, view, key)
 end
 
 local function one(v)
-  if type(v) == "number" then return T.api.full({ 1 }, v) end
   if v.dtype ~= "f32" then v = v:to "f32" end
-  return v:detach():reshape { 1 }
+  return v:reshape { 1 }
 end
 
 -- s + x, and what rounding loses of it
@@ -86,31 +89,36 @@ local function add(self, x)
   s:assign(t)
 end
 
---- records a batch.
+--- records a batch: its nodes go into the plan of whatever is realized next.
 --- in   b.logits, b.labels  [N, K], and i32 [N] from 1; nil: only the loss is added
 ---      b.part              of the loss (loss.part), or nil
 function Meter:record(b)
+  line.call(record, self, b)
+end
+
+function record(self, b)
   local view, found, parts = b.logits and counts.view(b.logits, b.labels), {}, {}
   if view and self.classes and self.at and view.classes ~= self.classes then
     err.user("metrics: logits of %d classes after logits of %d", view.classes, self.classes)
   end
   if not view and #self.order > 0 then err.user "metrics: a batch has no logits" end
   for _, key in ipairs(view and self.order or {}) do found[key] = counted(self, view, key) end
-  if not self.at then prepare(self, view, found) end
-  for i = 1, self.scalars do parts[i] = 0 end
   if b.part then
     local w = b.part.weight
-    parts[LOSS], parts[WEIGHT] = losses.sum(b.part), w
-    if T.is(w) then parts[EMPTY] = w:le(0) end
+    found.loss, found.weight, found.empty = losses.sum(b.part), w, T.is(w) and w:le(0) or 0
   end
-  for key, t in pairs(found) do
-    if self.at[key] then parts[self.at[key]] = t end
+  if not self.at then prepare(self, view, found) end
+  for key, v in pairs(found) do
+    if type(v) == "number" then
+      self.host[key] = (self.host[key] or 0) + v
+    elseif self.vectors[key] then
+      self.vectors[key]:assign(self.vectors[key] + v)
+    else
+      parts[self.at[key]] = one(v)
+    end
   end
-  for i, v in ipairs(parts) do parts[i] = one(v) end
-  add(self, T.api.cat(parts, 1))
-  for key, v in pairs(self.vectors) do
-    if found[key] then v:assign(v + found[key]) end
-  end
+  for i = 1, self.scalars do parts[i] = parts[i] or T.api.zeros { 1 } end  -- a batch without a loss
+  if self.scalars > 0 then add(self, #parts == 1 and parts[1] or T.api.cat(parts, 1)) end
 end
 
 -- --- looking ----------------------------------------------------------------------------------------------
@@ -140,9 +148,8 @@ end
 function Meter:counts()
   local out, state = { n = 0, loss = 0, weight = 0, empty = 0 }, self:state()
   if not state then return out end
-  local function at(i) return tonumber(state.sum[i]) - tonumber(state.rest[i]) end
-  out.loss, out.weight, out.empty = at(LOSS), at(WEIGHT), at(EMPTY)
-  for key, i in pairs(state.at) do out[key] = at(i) end
+  for key, v in pairs(state.host) do out[key] = v end
+  for key, i in pairs(state.at) do out[key] = tonumber(state.sum[i]) - tonumber(state.rest[i]) end
   for key, list in pairs(state.vectors) do
     out[key] = {}
     for i, v in ipairs(list) do out[key][i] = tonumber(v) end
@@ -174,6 +181,7 @@ function Meter:reset()
   if not self.at then return self end
   self.sum:fill_(0)
   self.rest:fill_(0)
+  self.host = {}
   for _, t in pairs(self.vectors) do t:fill_(0) end
   return self
 end
@@ -191,7 +199,8 @@ end
 --- what was added, as lists of numbers; nil when nothing was.
 function Meter:state()
   if not self.at then return self.pending end
-  local out = { sum = kept(self.sum), rest = kept(self.rest), at = self.at, vectors = {} }
+  local out = { sum = kept(self.sum), rest = kept(self.rest), at = self.at, host = {}, vectors = {} }
+  for key, v in pairs(self.host) do out.host[key] = v end
   for key, t in pairs(self.vectors) do out.vectors[key] = kept(t) end
   return out
 end
@@ -203,7 +212,8 @@ function Meter:load(state)
     return self
   end
   self.pending = nil
-  if #state.sum ~= self.scalars then return self end  -- of other metrics
+  if #state.sum ~= math.max(self.scalars, 1) then return self end  -- of other metrics
+  for key, v in pairs(state.host) do self.host[key] = v end
   put(self.sum, state.sum)
   put(self.rest, state.rest)
   for key, t in pairs(self.vectors) do

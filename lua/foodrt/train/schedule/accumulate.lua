@@ -8,7 +8,7 @@
 local rng = require "foodrt.core.rng"
 local T = require "foodrt.tensor"
 local base = require "foodrt.train.loss.base"
-local err = require "foodrt.core.err"
+local err, line = require "foodrt.core.err", require "foodrt.core.line"
 
 local Accumulate = {}
 Accumulate.__index = Accumulate
@@ -79,7 +79,7 @@ end
 local function record_micro(self, s, batch, count)
   local out = s:record(batch, "sums")
   self.n_groups = #out.groups
-  for g, group in ipairs(out.groups) do carry(self, s, g, group, count) end
+  for g, group in ipairs(out.groups) do line.call(carry, self, s, g, group, count) end
   -- not finite in any micro-batch: not finite in the update
   self.guard = self.guard or T.var { shape = {}, name = "loss.guard" }
   local bad = out.loss:detach():reshape {} * 0
@@ -90,7 +90,7 @@ end
 local function record_update(self, s, count, weights, o)
   local grads
   for g = 1, self.n_groups do
-    local sums, weight = total(self, g, count)
+    local sums, weight = line.call(total, self, g, count)
     for i, v in ipairs(sums) do
       local one = base.mean(v, weight or weights[g])
       sums[i] = grads and grads[i] + one or one
