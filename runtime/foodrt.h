@@ -264,17 +264,16 @@ FRT_API frt_status frt_ir_attr_at(const frt_ir *ir, int32_t node, int32_t i, frt
 // An attribute by its name; FRT_EARG where the op has none of that name.
 FRT_API frt_status frt_ir_attr_of(const frt_ir *ir, int32_t node, const char *name,
                                   frt_ir_attr *out);
-FRT_API frt_status frt_ir_output_at(const frt_ir *ir, int32_t i, int32_t *value,
-                                    const char **name);
+FRT_API frt_status frt_ir_output_at(const frt_ir *ir, int32_t i, int32_t *value, const char **name);
 // The input, variable, constant or output of a name as a value; -1: none.
 FRT_API int32_t frt_ir_find(const frt_ir *ir, const char *name);
 // Makes a value an output under a name: of observers, feature maps.
 FRT_API frt_status frt_ir_output(frt_ir *ir, int32_t value, const char *name);
 // The variable that stands for an input, variable or constant from now on.
 FRT_API frt_status frt_ir_set(frt_ir *ir, int32_t value, frt_ref var);
-// Records what `n_out` values need, with these tensors in place of `n` of its values (inputs, or any
-// others: what lies before them is not recorded). The size of the batch follows from theirs. Lines
-// and scopes are those of the first recording.
+// Records what `n_out` values need, with these tensors in place of `n` of its values (inputs, or
+// any others: what lies before them is not recorded). The size of the batch follows from theirs.
+// Lines and scopes are those of the first recording.
 FRT_API frt_status frt_ir_record(const frt_ir *ir, int32_t n, const int32_t *values,
                                  const frt_ref *refs, int32_t n_out, const int32_t *wanted,
                                  frt_ref *outs);
@@ -473,7 +472,8 @@ FRT_API frt_status frt_file_open(const char *path, frt_file **out);
 // The same with the weights that a PyTorch file keeps under `place` ("state_dict_ema"); NULL: the
 // usual places.
 FRT_API frt_status frt_file_open_at(const char *path, const char *place, frt_file **out);
-// Lines on what the file holds besides its tensors, which was passed over; "" where there is nothing.
+// Lines on what the file holds besides its tensors, which was passed over; "" where there is
+// nothing.
 FRT_API const char *frt_file_notes(const frt_file *f);
 FRT_API void frt_file_close(frt_file *f);
 FRT_API int32_t frt_file_count(const frt_file *f);
@@ -496,8 +496,8 @@ FRT_API frt_status frt_file_write(const char *path, int32_t n, const char *const
                                   const frt_shape *shapes, const void *const *data,
                                   int32_t float_dtype, int32_t n_meta, const char *const *keys,
                                   const char *const *values);
-// Writes tensors of open files of any kind: the i-th is number index[i] of files[i], called names[i];
-// types other than floats stay as they are.
+// Writes tensors of open files of any kind: the i-th is number index[i] of files[i], called
+// names[i]; types other than floats stay as they are.
 FRT_API frt_status frt_file_convert(const char *path, int32_t n, const frt_file *const *files,
                                     const int32_t *index, const char *const *names,
                                     int32_t float_dtype, int32_t n_meta, const char *const *keys,

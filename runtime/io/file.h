@@ -18,7 +18,8 @@ frt_status frt__replace_write(frt_replace *r, const void *data, size_t bytes);
 frt_status frt__replace_finish(frt_replace *r);
 void frt__replace_abandon(frt_replace *r);
 
-// fsync, 0 or an errno: where a file system has no such thing, what is written is as safe as it gets.
+// fsync, 0 or an errno: where a file system has no such thing, what is written is as safe as it
+// gets.
 int frt__sync(int fd);
 
 // --- names of unfinished files (temp.c)

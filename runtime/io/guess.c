@@ -1,5 +1,5 @@
-// guess.c -- what people give for weights by mistake: pages instead of downloads, pointers instead of
-// files, archives, photos, recipes. The words say what it is and what to do.
+// guess.c -- what people give for weights by mistake: pages instead of downloads, pointers instead
+// of files, archives, photos, recipes. The words say what it is and what to do.
 #include "io/guess.h"
 
 #include <ctype.h>
@@ -13,22 +13,28 @@ typedef struct kind {
   const char *words;
 } kind;
 
-#define MARK(at, mark, words) {at, mark, sizeof(mark) - 1, words}
+#define MARK(at, mark, words)                                                                      \
+  {                                                                                                \
+    at, mark, sizeof(mark) - 1, words                                                              \
+  }
 static const kind kinds[] = {
   MARK(0, "version https://git-lfs",
        "a Git LFS pointer, which stands for a file that was not fetched (git lfs pull fetches it)"),
-  MARK(0, "version https://hawser", "a Git LFS pointer, which stands for a file that was not fetched"),
+  MARK(0, "version https://hawser",
+       "a Git LFS pointer, which stands for a file that was not fetched"),
   MARK(0, "\x1f\x8b", "compressed by gzip (gunzip unpacks it)"),
-  MARK(0, "\xfd"
-          "7zXZ",
+  MARK(0,
+       "\xfd"
+       "7zXZ",
        "compressed by xz (unxz unpacks it)"),
   MARK(0, "BZh", "compressed by bzip2 (bunzip2 unpacks it)"),
   MARK(0, "\x28\xb5\x2f\xfd", "compressed by zstd (unzstd unpacks it)"),
   MARK(0, "\x04\x22\x4d\x18", "compressed by lz4 (unlz4 unpacks it)"),
   MARK(0, "7z\xbc\xaf\x27\x1c", "a 7z archive (unpack it first)"),
   MARK(0, "Rar!\x1a\x07", "a rar archive (unpack it first)"),
-  MARK(257, "ustar", "a tar archive (tar xf unpacks it; those that PyTorch wrote before 2017 are not "
-                     "read)"),
+  MARK(257, "ustar",
+       "a tar archive (tar xf unpacks it; those that PyTorch wrote before 2017 are not "
+       "read)"),
   MARK(0, "\xff\xd8\xff", "a photo (JPEG)"),
   MARK(0, "\x89PNG\r\n\x1a\n", "a photo (PNG)"),
   MARK(0, "GIF8", "a photo (GIF)"),
@@ -41,8 +47,9 @@ static const kind kinds[] = {
   MARK(4, "ftypavif", "a photo (AVIF)"),
   MARK(4, "ftyp", "a video"),
   MARK(0, "%PDF-", "a PDF document"),
-  MARK(0, "\x7f"
-          "ELF",
+  MARK(0,
+       "\x7f"
+       "ELF",
        "a program"),
   MARK(0, "MZ\x90", "a program for Windows"),
   MARK(0, "\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes (export its weights to safetensors)"),
@@ -89,9 +96,8 @@ static const char *text_kind(const unsigned char *at, size_t n, const char *path
   if (begins(at, n, "{") || begins(at, n, "[")) {
     return "JSON";
   }
-  return begins(at, n, "import ") || begins(at, n, "#!") || begins(at, n, "from ")
-           ? "a script"
-           : NULL;
+  return begins(at, n, "import ") || begins(at, n, "#!") || begins(at, n, "from ") ? "a script"
+                                                                                   : NULL;
 }
 
 bool frt__guess(const unsigned char *head, size_t n, const char *path, char out[FRT_GUESS_TEXT])
@@ -124,7 +130,8 @@ bool frt__guess(const unsigned char *head, size_t n, const char *path, char out[
     }
   }
   if (words) {
-    snprintf(out, FRT_GUESS_TEXT, "%s%s", words[0] == 'i' && words[1] == 't' ? "" : "it is ", words);
+    snprintf(out, FRT_GUESS_TEXT, "%s%s", words[0] == 'i' && words[1] == 't' ? "" : "it is ",
+             words);
   }
   return words != NULL;
 }

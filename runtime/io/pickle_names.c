@@ -41,48 +41,47 @@ static const struct {
   {"torch.ComplexDoubleStorage",      STORAGE,           "C128"},
 };
 
-// Modules of which weights need nothing and attackers all, and names of builtins that harm none.
-static const char *const refused[] = {
-  "os",        "posix",     "nt",         "sys",       "subprocess", "pickle",    "cPickle",
-  "_pickle",   "dill",      "marshal",    "runpy",     "importlib",  "imp",       "operator",
-  "_operator", "ctypes",    "socket",     "shutil",    "code",       "codeop",    "pty",
-  "commands",  "asyncio",   "threading",  "signal",    "pdb",        "bdb",       "timeit",
-  "trace",     "profile",   "cProfile",   "doctest",   "site",       "pip",       "zipimport",
-  "pkgutil",   "inspect",   "gc",         "atexit",    "tempfile",   "webbrowser", "urllib",
-  "http",      "requests",  "smtplib",    "ftplib",    "telnetlib",  "xmlrpc",    "torch.hub",
-  "torch.jit", "torch.load", "torch.serialization",    "torch.storage._load_from_bytes",
-  "cloudpickle", "types.CodeType", "types.FunctionType",
-};
-static const char *const harmless[] = {
-  "set",  "frozenset", "slice", "complex", "range", "bytearray", "bytes", "list", "dict", "tuple",
-  "int",  "float",     "str",   "bool",    "long",  "unicode",   "object", "xrange", "type",
-  "Ellipsis", "NotImplemented", "getattr", // enums are pickled by it
-};
+// Modules (and some of their names) of which weights need nothing and attackers all.
+static const char refused[] =
+  " os posix nt sys subprocess pickle cPickle _pickle dill cloudpickle marshal runpy importlib imp"
+  " operator _operator ctypes socket shutil code codeop pty commands asyncio threading signal pdb"
+  " bdb timeit trace profile cProfile doctest site pip zipimport pkgutil inspect gc atexit tempfile"
+  " webbrowser urllib http requests smtplib ftplib telnetlib xmlrpc torch.hub torch.jit torch.load"
+  " torch.serialization torch.storage._load_from_bytes types.CodeType types.FunctionType ";
+// Builtins that harm nobody; enums are pickled by getattr.
+static const char harmless[] = " set frozenset slice complex range xrange bytearray bytes list "
+                               "dict tuple int float str bool long"
+                               " unicode object type getattr Ellipsis NotImplemented ";
 
-static bool runs_something(const char *full)
+static bool listed(const char *list, const char *word, size_t n)
 {
-  if (strstr(full, "__") && strncmp(full, "__main__.", 9) != 0 &&
-      strncmp(full, "__builtin__.", 12) != 0) {
-    return true; // attributes of the language itself
-  }
-  if (strstr(full + 1, ".__")) {
-    return true;
-  }
-  const char *builtin = strncmp(full, "builtins.", 9) == 0       ? full + 9
-                        : strncmp(full, "__builtin__.", 12) == 0 ? full + 12
-                                                                 : NULL;
-  for (int32_t i = 0; builtin && i < FRT_COUNT(harmless); i++) {
-    if (strcmp(builtin, harmless[i]) == 0) {
-      return false;
-    }
-  }
-  for (int32_t i = 0; !builtin && i < FRT_COUNT(refused); i++) {
-    size_t n = strlen(refused[i]);
-    if (strncmp(full, refused[i], n) == 0 && (full[n] == '.' || full[n] == 0)) {
+  for (const char *at = strstr(list, " "); at; at = strstr(at + 1, " ")) {
+    if (strncmp(at + 1, word, n) == 0 && at[1 + n] == ' ') {
       return true;
     }
   }
-  return builtin != NULL;
+  return false;
+}
+
+static bool runs_something(const char *full)
+{
+  static const char *const builtins[] = {"builtins.", "__builtin__."};
+  for (int32_t i = 0; i < FRT_COUNT(builtins); i++) {
+    size_t n = strlen(builtins[i]);
+    if (strncmp(full, builtins[i], n) == 0) {
+      return !listed(harmless, full + n, strlen(full + n));
+    }
+  }
+  bool main = strncmp(full, "__main__.", 9) == 0 || strncmp(full, "__mp_main__.", 12) == 0;
+  if ((strncmp(full, "__", 2) == 0 && !main) || strstr(full, ".__")) {
+    return true; // attributes of the language itself
+  }
+  for (size_t n = 1; full[n - 1]; n++) {
+    if ((full[n] == '.' || full[n] == 0) && listed(refused, full, n)) {
+      return true;
+    }
+  }
+  return false;
 }
 
 static frt_status push_foreign(frt_pickle *p, const char *full)
@@ -235,7 +234,8 @@ frt_status frt__pk_persistent(frt_pickle *p)
   FRT_TRY(frt__pk_pop(p, &v));
   FRT_PK_NEED(v.kind == FRT_PK_TUPLE, "a persistent id must be a tuple");
   const frt_pk_box *b = &p->box[v.at];
-  if (b->n > 1 && b->item[1].kind == FRT_PK_FOREIGN) { // a module, or numbers of a type that is not read
+  if (b->n > 1 &&
+      b->item[1].kind == FRT_PK_FOREIGN) { // a module, or numbers of a type that is not read
     return frt__pk_push(p, b->item[1]);
   }
   FRT_PK_NEED(b->n >= 5 && frt__pk_is_text(p, &b->item[0], "storage"),

@@ -23,11 +23,11 @@ typedef struct reading {
   frt_file *f;
   uint64_t size; // of the file
   frt_pickle p;
-  uint64_t total;  // bytes of all tensors
-  uint64_t spans;  // bytes from the first to the last value, of all tensors
-  char *names;     // of all tensors, each closed by a zero
-  int32_t n, cap;  // bytes of names
-  int32_t visited; // values looked at
+  uint64_t total;    // bytes of all tensors
+  uint64_t spans;    // bytes from the first to the last value, of all tensors
+  char *names;       // of all tensors, each closed by a zero
+  int32_t n, cap;    // bytes of names
+  int32_t visited;   // values looked at
   const char *place; // where the weights lie, NULL: the usual places
 } reading;
 
@@ -235,8 +235,8 @@ static frt_status flatten(reading *r, const frt_pk_value *v, char *name, size_t 
 }
 
 // --- what the weights are among all that the file holds
-static const char *const places[] = {"state_dict", "model",  "model_state_dict", "module",
-                                     "weights",    "net",    "network",          "params"};
+static const char *const places[] = {"state_dict", "model", "model_state_dict", "module",
+                                     "weights",    "net",   "network",          "params"};
 static const char *const averages[] = {"state_dict_ema", "model_ema",  "model_ema_state_dict",
                                        "ema_state_dict", "params_ema", "ema"};
 
@@ -283,10 +283,13 @@ static frt_status note_others(reading *r, const frt_pk_box *b, const char *key, 
 {
   const char *other = NULL;
   if (is_average) {
-    FRT_TRY(frt__file_note(r->f, "averages of the weights ('%s') were taken: it holds no others", key));
+    FRT_TRY(
+      frt__file_note(r->f, "averages of the weights ('%s') were taken: it holds no others", key));
   } else if (find_one(r, b, averages, FRT_COUNT(averages), &other)) {
-    FRT_TRY(frt__file_note(r->f, "the weights under '%s' were taken; averages of them lie beside, "
-                                 "under '%s'", key, other));
+    FRT_TRY(frt__file_note(r->f,
+                           "the weights under '%s' were taken; averages of them lie beside, "
+                           "under '%s'",
+                           key, other));
   }
   for (int32_t i = 0; i < b->n; i += 2) {
     const frt_pk_value *name = &b->item[i];
@@ -340,8 +343,9 @@ static frt_status note_foreign(const frt_pickle *p, frt_file *f)
   return frt__file_note(f, "passed over what is no tensor, unexecuted: %s%s", list, more);
 }
 
-// --- names that wrappers made longer ----------------------------------------------------------------
-// Of torch.compile and the like: they mean nothing wherever they stand.
+// --- names that wrappers made longer
+// ---------------------------------------------------------------- Of torch.compile and the like:
+// they mean nothing wherever they stand.
 static void drop_inner(char *name)
 {
   static const char *const parts[] = {"_orig_mod.", "_fsdp_wrapped_module.",
@@ -385,10 +389,11 @@ static frt_status take(reading *r, frt_pk_value root)
   frt_file *f = r->f;
   FRT_TRY(weights_of(r, r->place, &root));
   FRT_TRY(flatten(r, &root, name, root.kind == FRT_PK_TENSOR ? strlen(name) : 0, 0));
-  FRT_CHECK(f->n_tensor > 0 || r->p.n_foreign == 0, FRT_EDATA,
-            "'%s': holds '%s', which is neither a tensor nor a plain container; nothing of the file "
-            "was used (save the state_dict alone)",
-            f->path, r->p.foreign[0]);
+  FRT_CHECK(
+    f->n_tensor > 0 || r->p.n_foreign == 0, FRT_EDATA,
+    "'%s': holds '%s', which is neither a tensor nor a plain container; nothing of the file "
+    "was used (save the state_dict alone)",
+    f->path, r->p.foreign[0]);
   FRT_CHECK(f->n_tensor > 0, FRT_EDATA, "'%s': holds no named tensors", f->path);
   FRT_TRY(note_foreign(&r->p, f));
   for (int32_t i = 0; i < f->n_tensor; i++) {

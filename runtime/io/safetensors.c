@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "io/guess.h"
 #include "io/json.h"
 #include "io/pth.h"
-#include "io/guess.h"
 
 enum { MAX_HEADER = 100 * 1000 * 1000 };
 

@@ -109,8 +109,8 @@ static frt_status recast(const char *path, frt_st_item *t, int32_t type)
   double bad;
   const char *is = frt__st_types[t->type].name, *becomes = frt__st_types[type].name;
   if (t->type == type || !frt__st_is_float(t->type)) {
-    FRT_CHECK(t->type == type || frt__st_types[t->type].dtype >= 0 || is[0] != 'F', FRT_EARG, "'%s': tensor '%s' is %s, which can't become %s",
-              path, t->name, is, becomes);
+    FRT_CHECK(t->type == type || frt__st_types[t->type].dtype >= 0 || is[0] != 'F', FRT_EARG,
+              "'%s': tensor '%s' is %s, which can't become %s", path, t->name, is, becomes);
     return FRT_OK;
   }
   size_t n = t->bytes / (size_t)frt__st_types[t->type].size;

@@ -112,7 +112,7 @@ static const char *tag_of(const char *name, char out[FRT_TEMP_TAG])
   long pid;
   int used = 0;
   return sscanf(out, "%8x-%ld-%8x%n", &a, &pid, &c, &used) == 3 && (size_t)used == length ? out
-                                                                                         : NULL;
+                                                                                          : NULL;
 }
 
 void frt__temp_sweep(const char *folder)

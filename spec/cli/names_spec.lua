@@ -45,6 +45,7 @@ describe("names of any bytes", function()
     assert.equal("", err)
     assert.equal(0, status)
     assert.is_true(is_utf8(out))
+    local _
     status, _, err = run("t.lua", "--run", "a", "--resume", "-o", "phases.all.epochs=3")
     assert.equal("", err)
     assert.equal(0, status)

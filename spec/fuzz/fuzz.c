@@ -59,7 +59,19 @@ void fuzz_file(const void *data, size_t n)
   use(f);
   if (n % 16 == 0) { // files are slow: of some inputs only
     static const int32_t dtypes[] = {-1, FRT_F32, FRT_F16, FRT_BF16};
-    (void)!frt_file_convert(f, to, dtypes[n / 16 % 4]);
+    enum { MOST = 1024 };
+    static const frt_file *files[MOST];
+    static const char *names[MOST];
+    static int32_t index[MOST];
+    int32_t count = frt_file_count(f) < MOST ? frt_file_count(f) : MOST;
+    for (int32_t i = 0; i < count; i++) {
+      frt_file_tensor t;
+      (void)!frt_file_tensor_at(f, i, &t);
+      files[i] = f;
+      index[i] = i;
+      names[i] = t.name;
+    }
+    (void)!frt_file_convert(to, count, files, index, names, dtypes[n / 16 % 4], 0, NULL, NULL);
     unlink(to);
   }
   frt_file_close(f);

@@ -61,7 +61,7 @@ describe("the launcher", function()
     if process.shell(("unshare -rm sh -c 'mount --bind %s %s && mount -o remount,bind,ro %s'"):format(dir, dir, dir)) ~= 0 then
       pending "no mount namespaces here"
     end
-    local status, out, err = process.shell(line)
+    local status, out, err, _ = process.shell(line)
     assert.equal("", err)
     assert.equal(3, status)
     assert.matches("%[x%]\n$", out)

@@ -15,7 +15,8 @@ describe("json", function()
       ["[1 2]"] = "expected , or ] at byte 4", ['{"a" 1}'] = "expected : at byte 6", ["01"] = "text behind the value at byte 2",
       ["1."] = "a number without digits at byte 3", ['"a'] = "a text without an end at byte 1", ['"\n"'] =
       "a control character in a text at byte 2", ['"\\x"'] = "an unknown escape at byte 2", ["nul"] = "no value at byte 1",
-      ["<html>"] = "no value at byte 1", [("["):rep(2000)] = "too many levels at byte 1002", ["1,5"] = "text behind the value at byte 2" } do
+      ["<html>"] = "no value at byte 1",
+      [("["):rep(2000)] = "too many levels at byte 1002", ["1,5"] = "text behind the value at byte 2" } do
       local v, message = json.decode(text)
       assert.is_nil(v)
       assert.equal(why, message)

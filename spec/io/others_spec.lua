@@ -20,7 +20,8 @@ local function ones(n, from)
 end
 
 -- as Python's pickle writes them (protocol 2)
-local NAMESPACE = global("argparse", "Namespace") .. ")\129" .. dict { "model", text "resnet18", "lr", "G?\185\153\153\153\153\153\154" } .. "b"
+local NAMESPACE = global("argparse", "Namespace") .. ")\129"
+  .. dict { "model", text "resnet18", "lr", "G?\185\153\153\153\153\153\154" } .. "b"
 local DTYPE = global("numpy", "dtype") .. "(" .. text "f8" .. "\137\136tR(" .. int(3) .. text "<" .. "NNN" .. int(-1 % 2 ^ 32)
   .. int(-1 % 2 ^ 32) .. int(0) .. "tb"
 local function scalar(module)
@@ -109,7 +110,8 @@ describe("files of others", function()
 
   it("whole headers of safetensors are read: no metadata, blanks, empty tensors, many dimensions, every type", function()
     local header = '\n {"__metadata__": null,"w":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"e":{"dtype":"F32","shape":[0,3],'
-      .. '"data_offsets":[2,2]},"f":{"dtype":"F8_E4M3","shape":[3],"data_offsets":[2,5]},"c":{"dtype":"C64","shape":[],"data_offsets":[5,13]},'
+      .. '"data_offsets":[2,2]},"f":{"dtype":"F8_E4M3","shape":[3],"data_offsets":[2,5]},'
+      .. '"c":{"dtype":"C64","shape":[],"data_offsets":[5,13]},'
       .. '"u":{"dtype":"U64","shape":[1],"data_offsets":[13,21]},"d":{"dtype":"U8","shape":[1,1,1,1,1,1,2],"data_offsets":[21,23]},'
       .. '"n":{"dtype":"U8","shape":[1,1,1,1,1,1,1,1,1,2],"data_offsets":[23,25]},"h":{"dtype":"F4","shape":[3],"data_offsets":[25,27]}}  '
     local bytes = le(#header, 8) .. header .. "ab" .. ("x"):rep(25)
@@ -130,12 +132,14 @@ describe("files of others", function()
   it("what is no file of weights is called what it is", function()
     local TAR = ("x"):rep(257) .. "ustar\0" .. ("x"):rep(300)
     for _, case in ipairs {
-      { "version https://git-lfs.github.com/spec/v1\noid sha256:0", "a Git LFS pointer, which stands for a file that was not fetched (git lfs" },
+      { "version https://git-lfs.github.com/spec/v1\noid sha256:0",
+        "a Git LFS pointer, which stands for a file that was not fetched (git lfs" },
       { "<!DOCTYPE html>\n<html><head>", "a web page (HTML)" }, { "  \n<html lang=en>", "a web page (HTML)" },
       { "\31\139\8\0\0\0\0\0\0\3xx", "compressed by gzip (gunzip unpacks it)" }, { "\253" .. "7zXZ\0xxxxxxxx", "compressed by xz" },
       { "\255\216\255\224\0\16JFIF\0\1", "a photo (JPEG)" }, { "RIFF\1\0\0\0WEBPVP8 ", "a photo (WebP)" },
       { "-- a recipe\nlocal frt = require 'foodrt'\n", "Lua: a recipe or a script" }, { "local frt = require 'foodrt'", "Lua: a recipe" },
-      { '{"architecture": "resnet18"}', "it is JSON" }, { TAR, "a tar archive" }, { "\137HDF\r\n\26\n\0\0\0\0", "an HDF5 file, as Keras writes" },
+      { '{"architecture": "resnet18"}', "it is JSON" }, { TAR, "a tar archive" },
+      { "\137HDF\r\n\26\n\0\0\0\0", "an HDF5 file, as Keras writes" },
       { "\28\0\0\0TFL3\20\0\32\0", "a TensorFlow Lite model" }, { "epoch,loss\n1,0.5\n", "text that begins with 'epoch,loss'" },
       { "", "it is empty" } } do
       local message = why(frt.load, write("w.pth", case[1]))

@@ -51,8 +51,6 @@ local function facts()
   local vips = library { "libvips.so.42" }
   add("photos", vips or "libvips is missing: apt install libvips42", not vips)
   add("weights", library { "libcurl.so.4", "libcurl-gnutls.so.4" } or "libcurl is missing: apt install libcurl4 (to fetch weights)")
-  local cjson = pcall(require, "cjson")
-  add("JSON", cjson and "lua-cjson" or "lua-cjson is missing: apt install lua-cjson", not cjson)
   local cuda = io.open(host.root .. "/lib/libfoodrt_cuda.so")
   if cuda then cuda:close() end
   add("CUDA", cuda and "built" or "off: foodrt was built without it")
@@ -72,7 +70,7 @@ function doctor.run(args)
   end
   if args[1] then
     object.ok = status == 0
-    print(require("cjson").encode(object))
+    print(require("foodrt.core.json").encode(object, true))
   end
   return status
 end

@@ -149,8 +149,8 @@ local function measure(o)
   data:open { classes = state.classes, columns = state.columns, splits = { split } }
   local tasks = run.tasks(r, state)
   local sheet = o.out and predictions.sheet(o.out, tasks) or nil
-  local ok, p, values, m = require("foodrt.core.err").catch(predictions.of, model, data, split, tasks, { batch = o.batch, workers = o.workers, scores = false,
-    sheet = sheet })
+  local ok, p, values, m = require("foodrt.core.err").catch(predictions.of, model, data, split, tasks,
+    { batch = o.batch, workers = o.workers, scores = false, sheet = sheet })
   if sheet and not (ok and p) then sheet:drop() end
   if not ok then error(p, 0) end
   if not p then return nil end

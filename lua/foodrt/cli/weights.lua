@@ -79,14 +79,14 @@ local function show(given)
   end
   local rows = {}
   for i, t in ipairs(found.tensors) do
-    rows[i] = { t.name, "[" .. table.concat(t.shape, ", ") .. (t.n_dim and ", …]" or "]"), t.stored, size(t.bytes) }
+    rows[i] = { text.safe(t.name), "[" .. table.concat(t.shape, ", ") .. (t.n_dim and ", …]" or "]"), t.stored, size(t.bytes) }
   end
   for _, line in ipairs(text.columns(rows, { false, false, false, true })) do print(line) end
   local names = {}
   for key in pairs(found.metadata) do names[#names + 1] = key end
   table.sort(names)
-  for _, key in ipairs(names) do print(("metadata  %s: %s"):format(key, brief(found.metadata[key]))) end
-  for _, note in ipairs(found.notes) do print("note  " .. note) end
+  for _, key in ipairs(names) do print(text.safe(("metadata  %s: %s"):format(key, brief(found.metadata[key])))) end
+  for _, note in ipairs(found.notes) do print(text.safe("note  " .. note)) end
   print(("%s: %s%s, %s numbers, %s, %s"):format(path, o.keys and ("%d of "):format(#found.tensors) or "", tensors(found.all),
     text.grouped(found.numbers), size(found.bytes), table.concat(found.types, " ")))
   return 0
@@ -115,7 +115,7 @@ local function convert(given)
     parts[i] = { path = part.path, names = names, place = o.place }
     metadata = metadata or files.metadata(own)
     for _, note in ipairs(i == 1 and more or {}) do notes[#notes + 1] = note end
-    for _, note in ipairs(notes) do io.stderr:write(("'%s': %s\n"):format(part.path, note)) end
+    for _, note in ipairs(notes) do io.stderr:write(text.safe(("'%s': %s"):format(part.path, note)), "\n") end
   end
   io_.convert(to, parts, metadata, WORDS[o.dtype])
   local found = pick(to)

@@ -84,7 +84,8 @@ end
 
 -- why a tensor can't be held, nil where it can
 local function unfit(e)
-  return not e.dtype and e.stored or (e.n_dim or #e.shape) > 6 and ("%d dimensions"):format(e.n_dim or #e.shape) or e.bytes == 0 and "empty" or nil
+  local n = e.n_dim or #e.shape
+  return not e.dtype and e.stored or n > 6 and ("%d dimensions"):format(n) or e.bytes == 0 and "empty" or nil
 end
 
 local function notes_of(file, passed)

@@ -85,14 +85,16 @@ local function in_folder(dir)
   end
   table.sort(some)
   if #some == 0 then return nil, "is a folder without weights" end
-  if #some > 1 and not some[1]:find "%d+%-of%-%d+" then return nil, ("is a folder with several files: %s; name one"):format(text.some(some, 4)) end
+  if #some > 1 and not some[1]:find "%d+%-of%-%d+" then
+    return nil, ("is a folder with several files: %s; name one"):format(text.some(some, 4))
+  end
   return dir .. "/" .. some[1]
 end
 
 --- what a path stands for: { path, main = the file that was found, parts = { { path, only = { name = true } or nil } } };
 --- nil, why (a sentence without its subject).
 function files.find(path)
-  local kind, main, why = io_.kind(path), path, nil
+  local kind, main, why = io_.kind(path), path
   if not kind then return nil, "is not there" end
   if kind == "folder" then
     main, why = in_folder(#path > 1 and path:gsub("/+$", "") or path)

@@ -127,7 +127,8 @@ local function forbidden(where, note, accept)
   if not hub.restricted(licence) or note.accepted == licence then return nil end
   if accept then
     note.accepted = licence
-    write_note(where, note)
+    local kept, why = pcall(write_note, where, note)  -- a cache that takes no files: it holds for this time
+    if not kept then io.stderr:write(require("foodrt.core.text").safe(("the yes is not remembered: %s"):format(why)), "\n") end
     return nil
   end
   return ("%s are licensed %s, which does not allow every use: pretrained = { tag = \"%s\", accept_licence = true } says yes, "

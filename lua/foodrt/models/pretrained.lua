@@ -113,7 +113,7 @@ local function read(model, path, at, place)
   local found = find(model, path, at)
   local told = take_config(model, main_of(found), at)
   local dict, notes = files().load(found, place)
-  local own, some = model:state_dict(), nil
+  local own, some = (model:state_dict())
   dict, some = keys.unwrap(model, dict, own)
   for _, note in ipairs(notes) do pretrained.say(("%s: %s"):format(model.name, note)) end
   for _, note in ipairs(some) do pretrained.say(("%s: '%s': %s"):format(model.name, path, note)) end

@@ -223,8 +223,35 @@ local function move(from, row, to, map, label)
   to.n = to.n + 1
 end
 
+-- whether all have the same photos and classes in the same order, as members of one recipe do
+local function aligned(list)
+  local first = list[1]
+  for i = 2, #list do
+    local p = list[i]
+    if p.n ~= first.n then return false end
+    for t, r in ipairs(first.rows) do
+      for c, name in ipairs(r.classes) do
+        if p.rows[t].classes[c] ~= name then return false end
+      end
+      for k = 0, first.n - 1 do
+        if p.rows[t].labels[k] ~= r.labels[k] then return false end
+      end
+    end
+    for k, path in ipairs(first.paths) do
+      if p.paths[k] ~= path then return false end
+    end
+  end
+  return true
+end
+
 --- the same predictions, photo by photo and class by class in the order of the first one, of photos that all of them have.
 function predictions.matched(list)
+  if aligned(list) then  -- nothing to move, no second copy of all scores
+    for _, p in ipairs(list) do
+      for t, r in ipairs(p.rows) do r.task = list[1].rows[t].task end
+    end
+    return list
+  end
   local first, rows, out, tasks = list[1], {}, {}, {}
   for t, r in ipairs(first.rows) do tasks[t] = r.task end
   for i, p in ipairs(list) do rows[i], out[i] = rows_by_photo(p), predictions.new(tasks, first.n, true) end
