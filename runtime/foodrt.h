@@ -412,6 +412,9 @@ FRT_API frt_status frt_manifest_scan(frt_manifest *m, const char *dir, const int
 FRT_API int32_t frt_manifest_count(const frt_manifest *m);
 FRT_API const char *frt_manifest_path(const frt_manifest *m, int32_t i);
 FRT_API int32_t frt_manifest_label(const frt_manifest *m, int32_t i, int32_t column);
+// The photo with the largest file among at most 4096 of them, evenly spaced, and its bytes; -1: none
+// can be looked at.
+FRT_API int32_t frt_manifest_largest(const frt_manifest *m, int64_t *bytes);
 // Of all paths, sizes and times of change: another number where a photo has changed.
 FRT_API uint64_t frt_manifest_hash(const frt_manifest *m);
 // Names in a folder sorted by bytes, one a line; folders end in '/'; hidden ones are left out.

@@ -265,6 +265,20 @@ frt_status frt_manifest_scan(frt_manifest *m, const char *dir, const int32_t *la
   return status;
 }
 
+int32_t frt_manifest_largest(const frt_manifest *m, int64_t *bytes)
+{
+  int32_t largest = -1, step = m->n / 4096 + 1;
+  *bytes = 0;
+  for (int32_t i = 0; i < m->n; i += step) {
+    struct stat st;
+    if (stat(m->pool + m->path[i], &st) == 0 && (int64_t)st.st_size > *bytes) {
+      *bytes = (int64_t)st.st_size;
+      largest = i;
+    }
+  }
+  return largest;
+}
+
 uint64_t frt_manifest_hash(const frt_manifest *m)
 {
   uint64_t h = 0;

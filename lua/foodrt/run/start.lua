@@ -94,6 +94,8 @@ local function introduce(o, r, dir)
     if #t.classes == 1 then
       o.progress:say("one class only, '%s': every answer is right, nothing can be learnt from it", t.classes[1])
     end
+    local note = type(t.loss) == "table" and t.loss.order_note and t.loss:order_note(t.classes)
+    if note then o.progress:say("loss: %s", note) end
   end
 end
 

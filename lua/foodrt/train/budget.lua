@@ -57,19 +57,35 @@ function budget.available(root)
 end
 
 -- --- what a run needs --------------------------------------------------------------------------------------------
--- of some training photos: pixels of the largest, and whether libvips decodes any; PHOTO and true where there are none
+-- Bytes a pixel takes while it is decoded: of a JPEG or BMP the part that a crop needs (2 of 3); PNG and TIFF are unpacked by
+-- rows, all else as a whole frame of 4 besides.
+local PIXEL = { jpg = 2, jpeg = 2, bmp = 2, png = 3, tif = 3, tiff = 3 }
+local WAITING = 8 * 2 ^ 20  -- lines of an opened photo that waits for its turn, besides its file
+local BIG = 192 * 2 ^ 20    -- image/source.h: of photos that take more one is decoded at a time
+
+-- of some photos of every split, the largest files among them: bytes that decoding the largest takes that threads decode beside
+-- each other, and of the largest that has its turn alone (0: none); whether libvips decodes any. PHOTO where there are none.
 local function look_at(data)
-  local s = data.splits and data.splits.train
-  if not s then return PHOTO, true end
-  local n, w, h = C.frt_manifest_count(s.manifest), ffi.new "int32_t[1]", ffi.new "int32_t[1]"
-  local most, vips = 0, false
-  for i = 0, n - 1, math.max(1, math.ceil(n / 16)) do
-    local path = C.frt_manifest_path(s.manifest, i)
-    if C.frt_photo_size(path, w, h) == 0 then most = math.max(most, w[0] * h[0]) end
-    local kind = ffi.string(path):lower():match "%.(%w+)$"
+  local beside, alone, vips, seen = 0, 0, false, false
+  local w, h, bytes = ffi.new "int32_t[1]", ffi.new "int32_t[1]", ffi.new "int64_t[1]"
+  local function look(path, size)
+    local kind = ffi.string(path):lower():match "%.(%w+)$" or ""
     vips = vips or kind ~= "jpg" and kind ~= "jpeg" and kind ~= "bmp"
+    if C.frt_photo_size(path, w, h) ~= 0 then return end
+    local need = (PIXEL[kind] or 7) * w[0] * h[0] + size
+    if need > BIG then alone, need = math.max(alone, need), size + WAITING end
+    beside = math.max(beside, need)
+    seen = true
   end
-  return most > 0 and most or PHOTO, vips
+  for _, split in ipairs { "train", "val", "test" } do
+    local s = data.splits and data.splits[split]
+    local n = s and C.frt_manifest_count(s.manifest) or 0
+    for i = 0, n - 1, math.max(1, math.ceil(n / 16)) do look(C.frt_manifest_path(s.manifest, i), 0) end
+    local largest = n > 0 and C.frt_manifest_largest(s.manifest, bytes) or -1
+    if largest >= 0 then look(C.frt_manifest_path(s.manifest, largest), tonumber(bytes[0])) end
+  end
+  if not seen then return 2 * PHOTO, 0, true end
+  return beside, alone, vips
 end
 
 --- bytes of the loader's ring for a batch of n photos (training's or evaluation's, whichever are larger), of its threads, and
@@ -77,9 +93,8 @@ end
 function budget.loader(r, n, workers)
   local size = math.max(r.data.size, r.data:settings().size)
   local threads = workers or r.data.workers or C.frt_cpus("")
-  local pixels, vips = look_at(r.data)
-  -- 2 bytes for each of 3 a pixel has: the part that a crop needs
-  return (r.data.prefetch + 1) * n * size * size * 3 * 4, threads * (WORKER + 2 * pixels), vips and VIPS or 0
+  local beside, alone, vips = look_at(r.data)
+  return (r.data.prefetch + 1) * n * size * size * 3 * 4, threads * (WORKER + beside) + alone, vips and VIPS or 0
 end
 
 --- the batches that evaluation makes of val and test: whole ones and what is left over. Where there are no photos half a

@@ -145,6 +145,12 @@ local function photos(r, what, add)
   if p.test == 0 then add("no test split: the final numbers are of val, which chose the checkpoint") end
 end
 
+-- class weights by position, where "10" comes before "2"
+local function order(r, _, add)
+  local note = type(r.loss) == "table" and r.loss.order_note and r.data.classes and r.loss:order_note(r.data.classes)
+  if note then add("loss: %s", note) end
+end
+
 local function reference(_, what, add)
   for _, step in ipairs(what.steps) do
     if step.step.n_reference > 0 then
@@ -165,7 +171,7 @@ local function repeated(_, what, add)
   end
 end
 
-local CHECKS = { sizes, random_frozen, rate_drops, statistics, schedules, averages, photos, repeated, reference }
+local CHECKS = { sizes, random_frozen, rate_drops, statistics, schedules, averages, photos, order, repeated, reference }
 
 --- one sentence for each thing found, in a fixed order.
 --- in   what  steps = dry.phases(r) with updates (per phase) and epoch (steps of one); photos = { source, classes,

@@ -85,6 +85,7 @@ function task.bind(list, columns, where)
     if not column then
       err.user("task '%s': no label column '%s' in '%s'%s", t.name, t.label, where or "the data", err.hint(t.label, names))
     end
+    if type(t.loss) == "table" and t.loss.name_classes then t.loss:name_classes(column.classes) end
     out[i] = setmetatable({ classes = column.classes, label = column.name }, { __index = t })
   end
   return out

@@ -12,6 +12,7 @@ local T = require "foodrt.tensor"
 local module = require "foodrt.nn.module"
 local err, line, opt = require "foodrt.core.err", require "foodrt.core.line", require "foodrt.core.opt"
 local lists = require "foodrt.core.lists"
+local lists = require "foodrt.core.lists"
 
 local base = {}
 
@@ -68,11 +69,72 @@ function base.picked(x, labels, n)
 end
 
 -- --- class weights ----------------------------------------------------------------------------------------
+-- weights by name { pizza = 2, ["*"] = 1 } as a list in the order of the classes' names
+local function in_order(self, key, values, names)
+  local known, out = {}, {}
+  for i, name in ipairs(names) do
+    known[name] = true
+    out[i] = values[name] or values["*"]
+    if not out[i] then
+      err.user("%s: '%s' has no number for class '%s' ([\"*\"] covers the rest)", self.name, key, name)
+    end
+  end
+  for name in pairs(values) do
+    if not known[name] and name ~= "*" then
+      err.user("%s: '%s' has a number for '%s', which is no class%s", self.name, key, name, err.hint(name, known))
+    end
+  end
+  return out
+end
+
+local function by_name(values)
+  return type(values) == "table" and not T.is(values) and type(next(values)) == "string"
+end
+
+-- "a10" after "a9": every run of digits counts as the number it is
+local function natural(name)
+  return (name:gsub("%d+", function(digits) return ("%015d"):format(tonumber(digits)) end))
+end
+
+--- what to say of class weights given by position, where the classes' order (that of their bytes) isn't the one people count
+--- in; nil where it is, or they have names.
+function base.order_note(key, values, names)
+  if by_name(values) or type(names) ~= "table" then return nil end
+  for i = 2, #names do
+    if natural(names[i - 1]) > natural(names[i]) then
+      return ("'%s' is by position, and class %d is '%s', class %d '%s' (names are sorted as text): %s = { [\"%s\"] = … } "
+        .. "goes by name"):format(key, i - 1, names[i - 1], i, names[i], key, names[i])
+    end
+  end
+end
+
+--- tells a loss the names of its classes, in order: weights by name are known from here on.
+--- in   names  a list, or their number where a step is only planned
+function base.name_classes(self, key, names)
+  if not by_name(self[key]) then return end
+  local values = {}
+  if type(names) == "table" then
+    values = in_order(self, key, self[key], names)
+  else
+    for i = 1, names do values[i] = 1 end
+  end
+  if not self._named or table.concat(self._named, ",") ~= table.concat(values, ",") then
+    rawset(self, "_named", values)
+    rawset(self, "_row", nil)
+  end
+end
+
 --- one weight per class as a row [1, K] in the dtype of `like`; their number is checked when K is known.
 function base.class_row(self, key, classes, like)
   local row = self._row
   if not row or row.classes ~= classes or row.dtype ~= like.dtype then
     local values = self[key]
+    if by_name(values) then
+      values = self._named
+      if not values then
+        err.user("%s: '%s' goes by name: loss:name_classes { \"pizza\", … } says their order", self.name, key)
+      end
+    end
     if T.is(values) then values = values:totable() end
     if #values ~= classes then
       err.user("%s: '%s' has %d numbers, there are %d classes", self.name, key, #values, classes)
@@ -84,12 +146,16 @@ function base.class_row(self, key, classes, like)
   return row.tensor
 end
 
---- refuses class weights that are no numbers from 0.
+--- refuses class weights that are no numbers from 0: a list by position, or a table by name.
 function base.check_row(name, key, values)
   if values == nil or T.is(values) then return end
-  for i, v in ipairs(values) do
+  if not by_name(values) then lists.length(name, key, values) end
+  for k, v in pairs(values) do
     if not lists.finite(v) or v < 0 then
-      err.user("%s: '%s' must hold numbers from 0, got %s at %d", name, key, opt.show(v), i)
+      err.user("%s: '%s' must hold numbers from 0, got %s at %s", name, key, opt.show(v), tostring(k))
+    end
+    if by_name(values) and type(k) ~= "string" then
+      err.user("%s: '%s' must be by position or by name, got both: [%s]", name, key, tostring(k))
     end
   end
 end
@@ -131,6 +197,12 @@ function base.define(spec, o)
   class.forward = forward
   -- (sum, weight), both of what the trainer adds up; a loss that is a sum by itself has no weight to give
   function class:terms(logits, target, batch) return line.call(terms, self, logits, target, batch) end
+  function class:name_classes(names)
+    if o.by_class then base.name_classes(self, o.by_class, names) end
+  end
+  function class:order_note(names)
+    return o.by_class and type(self[o.by_class]) == "table" and base.order_note(o.by_class, self[o.by_class], names) or nil
+  end
   function make(given)
     local self = construct(given)
     rawset(self, "spec", spec)

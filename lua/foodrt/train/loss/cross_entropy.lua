@@ -6,6 +6,9 @@
 ---     soft targets t: sum over k of w[k] ((1-e) t[k] + e/K) (-lp[k]), over photos; with w over sum_k t[k] w[k], the same
 ---     as above where t is one-hot
 ---
+---     weight: by position in the order of the data's classes (that of their bytes), a tensor, or by name:
+---     { pizza = 2, ["*"] = 1 }
+---
 --- in   logits  f32 [N, K]
 ---      target  i32 [N] from 1 (0: missing, of weight 0), or f32 [N, K] that sums to 1
 --- out  loss    f32 []
@@ -37,9 +40,9 @@ local function rows(self, logits, target)
   return each * known, weights and weights * known or known
 end
 
-return base.define({ "cross_entropy", smoothing = { "number", 0, min = 0, max = 1 }, weight = { "list|tensor", nil },
+return base.define({ "cross_entropy", smoothing = { "number", 0, min = 0, max = 1 }, weight = { "table|tensor", nil },
   reduction = base.REDUCTION }, {
-  rows = rows,
+  rows = rows, by_class = "weight",
   check = function(self) base.check_row("cross_entropy", "weight", self.weight) end,
   describe = function(self)
     local parts = {}

@@ -5,6 +5,8 @@
 ---     and alpha per class it is not weighted cross entropy
 ---     soft targets and smoothing: sum over k of t[k] alpha[k] (1 - p[k])^gamma (-log p[k])
 ---
+---     alpha per class: by position, a tensor, or by name: { pizza = 0.5, ["*"] = 0.25 }
+---
 --- in   logits  f32 [N, K]
 ---      target  i32 [N] from 1 (0: missing, of weight 0), or f32 [N, K]
 --- out  loss    f32 []
@@ -49,9 +51,9 @@ local function rows(self, logits, target)
   return known and each * known or each, known, n
 end
 
-return base.define({ "focal", gamma = { "number", 2, min = 0 }, alpha = { "number|list|tensor", 1, min = 0 },
+return base.define({ "focal", gamma = { "number", 2, min = 0 }, alpha = { "number|table|tensor", 1, min = 0 },
   smoothing = { "number", 0, min = 0, max = 1 }, reduction = base.REDUCTION }, {
-  rows = rows,
+  rows = rows, by_class = "alpha",
   check = function(self)
     if type(self.alpha) ~= "number" then base.check_row("focal", "alpha", self.alpha) end
   end,
