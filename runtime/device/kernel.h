@@ -91,13 +91,18 @@ extern const frt_op frt_fused_chain, frt_fused_bn_act_grad, frt_fused_layout, fr
   frt_fused_attention, frt_fused_attention_grad;
 
 // Convolutions whose x is act(batch norm(x)) * gate, computed as it is read. All but x, w and dy
-// may be absent. Attributes: those of conv2d (of conv2d_grad_weight), then from FRT_FUSED_CONV_ATTR
-// on the activation, and eps and momentum of the statistics.
+// may be absent. Attributes: those of conv2d (of conv2d_grad_weight), then
+// the activation of x, and eps and momentum of the statistics.
 //   fused_conv2d              x, w, bias, gamma, beta, mean, rstd, gate, running mean, running var,
 //                             residual (added before the activation) -> y, or y, mean, rstd, new
 //                             running mean, new running var
 //   fused_conv2d_grad_weight  x, dy, gamma, beta, mean, rstd, gate -> dw
-enum { FRT_FUSED_CONV_ATTR = 12, FRT_FUSED_CONV_ATTRS = 15 };
+enum {
+  FRT_FUSED_CONV_LOAD_ACT = 12,
+  FRT_FUSED_CONV_EPS,
+  FRT_FUSED_CONV_MOMENTUM,
+  FRT_FUSED_CONV_ATTRS,
+};
 // The inputs from gamma on, counted from there, and where that is; the other places of
 // fused_conv2d.
 enum { FRT_LOAD_MEAN = 2, FRT_LOAD_GATE = 4, FRT_CONV_LOAD = 3, FRT_CONV_WEIGHT_LOAD = 2 };
@@ -111,7 +116,9 @@ enum {
 // Sum over height and width (and photos) of such an x, times y where there is one:
 //   fused_load_sum            x, y, gamma, beta, mean, rstd -> sum
 // Attributes: the two of sum, the activation, and whether it is the mean.
-enum { FRT_FUSED_SUM_ATTR = 2, FRT_FUSED_SUM_ATTRS = 4 };
+enum { FRT_FUSED_SUM_ACT = 2, FRT_FUSED_SUM_MEAN, FRT_FUSED_SUM_ATTRS };
+// fused_bn_apply, fused_bn_act_grad and the two below: the activation.
+enum { FRT_FUSED_ACT };
 // Of y = act(batch norm(x)) times a gate [N, C, 1, 1], dz the product's gradient, where dy is
 // dz * gate + add, add [N, C, 1, 1]; attribute: the activation.
 //   fused_gate_sums     x, dz, gamma, beta, mean, rstd -> the gate's gradient, sums [4, N, C]: of
@@ -124,7 +131,15 @@ enum { FRT_FUSED_SUM_ATTR = 2, FRT_FUSED_SUM_ATTRS = 4 };
 // scale may be absent: 1. Attributes: samples, heads, queries, keys, numbers of each, then for q,
 // k, v, y (dy) and dq, dk, dv where (0, 0, 0, 0) lies in its value and the steps between samples,
 // heads and rows.
-enum { FRT_ATTENTION_SIZES = 5, FRT_ATTENTION_PART = 4 };
+enum {
+  FRT_ATTENTION_SAMPLES,
+  FRT_ATTENTION_HEADS,
+  FRT_ATTENTION_QUERIES,
+  FRT_ATTENTION_KEYS,
+  FRT_ATTENTION_WIDTH,
+  FRT_ATTENTION_SIZES,
+};
+enum { FRT_PART_AT, FRT_PART_SAMPLE, FRT_PART_HEAD, FRT_PART_ROW, FRT_ATTENTION_PART };
 enum { FRT_ATTENTION_SCALE = 3, FRT_ATTENTION_DY = 4, FRT_ATTENTION_LSE = 5 };
 enum {
   FRT_ATTENTION_ATTRS = FRT_ATTENTION_SIZES + 4 * FRT_ATTENTION_PART,

@@ -127,7 +127,7 @@ bool frt__conv_can_fuse(const frt_step *s, frt_dn_kind kind)
   const frt_dn_conv c = numbers(s, kind);
   const frt__conv_way way = choose_for(s, &c);
   const frt_value *gate = s->in[loads + FRT_LOAD_GATE];
-  const int32_t act_in = (int32_t)s->attr[FRT_FUSED_CONV_ATTR];
+  const int32_t act_in = (int32_t)s->attr[FRT_FUSED_CONV_LOAD_ACT];
   if (way == FRT__ONEDNN || (way == FRT__WINDOWS && act_in == FRT_ACT_SILU) ||
       (s->n_out > 1 && c.act != FRT_ACT_NONE)) {
     return false;
@@ -157,7 +157,7 @@ bool frt__conv_can_fuse(const frt_step *s, frt_dn_kind kind)
 static void read_fused(const frt_step *s, conv *v)
 {
   const int32_t loads = loads_at(v->c.kind);
-  const double *a = s->attr + FRT_FUSED_CONV_ATTR;
+  const double *a = s->attr + FRT_FUSED_CONV_LOAD_ACT;
   v->residual = v->c.kind == FRT_DN_CONV && s->in[FRT_CONV_RESIDUAL];
   v->loads = s->in[loads + FRT_LOAD_MEAN] || s->in[loads + FRT_LOAD_GATE] ? loads : 0;
   v->act_in = (int32_t)a[0];

@@ -1,10 +1,17 @@
 // reduce.c -- reductions. Dimensions are taken in the order of memory and merged; what is left is
 // rows of kept numbers to add up (columns) or runs of reduced numbers (runs). The order of
 // additions depends on shapes alone, never on the number of threads.
-#include "cpu/reduce/reduce.h"
+#include "ops/reduce/reduce.h"
 #include "cpu/kernels.h"
 #include "cpu/move/move.h"
-#include "ops/reduce/reduce.h"
+
+typedef enum kind {
+  SUM,
+  MEAN,
+  MAX,
+  MIN,
+  PROD,
+} kind;
 
 enum { BLOCK = 256, STRETCH = 256, MAX_PART = 512, SMALL = 32768 };
 
@@ -14,7 +21,7 @@ typedef struct dims {
 } dims;
 
 typedef struct reduction {
-  frt_reduction kind;
+  kind kind;
   dims kept, gone;           // all dimensions but the innermost
   int64_t n_kept, n_gone, n; // n: of the innermost one
   int64_t count;             // numbers of one result
@@ -90,22 +97,19 @@ static void at(const dims *d, int64_t i, int64_t *in, int64_t *out)
   }
 }
 
-static inline double first_of(frt_reduction kind)
+static inline double first_of(kind kind)
 {
-  return kind == FRT_REDUCE_MAX    ? -(double)INFINITY
-         : kind == FRT_REDUCE_MIN  ? (double)INFINITY
-         : kind == FRT_REDUCE_PROD ? 1
-                                   : 0;
+  return kind == MAX ? -(double)INFINITY : kind == MIN ? (double)INFINITY : kind == PROD ? 1 : 0;
 }
 
-static inline double take(frt_reduction kind, double a, double x)
+static inline double take(kind kind, double a, double x)
 {
   switch (kind) {
-  case FRT_REDUCE_MAX:
+  case MAX:
     return x > a || x != x ? x : a;
-  case FRT_REDUCE_MIN:
+  case MIN:
     return x < a || x != x ? x : a;
-  case FRT_REDUCE_PROD:
+  case PROD:
     return a * x;
   default:
     return a + x;
@@ -114,9 +118,9 @@ static inline double take(frt_reduction kind, double a, double x)
 
 // --- runs: the innermost dimension is reduced
 // -----------------------------------------------------
-static double take_run(frt_reduction kind, double a, const float *x, int64_t n)
+static double take_run(kind kind, double a, const float *x, int64_t n)
 {
-  if (kind == FRT_REDUCE_SUM || kind == FRT_REDUCE_MEAN) {
+  if (kind == SUM || kind == MEAN) {
     for (int64_t i = 0; i < n; i += STRETCH) {
       float sum = 0;
       const int64_t end = FRT_MIN(i + STRETCH, n);
@@ -128,14 +132,14 @@ static double take_run(frt_reduction kind, double a, const float *x, int64_t n)
     }
     return a;
   }
-  if (kind == FRT_REDUCE_PROD) {
+  if (kind == PROD) {
     for (int64_t k = 0; k < n; k++) {
       a *= (double)x[k];
     }
     return a;
   }
   float top = (float)first_of(kind), nan = 0;
-  const float sign = kind == FRT_REDUCE_MIN ? -1.0f : 1.0f;
+  const float sign = kind == MIN ? -1.0f : 1.0f;
   top *= sign;
 #pragma omp simd reduction(max : top) reduction(+ : nan)
   for (int64_t k = 0; k < n; k++) {
@@ -148,7 +152,7 @@ static double take_run(frt_reduction kind, double a, const float *x, int64_t n)
 
 static double finish(const reduction *r, double a)
 {
-  return r->kind == FRT_REDUCE_MEAN ? a / (double)r->count : a;
+  return r->kind == MEAN ? a / (double)r->count : a;
 }
 
 static void runs(const reduction *r, const float *x, float *y)
@@ -213,8 +217,8 @@ static void take_largest(const float *restrict x, int64_t n, float sign, float *
 
 static void column_block(const reduction *r, const float *x, int64_t n, float *y, int64_t step)
 {
-  const bool extreme = r->kind == FRT_REDUCE_MAX || r->kind == FRT_REDUCE_MIN;
-  const float sign = r->kind == FRT_REDUCE_MIN ? -1.0f : 1.0f;
+  const bool extreme = r->kind == MAX || r->kind == MIN;
+  const float sign = r->kind == MIN ? -1.0f : 1.0f;
   double sum[BLOCK];
   float top[BLOCK];
   for (int64_t c = 0; c < n; c++) {
@@ -226,7 +230,7 @@ static void column_block(const reduction *r, const float *x, int64_t n, float *y
     at(&r->gone, k, &from, &none);
     if (extreme) {
       take_largest(x + from, n, sign, top);
-    } else if (r->kind == FRT_REDUCE_PROD) {
+    } else if (r->kind == PROD) {
       take_products(x + from, n, sum);
     } else {
       take_sums(x + from, n, sum);
@@ -249,12 +253,7 @@ static void columns(const reduction *r, const float *x, float *y, int64_t step)
   }
 }
 
-bool frt__reduce_can(const frt_step *s)
-{
-  return s->in[0]->shape.dtype == FRT_F32 && frt__numel(&s->in[0]->shape) > 0 &&
-         (!frt__bf16(s->in[0]) || frt__reduce_is_rows(s));
-}
-
+// --- kernels ------------------------------------------------------------------------------------
 // [outer, rows, c] with rows reduced and the results densely in order, for the table's kernel.
 static bool is_rows(const dims *d, int64_t *outer, int64_t *rows, int64_t *c)
 {
@@ -268,7 +267,21 @@ static bool is_rows(const dims *d, int64_t *outer, int64_t *rows, int64_t *c)
   return n == 2 || d->out[0] == *c;
 }
 
-frt_status frt__reduce_plan(frt_step *s)
+static bool step_is_rows(const frt_step *s)
+{
+  int64_t outer, rows, c;
+  dims all = in_memory_order(s), d = merged(&all);
+  return is_rows(&d, &outer, &rows, &c);
+}
+
+static bool can(const frt_step *s)
+{
+  return s->in[0]->shape.dtype == FRT_F32 && frt__numel(&s->in[0]->shape) > 0 &&
+         (!frt__bf16(s->in[0]) || step_is_rows(s));
+}
+
+// Of sum and mean.
+static frt_status plan(frt_step *s)
 {
   int64_t outer, rows, c;
   dims all = in_memory_order(s), d = merged(&all);
@@ -278,14 +291,14 @@ frt_status frt__reduce_plan(frt_step *s)
   return FRT_OK;
 }
 
-void frt__reduce_run(const frt_step *s, frt_reduction kind, const float *x, float *y, void *scratch)
+static void reduce(const frt_step *s, kind kind, const float *x, float *y, void *scratch)
 {
   int64_t outer, rows, c;
   dims all = in_memory_order(s), d = merged(&all);
   const int32_t last = d.ndim - 1;
-  const bool sums = kind == FRT_REDUCE_SUM || kind == FRT_REDUCE_MEAN;
+  const bool sums = kind == SUM || kind == MEAN;
   if (sums && is_rows(&d, &outer, &rows, &c)) {
-    float scale = kind == FRT_REDUCE_MEAN ? (float)(1.0 / (double)rows) : 1.0f;
+    float scale = kind == MEAN ? (float)(1.0 / (double)rows) : 1.0f;
     frt__kernels()->reduce_rows(NULL, frt__bf16(s->in[0]), x, NULL, outer, rows, c, scale, y,
                                 scratch);
     return;
@@ -307,37 +320,105 @@ void frt__reduce_run(const frt_step *s, frt_reduction kind, const float *x, floa
   }
 }
 
-bool frt__reduce_is_rows(const frt_step *s)
+#define REDUCTION(id, kind)                                                                        \
+  static frt_status id(const frt_step *s, void *const *in, void *const *out, void *scratch)        \
+  {                                                                                                \
+    reduce(s, kind, in[0], out[0], scratch);                                                       \
+    return FRT_OK;                                                                                 \
+  }
+REDUCTION(sum, SUM)
+REDUCTION(mean, MEAN)
+REDUCTION(amax, MAX)
+REDUCTION(amin, MIN)
+REDUCTION(prod, PROD)
+
+FRT_KERNEL(sum) = {
+  .name = "own",
+  .any_layout = true,
+  .can = can,
+  .plan = plan,
+  .run = sum,
+  .bf16_in = 1,
+};
+FRT_KERNEL(mean) = {
+  .name = "own",
+  .any_layout = true,
+  .can = can,
+  .plan = plan,
+  .run = mean,
+  .bf16_in = 1,
+};
+FRT_KERNEL(amax) = {.name = "own", .any_layout = true, .can = can, .run = amax};
+FRT_KERNEL(amin) = {.name = "own", .any_layout = true, .can = can, .run = amin};
+FRT_KERNEL(prod) = {.name = "own", .any_layout = true, .can = can, .run = prod};
+
+// --- sums of products ----------------------------------------------------------------------------
+// The sum of a product over height and width (and photos) in one pass: the gradient of a gate or
+// of a channel's factor.
+static bool can_mul_sum(const frt_step *s)
 {
-  int64_t outer, rows, c;
-  dims all = in_memory_order(s), d = merged(&all);
-  return is_rows(&d, &outer, &rows, &c);
+  const frt_shape *a = &s->in[0]->shape;
+  return a->dtype == FRT_F32 && s->in[1]->shape.dtype == FRT_F32 &&
+         frt__shape_equal(a, &s->in[1]->shape) && step_is_rows(s);
 }
 
-void frt__reduce_products(const frt_step *s, const void *a, const void *b, float *y, void *scratch)
+static frt_status mul_sum(const frt_step *s, void *const *in, void *const *out, void *scratch)
 {
   int64_t outer, rows, c;
   dims all = in_memory_order(s), d = merged(&all);
   if (is_rows(&d, &outer, &rows, &c)) {
-    frt__kernels()->reduce_rows(NULL, frt__bf16(s->in[0]), a, b, outer, rows, c, 1.0f, y, scratch);
+    frt__kernels()->reduce_rows(NULL, frt__bf16(s->in[0]), in[0], in[1], outer, rows, c, 1.0f,
+                                out[0], scratch);
   }
+  return FRT_OK;
 }
 
-// --- of a map that is computed as it is read (fused_load_sum) ------------------------------------
-void frt__reduce_loaded(const frt_step *s, void *const *in, float *y, void *scratch)
+FRT_KERNEL(fused_mul_sum) = {
+  .name = "own",
+  .channels_last = true,
+  .can = can_mul_sum,
+  .plan = plan,
+  .run = mul_sum,
+  .bf16_in = 3,
+};
+
+// Sum or mean over a map that is computed as it is read, or over its product with another:
+// squeeze-and-excitation's pooling, and the gradient of its gate.
+static bool can_load_sum(const frt_step *s)
+{
+  for (int32_t i = 0; i < s->n_in; i++) {
+    if (s->in[i] && s->in[i]->shape.dtype != FRT_F32) {
+      return false;
+    }
+  }
+  return s->in[0]->shape.ndim == 4 && frt__numel(&s->in[0]->shape) > 0 &&
+         (!s->in[1] || frt__shape_equal(&s->in[0]->shape, &s->in[1]->shape)) && step_is_rows(s);
+}
+
+static frt_status load_sum(const frt_step *s, void *const *in, void *const *out, void *scratch)
 {
   int64_t outer, rows, c;
   dims all = in_memory_order(s), d = merged(&all);
   if (!is_rows(&d, &outer, &rows, &c)) {
-    return; // can() saw to it
+    return FRT_OK; // can() saw to it
   }
   const frt_load load = {.w = in[2],
                          .b = in[3],
                          .mean = in[4],
                          .rstd = in[5],
                          .map = rows,
-                         .act = (int32_t)s->attr[FRT_FUSED_SUM_ATTR]};
-  const bool mean = s->attr[FRT_FUSED_SUM_ATTR + 1] != 0;
+                         .act = (int32_t)s->attr[FRT_FUSED_SUM_ACT]};
+  const bool mean = s->attr[FRT_FUSED_SUM_MEAN] != 0;
   frt__kernels()->reduce_rows(&load, frt__bf16(s->in[0]), in[0], in[1], outer, rows, c,
-                              mean ? (float)(1.0 / (double)rows) : 1.0f, y, scratch);
+                              mean ? (float)(1.0 / (double)rows) : 1.0f, out[0], scratch);
+  return FRT_OK;
 }
+
+FRT_KERNEL(fused_load_sum) = {
+  .name = "own",
+  .channels_last = true,
+  .can = can_load_sum,
+  .plan = plan,
+  .run = load_sum,
+  .bf16_in = 3,
+};

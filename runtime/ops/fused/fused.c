@@ -29,7 +29,11 @@ const frt_op frt_fused_conv2d_grad_weight = {.name = "fused_conv2d_grad_weight",
 // Products of queries, keys and numbers; backward computes the scores again.
 static double attention_flops(const frt_infer *c, double products)
 {
-  return products * 2 * c->attr[0] * c->attr[1] * c->attr[2] * c->attr[3] * c->attr[4];
+  double flops = products * 2;
+  for (int32_t i = 0; i < FRT_ATTENTION_SIZES; i++) {
+    flops *= c->attr[i];
+  }
+  return flops;
 }
 static double forward_flops(const frt_infer *c)
 {

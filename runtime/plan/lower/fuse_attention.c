@@ -359,9 +359,9 @@ static bool together(frt_plan *p, const frt_readers *r, const pattern *f, part d
 static void put_part(double *attr, int32_t i, const part *x)
 {
   double *a = attr + FRT_ATTENTION_SIZES + i * FRT_ATTENTION_PART;
-  a[0] = (double)x->at;
+  a[FRT_PART_AT] = (double)x->at;
   for (int32_t k = 0; k < 3; k++) {
-    a[1 + k] = (double)x->step[k];
+    a[FRT_PART_SAMPLE + k] = (double)x->step[k];
   }
 }
 

@@ -211,7 +211,7 @@ static frt_status reader_twin(frt_plan *p, int32_t at, int32_t y, const taken *t
       loads[FRT_LOAD_GATE] = t->gate;
     } else {
       memcpy(loads, t->norm, sizeof t->norm);
-      m->attr[FRT_FUSED_CONV_ATTR] = t->act;
+      m->attr[FRT_FUSED_CONV_LOAD_ACT] = t->act;
     }
     add_note(m, t->note);
     *made = twin;
@@ -220,7 +220,7 @@ static frt_status reader_twin(frt_plan *p, int32_t at, int32_t y, const taken *t
     frt_pnode *m = &p->node[*made];
     m->in[0] = t->from;
     memcpy(m->in + 2, t->norm, sizeof t->norm);
-    m->attr[FRT_FUSED_SUM_ATTR] = t->act;
+    m->attr[FRT_FUSED_SUM_ACT] = t->act;
     add_note(m, t->note);
   }
   bool can = false;
@@ -305,7 +305,7 @@ static bool application_of(const frt_pnode *n, taken *t)
   if (n->op != &frt_fused_bn_apply) {
     return false;
   }
-  *t = (taken){.from = n->in[0], .gate = -1, .act = n->attr[0]};
+  *t = (taken){.from = n->in[0], .gate = -1, .act = n->attr[FRT_FUSED_ACT]};
   memcpy(t->norm, n->in + 1, sizeof t->norm);
   snprintf(t->note, sizeof t->note, "batch norm%s%.16s on load", n->note[0] ? " " : "", n->note);
   return true;
@@ -340,7 +340,8 @@ static frt_status add_residuals(frt_plan *p)
   for (int32_t i = 0; i < n; i++) {
     frt_pnode *a = &p->node[i];
     int32_t y = a->out[0], at = -1;
-    if (!a->dead && a->op == &frt_fused_bn_apply && a->n_in == 5 && a->attr[0] == FRT_ACT_NONE) {
+    if (!a->dead && a->op == &frt_fused_bn_apply && a->n_in == 5 &&
+        a->attr[FRT_FUSED_ACT] == FRT_ACT_NONE) {
       at = frt__only_reader(p, &r, y);
       for (int32_t k = at < 0 ? r.first[y] : INT32_MAX; k < r.first[y + 1]; k++) {
         if (p->node[r.list[k]].op == &frt_op_add) {
@@ -413,8 +414,8 @@ static frt_status count_where_made(frt_plan *p)
     frt_pnode *m = &p->node[twin];
     m->in[FRT_CONV_RUNNING] = s->in[1];
     m->in[FRT_CONV_RUNNING + 1] = s->in[2];
-    m->attr[FRT_FUSED_CONV_ATTR + 1] = s->attr[FRT_BATCH_NORM_EPS];
-    m->attr[FRT_FUSED_CONV_ATTR + 2] = s->attr[FRT_BATCH_NORM_MOMENTUM];
+    m->attr[FRT_FUSED_CONV_EPS] = s->attr[FRT_BATCH_NORM_EPS];
+    m->attr[FRT_FUSED_CONV_MOMENTUM] = s->attr[FRT_BATCH_NORM_MOMENTUM];
     memcpy(m->out + 1, s->out, sizeof *s->out * 4);
     add_note(m, "statistics");
     FRT_TRY(frt__node_can(p, m, &can));

@@ -27,7 +27,7 @@ static int32_t gate_grad_of(const frt_plan *p, const frt_readers *r, const frt_p
     const frt_pnode *n = &p->node[r->list[k]];
     if (!n->dead && n->op == &frt_fused_load_sum && n->in[0] == g->in[0] && n->in[1] == f->dz &&
         memcmp(n->in + 2, g->in + 2, 4 * sizeof *n->in) == 0 &&
-        n->attr[FRT_FUSED_SUM_ATTR] == g->attr[0] && n->attr[FRT_FUSED_SUM_ATTR + 1] == 0 &&
+        n->attr[FRT_FUSED_SUM_ACT] == g->attr[FRT_FUSED_ACT] && n->attr[FRT_FUSED_SUM_MEAN] == 0 &&
         frt__numel(&p->value[n->out[0]].v.shape) == frt__numel(&p->value[f->gate].v.shape)) {
       return r->list[k];
     }
@@ -62,7 +62,7 @@ static bool pattern(const frt_plan *p, const frt_readers *r, int32_t at, gated *
 static frt_status take(frt_plan *p, int32_t at, const gated *f)
 {
   const frt_pnode *g = &p->node[at];
-  const double act = g->attr[0];
+  const double act = g->attr[FRT_FUSED_ACT];
   const int32_t x = g->in[0];
   frt_shape shape = {
     .dtype = FRT_F32,

@@ -1,14 +1,14 @@
-// compare.h -- eq, lt, le of i32 with broadcasting; those of f32 run in elementwise chains.
-#pragma once
+// compare.c -- eq, lt, le of i32 with broadcasting: 1 where the comparison holds, else 0. Those of
+// f32 run in elementwise chains.
 #include "device/kernel.h"
 
-static inline bool frt__compare_can(const frt_step *s)
+static bool can(const frt_step *s)
 {
   return s->in[0]->shape.dtype == FRT_I32 && s->in[1]->shape.dtype == FRT_I32;
 }
 
-#define FRT_COMPARE_I32(expr)                                                                      \
-  static frt_status run(const frt_step *s, void *const *in, void *const *out, void *scratch)       \
+#define COMPARE(id, expr)                                                                          \
+  static frt_status id(const frt_step *s, void *const *in, void *const *out, void *scratch)        \
   {                                                                                                \
     (void)scratch;                                                                                 \
     const frt_shape *xs[2] = {&s->in[0]->shape, &s->in[1]->shape}, *ys[1] = {&s->out[0]->shape};   \
@@ -23,3 +23,10 @@ static inline bool frt__compare_can(const frt_step *s)
     }                                                                                              \
     return FRT_OK;                                                                                 \
   }
+COMPARE(equal, a == b)
+COMPARE(less, a < b)
+COMPARE(less_equal, a <= b)
+
+FRT_KERNEL(eq) = {.name = "own", .can = can, .run = equal};
+FRT_KERNEL(lt) = {.name = "own", .can = can, .run = less};
+FRT_KERNEL(le) = {.name = "own", .can = can, .run = less_equal};

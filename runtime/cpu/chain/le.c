@@ -1,6 +1,0 @@
-// le.c -- 1 where a <= b, else 0, of i32.
-#include "cpu/chain/compare.h"
-
-FRT_COMPARE_I32(a <= b)
-
-FRT_KERNEL(le) = {.name = "own", .can = frt__compare_can, .run = run};
