@@ -1,15 +1,15 @@
 // conv_dense.c -- dense convolutions as own products with packed weights, what goes before and
 // after them in the same pass.
-#include "cpu/conv/conv_state.h"
+#include "cpu/conv/conv.h"
 
 // Fewer channels leave a product too short for what surrounds it, or panels half empty. By the
 // input a convolution itself where the stride is 1; 1x1 there is oneDNN's, whose sgemm takes the
 // plain weights as they lie and is up to 10 % faster on few channels. Few outputs are worth it
 // where bias, activation and gate go along.
-bool frt__conv_dense_can(const frt_dn_conv *c)
+static bool can(const frt_dn_conv *c, bool half)
 {
   enum { FEW = 32 };
-  if (c->groups != 1) {
+  if (c->groups != 1 || half) {
     return false;
   }
   if (c->kind == FRT_DN_GRAD_INPUT) {
@@ -19,8 +19,9 @@ bool frt__conv_dense_can(const frt_dn_conv *c)
   return c->kind == FRT_DN_CONV && c->c >= FEW && (c->o >= FEW || c->bias);
 }
 
-void frt__conv_dense_plan(frt__conv *v)
+static frt_status plan(frt_step *s)
 {
+  frt__conv *v = s->state;
   const frt_dn_conv *c = &v->c;
   const bool back = c->kind == FRT_DN_GRAD_INPUT;
   v->dense = (frt_dense){
@@ -46,25 +47,41 @@ void frt__conv_dense_plan(frt__conv *v)
   };
   v->parts = v->counts ? frt__kernels()->dense_team(&v->dense) : 0;
   v->packed_bytes = frt__conv_keeps(v) ? frt__kernels()->dense_packed(&v->dense) : 0;
+  s->scratch = frt__conv_pass_scratch(v, frt__kernels()->dense_scratch(&v->dense),
+                                      frt__kernels()->dense_packed(&v->dense));
+  return FRT_OK;
 }
 
-size_t frt__conv_dense_scratch(const frt__conv *v)
-{
-  const frt_kernels *k = frt__kernels();
-  return frt__conv_pass_scratch(v, k->dense_scratch(&v->dense), k->dense_packed(&v->dense));
-}
-
-void frt__conv_dense_pack(const frt__conv *v, const float *w, void *packed)
+static frt_status pack(const frt__conv *v, const float *w, void *packed)
 {
   frt__kernels()->dense_pack(&v->dense, v->c.kind == FRT_DN_GRAD_INPUT, w, packed);
+  return FRT_OK;
 }
 
-void frt__conv_dense(const frt__conv *v, const void *packed, void *const *in, void *const *out,
-                     char *scratch)
+static frt_status run(const frt_step *s, const void *packed, void *const *in, void *const *out,
+                      void *scratch)
 {
+  const frt__conv *v = s->state;
   const frt_kernels *k = frt__kernels();
   frt__conv_pass p;
-  frt__conv_begin(v, packed, in, scratch, k->dense_scratch(&v->dense), frt__conv_dense_pack, &p);
+  FRT_TRY(frt__conv_begin(v, packed, in, scratch, k->dense_scratch(&v->dense), &p));
   k->dense(&v->dense, p.load, in[0], p.packed, p.bias, p.residual, out[0], p.moments, p.scratch);
   frt__conv_finish_counts(v, p.moments, in, out);
+  return FRT_OK;
 }
+
+// Only rows as they lie can be computed as they are read.
+static uint32_t takes(const frt_dn_conv *c, bool half)
+{
+  (void)half;
+  return FRT__RESIDUAL | FRT__STATS | (frt__conv_one_pixel(c) ? FRT__LOAD | FRT__GATE : 0);
+}
+
+const frt__conv_variant frt__conv_dense = {
+  .name = "own dense",
+  .can = can,
+  .takes = takes,
+  .plan = plan,
+  .pack = pack,
+  .run = run,
+};

@@ -5,7 +5,7 @@
 // in tiles of rows while they are in the cache: x computed as it is read (frt_load), bias and
 // activation, y's statistics. A map too small for tiles is computed whole, for a thread's part of a
 // small product costs more than it saves.
-#include "cpu/conv/conv_state.h"
+#include "cpu/conv/conv.h"
 #include "cpu/move/move.h"
 
 // Rows of a tile; of one that is gathered or computed, and at most so many bytes; columns a tiled
@@ -13,6 +13,12 @@
 // numbers of dw up to which each thread keeps sums of its own.
 enum { TILE = 1024, LOAD_TILE = 256, LOAD_BYTES = 768 << 10, NARROW = 384, PART = 16384 };
 enum { MANY = 2048, SUMS = 256 << 10 };
+
+// A product too, over windows that are gathered: of gradients by the weights.
+static bool windows(const frt__conv *v)
+{
+  return v->variant == &frt__conv_windows;
+}
 
 static int64_t rows_of(const frt_dn_conv *c)
 {
@@ -50,7 +56,7 @@ static const float *fetch(const frt__conv *v, const frt_load *load, const float 
                           int64_t rows, float *own)
 {
   const frt_dn_conv *c = &v->c;
-  if (v->way == FRT__WINDOWS) {
+  if (windows(v)) {
     gather(c, load, x, row, rows, 0, c->kh * c->kw, own);
     return own;
   }
@@ -72,21 +78,20 @@ static int64_t depth_of(const frt__conv *v)
 // which is worth 15 to 30 % once the sum is long enough to pay for turning the result.
 static bool turned(const frt__conv *v)
 {
-  return v->c.kind == FRT_DN_GRAD_WEIGHT && v->way == FRT__GEMM && v->c.o > v->c.c &&
+  return v->c.kind == FRT_DN_GRAD_WEIGHT && !windows(v) && v->c.o > v->c.c &&
          rows_of(&v->c) >= 1024;
 }
 
 // Windows of a large filter: dw tap by tap, each over all rows.
 static bool by_taps(const frt__conv *v)
 {
-  return v->way == FRT__WINDOWS && v->c.kind == FRT_DN_GRAD_WEIGHT && v->c.o * depth_of(v) > SUMS;
+  return windows(v) && v->c.kind == FRT_DN_GRAD_WEIGHT && v->c.o * depth_of(v) > SUMS;
 }
 
 static bool in_tiles(const frt__conv *v)
 {
-  return !by_taps(v) &&
-         (v->way == FRT__WINDOWS ||
-          ((v->loads || v->counted) && rows_of(&v->c) >= MANY * (int64_t)frt_threads()));
+  return !by_taps(v) && (windows(v) || ((v->loads || v->counted) &&
+                                        rows_of(&v->c) >= MANY * (int64_t)frt_threads()));
 }
 
 static int64_t tile_rows(const frt__conv *v)
@@ -122,10 +127,10 @@ static size_t sums_bytes(const frt__conv *v)
 }
 static bool reordered(const frt__conv *v)
 {
-  return v->c.kind == FRT_DN_GRAD_WEIGHT && (turned(v) || v->way == FRT__WINDOWS);
+  return v->c.kind == FRT_DN_GRAD_WEIGHT && (turned(v) || windows(v));
 }
 
-size_t frt__conv_gemm_scratch(const frt__conv *v)
+static size_t scratch_of(const frt__conv *v)
 {
   return rows_bytes(v) + frt__conv_counts(v) + sums_bytes(v) +
          (reordered(v) ? floats(v->c.o * depth_of(v)) : 0);
@@ -346,8 +351,11 @@ static frt_status weight(const frt__conv *v, void *const *in, void *const *out, 
   return FRT_OK;
 }
 
-frt_status frt__conv_gemm(const frt__conv *v, void *const *in, void *const *out, void *scratch)
+static frt_status run(const frt_step *s, const void *packed, void *const *in, void *const *out,
+                      void *scratch)
 {
+  (void)packed;
+  const frt__conv *v = s->state;
   const frt_dn_conv *c = &v->c;
   switch (c->kind) {
   case FRT_DN_CONV:
@@ -359,3 +367,49 @@ frt_status frt__conv_gemm(const frt__conv *v, void *const *in, void *const *out,
     return weight(v, in, out, scratch);
   }
 }
+
+// --- the variants --------------------------------------------------------------------------------
+static bool can_gemm(const frt_dn_conv *c, bool half)
+{
+  return !half && frt__conv_one_pixel(c);
+}
+static bool can_windows(const frt_dn_conv *c, bool half)
+{
+  return !half && c->kind == FRT_DN_GRAD_WEIGHT && c->groups == 1 && c->c >= 16 && c->o >= 16;
+}
+
+static uint32_t takes_gemm(const frt_dn_conv *c, bool half)
+{
+  (void)c, (void)half;
+  return FRT__LOAD | FRT__GATE | FRT__STATS;
+}
+static uint32_t takes_windows(const frt_dn_conv *c, bool half)
+{
+  (void)c, (void)half;
+  return FRT__LOAD;
+}
+
+static frt_status plan(frt_step *s)
+{
+  frt__conv *v = s->state;
+  v->parts = v->counts ? frt_threads() : 0;
+  s->scratch = scratch_of(v);
+  return FRT_OK;
+}
+
+const frt__conv_variant frt__conv_gemm = {
+  .name = "onednn gemm",
+  .note = "matrix product",
+  .can = can_gemm,
+  .takes = takes_gemm,
+  .plan = plan,
+  .run = run,
+};
+const frt__conv_variant frt__conv_windows = {
+  .name = "onednn gemm windows",
+  .note = "matrix product",
+  .can = can_windows,
+  .takes = takes_windows,
+  .plan = plan,
+  .run = run,
+};

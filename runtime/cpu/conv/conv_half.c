@@ -1,14 +1,26 @@
 // conv_half.c -- a convolution's step whose maps are stored as bf16, by the products of half.h.
-#include "cpu/conv/conv_state.h"
+#include "cpu/conv/conv.h"
 
 static bool by_weight(const frt__conv *v)
 {
   return v->c.kind == FRT_DN_GRAD_WEIGHT;
 }
 
-frt_status frt__conv_half_plan(frt_step *s)
+static bool can(const frt_dn_conv *c, bool half)
+{
+  return half && c->groups == 1;
+}
+
+static uint32_t takes(const frt_dn_conv *c, bool half)
+{
+  (void)half;
+  return FRT__LOAD | FRT__STATS | (frt__conv_one_tap(c) ? FRT__GATE : 0);
+}
+
+static frt_status plan(frt_step *s)
 {
   frt__conv *v = s->state;
+  v->parts = v->counts ? frt_threads() : 0;
   FRT_TRY(frt__half_conv(&v->half, &v->c));
   v->half.source_half = frt__bf16(s->in[0]);
   v->half.out_half = frt__bf16(s->out[0]);
@@ -16,11 +28,23 @@ frt_status frt__conv_half_plan(frt_step *s)
   v->half.counts = v->counts;
   s->scratch = frt__conv_counts(v) +
                (by_weight(v) ? frt__half_weight_plan(&v->half) : frt__half_plan(&v->half));
+  s->packed = v->half.packed_bytes;
   return FRT_OK;
 }
 
-frt_status frt__conv_half(const frt_step *s, void *const *in, void *const *out, void *scratch)
+static frt_status ready(frt__conv *v)
 {
+  return frt__half_ready(&v->half);
+}
+static void drop(frt__conv *v)
+{
+  frt__half_free(&v->half);
+}
+
+static frt_status run(const frt_step *s, const void *packed, void *const *in, void *const *out,
+                      void *scratch)
+{
+  (void)packed; // half.c keeps its own
   frt__conv *v = s->state;
   frt_load room;
   const size_t counts = frt__conv_counts(v);
@@ -44,3 +68,13 @@ frt_status frt__conv_half(const frt_step *s, void *const *in, void *const *out, 
   frt__conv_finish_counts(v, scratch, in, out);
   return FRT_OK;
 }
+
+const frt__conv_variant frt__conv_bf16 = {
+  .name = "own bf16",
+  .can = can,
+  .takes = takes,
+  .plan = plan,
+  .ready = ready,
+  .run = run,
+  .free = drop,
+};

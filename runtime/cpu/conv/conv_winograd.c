@@ -1,6 +1,6 @@
 // conv_winograd.c -- dense 3x3 convolutions of stride 1, their gradients too, by Winograd's
 // F(4x4, 3x3), and F(2x2, 3x3) where maps are stored as bf16.
-#include "cpu/conv/conv_state.h"
+#include "cpu/conv/conv.h"
 
 enum { TAPS = 9 };
 
@@ -23,15 +23,16 @@ static bool pays(const frt_dn_conv *c, const costs *k)
   return tiles * k->each + filters < c->n * oh * ow * TAPS;
 }
 
-bool frt__conv_winograd_can(const frt_dn_conv *c, bool half)
+static bool can(const frt_dn_conv *c, bool half)
 {
   return c->groups == 1 && c->kh == 3 && c->kw == 3 && c->stride[0] == 1 && c->stride[1] == 1 &&
          c->dilation[0] == 1 && c->dilation[1] == 1 && c->pad[0] <= 2 && c->pad[1] <= 2 &&
          c->c >= 16 && c->o >= 16 && c->act <= FRT_ACT_RELU6 && pays(c, half ? &bf16 : &f32);
 }
 
-void frt__conv_winograd_plan(frt__conv *v, const frt_step *s)
+static frt_status plan(frt_step *s)
 {
+  frt__conv *v = s->state;
   const frt_dn_conv *c = &v->c;
   const bool forward = c->kind != FRT_DN_GRAD_INPUT; // by the weights: x is read in the same tiles
   const frt_value *y = c->kind == FRT_DN_GRAD_WEIGHT ? s->in[1] : s->out[0];
@@ -52,34 +53,48 @@ void frt__conv_winograd_plan(frt__conv *v, const frt_step *s)
   };
   v->parts = v->counts ? frt__kernels()->winograd_team(&v->wino) : 0;
   v->packed_bytes = frt__conv_keeps(v) ? frt__kernels()->winograd_packed(&v->wino) : 0;
+  s->scratch = c->kind == FRT_DN_GRAD_WEIGHT
+                 ? frt__kernels()->winograd_weight_scratch(&v->wino)
+                 : frt__conv_pass_scratch(v, frt__kernels()->winograd_scratch(&v->wino),
+                                          frt__kernels()->winograd_packed(&v->wino));
+  return FRT_OK;
 }
 
-size_t frt__conv_winograd_scratch(const frt__conv *v)
-{
-  const frt_kernels *k = frt__kernels();
-  if (v->c.kind == FRT_DN_GRAD_WEIGHT) {
-    return k->winograd_weight_scratch(&v->wino);
-  }
-  return frt__conv_pass_scratch(v, k->winograd_scratch(&v->wino), k->winograd_packed(&v->wino));
-}
-
-void frt__conv_winograd_pack(const frt__conv *v, const float *w, void *packed)
+static frt_status pack(const frt__conv *v, const float *w, void *packed)
 {
   frt__kernels()->winograd_pack(&v->wino, v->c.kind == FRT_DN_GRAD_INPUT, w, packed);
+  return FRT_OK;
 }
 
-void frt__conv_winograd(const frt__conv *v, const void *packed, void *const *in, void *const *out,
-                        char *scratch)
+static frt_status run(const frt_step *s, const void *packed, void *const *in, void *const *out,
+                      void *scratch)
 {
+  const frt__conv *v = s->state;
   const frt_kernels *k = frt__kernels();
   frt__conv_pass p;
   if (v->c.kind == FRT_DN_GRAD_WEIGHT) {
     const frt_load *load = frt__conv_load(v, in, &p.room);
     k->winograd_weight(&v->wino, load, in[0], in[1], out[0], scratch);
-    return;
+    return FRT_OK;
   }
-  frt__conv_begin(v, packed, in, scratch, k->winograd_scratch(&v->wino), frt__conv_winograd_pack,
-                  &p);
+  FRT_TRY(frt__conv_begin(v, packed, in, scratch, k->winograd_scratch(&v->wino), &p));
   k->winograd(&v->wino, p.load, in[0], p.packed, p.bias, p.residual, out[0], p.moments, p.scratch);
   frt__conv_finish_counts(v, p.moments, in, out);
+  return FRT_OK;
 }
+
+static uint32_t takes(const frt_dn_conv *c, bool half)
+{
+  (void)c;
+  return FRT__LOAD | FRT__STATS | (half ? 0 : FRT__RESIDUAL);
+}
+
+const frt__conv_variant frt__conv_winograd = {
+  .name = "own winograd",
+  .name_bf16 = "own winograd bf16",
+  .can = can,
+  .takes = takes,
+  .plan = plan,
+  .pack = pack,
+  .run = run,
+};
