@@ -73,7 +73,7 @@ for _, folder in ipairs { "cpu", "image" } do
   for _, f in ipairs(t) do
     header[#header + 1] = ("  %s(*%s)%s;"):format(f.returns, f.name, f.args)
     prototypes[#prototypes + 1] = ("%sFRT_K(%s)%s;"):format(f.returns, f.name, f.args)
-    if f.bf16 then entries[#entries + 1] = "#if FRT_HALF" end
+    if f.bf16 then entries[#entries + 1] = "#if FRT_BF16" end
     entries[#entries + 1] = ("  .%s = FRT_K(%s),"):format(f.name, f.name)
     if f.bf16 then entries[#entries + 1] = "#endif" end
   end

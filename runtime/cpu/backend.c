@@ -31,7 +31,7 @@ static uint32_t stores_now(frt_device *d)
 {
   (void)d;
   return 1u << FRT_STORE_OWN |
-         (frt__kernels()->half_product ? 1u << FRT_STORE_BF16 : 0); // asked per instruction set
+         (frt__kernels()->bf16_product ? 1u << FRT_STORE_BF16 : 0); // asked per instruction set
 }
 
 static frt_status run(frt_device *d, frt_job *job, uint64_t *ticket)

@@ -11,9 +11,9 @@ typedef struct frt_chain frt_chain; // chain.h
 typedef struct frt_adam frt_adam;   // update.h
 typedef struct frt_sgd frt_sgd;
 typedef struct frt_ema frt_ema;
-typedef struct frt_half_product frt_half_product; // half.h
-typedef struct frt_half_pack frt_half_pack;
-typedef struct frt_half_rows frt_half_rows;
+typedef struct frt_bf16_product frt_bf16_product; // bf16.h
+typedef struct frt_bf16_pack frt_bf16_pack;
+typedef struct frt_bf16_rows frt_bf16_rows;
 
 // A depthwise convolution: one filter of kh x kw per channel, cross-correlation as everywhere.
 //   y[n,p,q,c] = act(bias[c] + sum over i,j of x[n, p*stride_h + i*dil_h - top, q*stride_w + ...,
@@ -24,7 +24,7 @@ typedef struct frt_depthwise {
   int64_t n, c, h, w, ho, wo;
   int32_t kh, kw, stride_h, stride_w, dil_h, dil_w, top, left;
   int32_t act;         // frt_act; forward only: NONE, SILU, RELU, RELU6
-  bool half_x, half_y; // the maps are stored as bf16
+  bool bf16_x, bf16_y; // the maps are stored as bf16
 } frt_depthwise;
 
 enum { FRT_DW_MAX_KERNEL = 64, FRT_DW_MAX_STRIDE = 8 }; // greater ones are refused by can()
@@ -36,8 +36,8 @@ typedef struct frt_winograd {
   int64_t n, c, h, w, o, oh, ow;
   int32_t top, left;
   int32_t act;         // frt_act: NONE, SILU, RELU, RELU6
-  bool half;           // products of bf16
-  bool half_x, half_y; // how x, and y or dy, are stored; only where half
+  bool bf16;           // products of bf16
+  bool bf16_x, bf16_y; // how x, and y or dy, are stored; only where bf16
 } frt_winograd;
 
 // A dense convolution from c to o channels as products with packed weights; h, w are of the map
@@ -51,19 +51,19 @@ typedef struct frt_dense {
   bool in_rows, loads, counts;
 } frt_dense;
 
-// Batch norm over m rows of c channels. act: frt_act NONE, SILU, RELU, RELU6. half: maps are stored
+// Batch norm over m rows of c channels. act: frt_act NONE, SILU, RELU, RELU6. bf16: maps are stored
 // as bf16.
 typedef struct frt_bn {
   int64_t m, c;
   int32_t act;
-  bool half;
+  bool bf16;
   float eps, momentum;
 } frt_bn;
 // Its gradient behind a gate per photo and channel: n photos of `rows` rows.
 typedef struct frt_bn_gate {
   int64_t n, rows, c;
   int32_t act;
-  bool half;
+  bool bf16;
 } frt_bn_gate;
 
 // A map that is computed as it is read: act((x - mean) * rstd * w + b), as bn_apply would have
@@ -77,24 +77,24 @@ typedef struct frt_load {
 
 // Where an operand of attention has number (sample, head, row, column): at + sample * `sample` +
 // head
-// * `head` + row * `row` + column. half: it is stored as bf16.
+// * `head` + row * `row` + column. bf16: it is stored as bf16.
 typedef struct frt_attention_part {
   int64_t at, sample, head, row;
-  bool half;
+  bool bf16;
 } frt_attention_part;
 
 // y = softmax(scale q k') v for each of n samples and heads: `rows` queries, `keys` keys and
-// values, all of `width` numbers. y: in the backward pass its gradient; half: products of bf16.
+// values, all of `width` numbers. y: in the backward pass its gradient; bf16: products of bf16.
 typedef struct frt_attention {
   int64_t n, heads, rows, keys, width;
   frt_attention_part q, k, v, y, dq, dk, dv;
-  bool half;
+  bool bf16;
 } frt_attention;
 
-// Windows of kh x kw pixels of an NHWC map. half: maps are stored as bf16.
+// Windows of kh x kw pixels of an NHWC map. bf16: maps are stored as bf16.
 typedef struct frt_max_pool {
   int64_t n, c, h, w, oh, ow, kh, kw, sh, sw, top, left;
-  bool half;
+  bool bf16;
 } frt_max_pool;
 
 // The functions: those of the *_simd.c files that begin with FRT_SIMD, described there. Scratch

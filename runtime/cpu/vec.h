@@ -6,88 +6,88 @@
 #include "base/vec.h"
 #include "cpu/kernels.h"
 
-// Maps may be stored as bf16 (`half`): read exactly, written to the nearest even. `at` counts
+// Maps may be stored as bf16 (`bf16`): read exactly, written to the nearest even. `at` counts
 // numbers. Only the instruction set with bf16 knows how; others are never asked.
 #if defined(__AVX512BF16__)
-#define FRT_HALF 1
+#define FRT_BF16 1
 #else
-#define FRT_HALF 0
+#define FRT_BF16 0
 #endif
-FRT_INLINE vf v_get(const bool half, const void *p, int64_t at)
+FRT_INLINE vf v_get(const bool bf16, const void *p, int64_t at)
 {
-#if FRT_HALF
-  if (half) {
+#if FRT_BF16
+  if (bf16) {
     const __m256i x = _mm256_loadu_si256((const void *)((const uint16_t *)p + at));
     return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16);
   }
 #else
-  (void)half;
+  (void)bf16;
 #endif
   return v_load((const float *)p + at);
 }
-FRT_INLINE vf v_get_n(const bool half, const void *p, int64_t at, int64_t n)
+FRT_INLINE vf v_get_n(const bool bf16, const void *p, int64_t at, int64_t n)
 {
-#if FRT_HALF
-  if (half) {
+#if FRT_BF16
+  if (bf16) {
     const __m256i x =
       _mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), (const uint16_t *)p + at);
     return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16);
   }
 #else
-  (void)half;
+  (void)bf16;
 #endif
   return v_load_n((const float *)p + at, n);
 }
-FRT_INLINE void v_put(const bool half, void *p, int64_t at, vf x)
+FRT_INLINE void v_put(const bool bf16, void *p, int64_t at, vf x)
 {
-#if FRT_HALF
-  if (half) {
+#if FRT_BF16
+  if (bf16) {
     _mm256_storeu_si256((void *)((uint16_t *)p + at), (__m256i)_mm512_cvtneps_pbh((__m512)x));
     return;
   }
 #else
-  (void)half;
+  (void)bf16;
 #endif
   v_store((float *)p + at, x);
 }
-FRT_INLINE void v_put_n(const bool half, void *p, int64_t at, vf x, int64_t n)
+FRT_INLINE void v_put_n(const bool bf16, void *p, int64_t at, vf x, int64_t n)
 {
-#if FRT_HALF
-  if (half) {
+#if FRT_BF16
+  if (bf16) {
     _mm256_mask_storeu_epi16((uint16_t *)p + at, (__mmask16)((1u << n) - 1),
                              (__m256i)_mm512_cvtneps_pbh((__m512)x));
     return;
   }
 #else
-  (void)half;
+  (void)bf16;
 #endif
   v_store_n((float *)p + at, x, n);
 }
 // The first `lanes` of a vector, where fewer than FRT_VL may exist; a single number.
-FRT_INLINE vf v_some(const bool half, const void *p, int64_t at, int64_t lanes)
+FRT_INLINE vf v_some(const bool bf16, const void *p, int64_t at, int64_t lanes)
 {
-  return lanes >= FRT_VL ? v_get(half, p, at) : v_get_n(half, p, at, lanes);
+  return lanes >= FRT_VL ? v_get(bf16, p, at) : v_get_n(bf16, p, at, lanes);
 }
-FRT_INLINE void v_put_some(const bool half, void *p, int64_t at, vf x, int64_t lanes)
+FRT_INLINE void v_put_some(const bool bf16, void *p, int64_t at, vf x, int64_t lanes)
 {
   if (lanes >= FRT_VL) {
-    v_put(half, p, at, x);
+    v_put(bf16, p, at, x);
   } else {
-    v_put_n(half, p, at, x, lanes);
+    v_put_n(bf16, p, at, x, lanes);
   }
 }
-FRT_INLINE float v_item(const bool half, const void *p, int64_t at)
+FRT_INLINE float v_item(const bool bf16, const void *p, int64_t at)
 {
   uint32_t bits;
   float x;
-  if (!half) {
+  if (!bf16) {
     return ((const float *)p)[at];
   }
   bits = (uint32_t)((const uint16_t *)p)[at] << 16;
   memcpy(&x, &bits, sizeof x);
   return x;
 }
-#if FRT_HALF
+#if FRT_BF16
 // The halves of a vector of bf16, number by number side by side; two vectors of floats likewise.
 FRT_INLINE __m512i v_zip(__m512i x)
 {
@@ -109,37 +109,37 @@ FRT_INLINE __m512i v_zip_two(const bool upper, __m512i a, __m512i b)
     b);
 }
 #endif
-// f(HALF, ...) with how maps are stored as a constant.
-#if FRT_HALF
-#define FRT_BY_HALF(half, f, ...)                                                                  \
+// f(BF16, ...) with how maps are stored as a constant.
+#if FRT_BF16
+#define FRT_BY_BF16(bf16, f, ...)                                                                  \
   do {                                                                                             \
-    if (half) {                                                                                    \
+    if (bf16) {                                                                                    \
       f(true, __VA_ARGS__);                                                                        \
     } else {                                                                                       \
       f(false, __VA_ARGS__);                                                                       \
     }                                                                                              \
   } while (0)
 #else
-#define FRT_BY_HALF(half, f, ...)                                                                  \
+#define FRT_BY_BF16(bf16, f, ...)                                                                  \
   do {                                                                                             \
-    (void)(half);                                                                                  \
+    (void)(bf16);                                                                                  \
     f(false, __VA_ARGS__);                                                                         \
   } while (0)
 #endif
 // Item `at` of a map.
-FRT_INLINE const void *v_at(const bool half, const void *p, int64_t at)
+FRT_INLINE const void *v_at(const bool bf16, const void *p, int64_t at)
 {
-  return (const char *)p + at * (half ? 2 : 4);
+  return (const char *)p + at * (bf16 ? 2 : 4);
 }
-FRT_INLINE void *v_at_out(const bool half, void *p, int64_t at)
+FRT_INLINE void *v_at_out(const bool bf16, void *p, int64_t at)
 {
-  return (char *)p + at * (half ? 2 : 4);
+  return (char *)p + at * (bf16 ? 2 : 4);
 }
 // Asks for item `at` of a map, which will be read soon: passes over maps that do not fit a cache
 // run up to twice as fast than on what the processor asks for by itself. It may lie past the end.
-FRT_INLINE void v_ask(const bool half, const void *p, int64_t at)
+FRT_INLINE void v_ask(const bool bf16, const void *p, int64_t at)
 {
-  __builtin_prefetch(v_at(half, p, at), 0, 3);
+  __builtin_prefetch(v_at(bf16, p, at), 0, 3);
 }
 
 // --- work for threads ---------------------------------------------------------------------------

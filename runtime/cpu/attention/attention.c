@@ -25,7 +25,7 @@ static frt_attention attention(const frt_step *s)
                      .k = attention_part(s, 1, s->in[1]),
                      .v = attention_part(s, 2, s->in[2]),
                      .y = attention_part(s, 3, y)};
-  g.half = g.q.half || g.k.half || g.v.half || (grad && g.y.half);
+  g.bf16 = g.q.bf16 || g.k.bf16 || g.v.bf16 || (grad && g.y.bf16);
   if (grad) {
     g.dq = attention_part(s, 4, s->out[0]);
     g.dk = attention_part(s, 5, s->out[s->n_out > 1 ? 1 : 0]);
@@ -44,7 +44,7 @@ static frt_status plan_fused_attention(frt_step *s)
 {
   const frt_attention g = attention(s);
   s->scratch = frt__kernels()->attention_scratch(&g);
-  s->label = g.half ? "own bf16" : NULL;
+  s->label = g.bf16 ? "own bf16" : NULL;
   return FRT_OK;
 }
 
@@ -72,7 +72,7 @@ static frt_status plan_fused_attention_grad(frt_step *s)
 {
   const frt_attention g = attention(s);
   s->scratch = frt__kernels()->attention_grad_scratch(&g);
-  s->label = g.half ? "own bf16" : NULL;
+  s->label = g.bf16 ? "own bf16" : NULL;
   return FRT_OK;
 }
 

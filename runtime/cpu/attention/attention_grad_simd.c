@@ -25,15 +25,15 @@ static size_t cut(const frt_attention *g, void *base, space *s)
 {
   const int64_t rows = att_block(g), width = tile_padded(g->keys), columns = tile_padded(g->width);
   att_cut c = {base, 0};
-  s->row = att_take(&c, sizeof *s->row * (size_t)frt__half_up(rows, 16));
-  s->keys_turned = att_right(&c, g->half, g->width, g->keys);
-  s->values_turned = att_right(&c, g->half, g->width, g->keys);
-  s->keys = att_right(&c, g->half, g->keys, g->width);
-  s->q = att_right(&c, g->half, rows, g->width);
-  s->dy = att_right(&c, g->half, rows, g->width);
-  s->left = g->half ? att_take(&c, 2 * (size_t)(rows * frt__half_up(g->width, 16))) : NULL;
-  s->ds = g->half ? att_take(&c, 2 * (size_t)(rows * width)) : NULL;
-  s->pairs = g->half ? att_take(&c, 2 * (size_t)(rows * frt__half_up(g->keys, 16))) : NULL;
+  s->row = att_take(&c, sizeof *s->row * (size_t)frt__bf16_up(rows, 16));
+  s->keys_turned = att_right(&c, g->bf16, g->width, g->keys);
+  s->values_turned = att_right(&c, g->bf16, g->width, g->keys);
+  s->keys = att_right(&c, g->bf16, g->keys, g->width);
+  s->q = att_right(&c, g->bf16, rows, g->width);
+  s->dy = att_right(&c, g->bf16, rows, g->width);
+  s->left = g->bf16 ? att_take(&c, 2 * (size_t)(rows * frt__bf16_up(g->width, 16))) : NULL;
+  s->ds = g->bf16 ? att_take(&c, 2 * (size_t)(rows * width)) : NULL;
+  s->pairs = g->bf16 ? att_take(&c, 2 * (size_t)(rows * frt__bf16_up(g->keys, 16))) : NULL;
   s->p = att_floats(&c, rows, width);
   s->dp = att_floats(&c, rows, width);
   s->made = att_floats(&c, rows, columns);
@@ -75,7 +75,7 @@ FRT_INLINE vf weights(float *p, float *dp, int64_t n, vf by, vf less)
 }
 
 // Rows of scores become weights, dp becomes ds: there or, as bf16, at s->ds.
-FRT_INLINE void weigh(const bool half, const frt_attention *g, const whole *w, const space *s,
+FRT_INLINE void weigh(const bool bf16, const frt_attention *g, const whole *w, const space *s,
                       int64_t item, int64_t first, int64_t rows)
 {
   const int64_t width = tile_padded(g->keys);
@@ -91,48 +91,48 @@ FRT_INLINE void weigh(const bool half, const frt_attention *g, const whole *w, c
     v_store(sum, att_sums(x));
     for (int64_t r = 0; r < n; r++) {
       const vf mean = v_set(sum[r]);
-      void *to = half ? (void *)(s->ds + (row + r) * width) : dp + r * width;
+      void *to = bf16 ? (void *)(s->ds + (row + r) * width) : dp + r * width;
       for (int64_t k = 0; k < g->keys; k += FRT_VL) {
         const int64_t at = r * width + k;
-        v_put(half, to, k, v_load(p + at) * (v_load(dp + at) - mean) * scale);
+        v_put(bf16, to, k, v_load(p + at) * (v_load(dp + at) - mean) * scale);
       }
     }
   }
 }
 
-FRT_INLINE void block(const bool half, const frt_attention *g, const whole *w, const space *s,
+FRT_INLINE void block(const bool bf16, const frt_attention *g, const whole *w, const space *s,
                       int64_t item, int64_t row, int64_t rows)
 {
   const int64_t width = tile_padded(g->keys), columns = tile_padded(g->width), h = g->heads;
   const void *q = att_at(w->q, &g->q, item, h, row), *dy = att_at(w->dy, &g->y, item, h, row);
-  att_left(half, &g->q, q, rows, g->width, s->row, s->left);
-  att_product(half, rows, g->keys, g->width, s->row, s->keys_turned, s->p, width);
-  att_left(half, &g->y, dy, rows, g->width, s->row, s->left);
-  att_product(half, rows, g->keys, g->width, s->row, s->values_turned, s->dp, width);
-  weigh(half, g, w, s, item, row, rows);
-  const void *ds = half ? (const void *)s->ds : s->dp;
-  att_pack(half, &g->y, dy, rows, g->width, false, s->dy);
-  att_turned(half, g->keys, g->width, rows, s->p, false, width, s->dy, s->dv, columns, s->pairs);
-  att_pack(half, &g->q, q, rows, g->width, false, s->q);
-  att_turned(half, g->keys, g->width, rows, ds, half, width, s->q, s->dk, columns, s->pairs);
-  att_pointers(half, ds, rows, (half ? 2 : sizeof(float)) * (size_t)width, s->row);
-  att_product(half, rows, g->width, g->keys, s->row, s->keys, s->made, columns);
+  att_left(bf16, &g->q, q, rows, g->width, s->row, s->left);
+  att_product(bf16, rows, g->keys, g->width, s->row, s->keys_turned, s->p, width);
+  att_left(bf16, &g->y, dy, rows, g->width, s->row, s->left);
+  att_product(bf16, rows, g->keys, g->width, s->row, s->values_turned, s->dp, width);
+  weigh(bf16, g, w, s, item, row, rows);
+  const void *ds = bf16 ? (const void *)s->ds : s->dp;
+  att_pack(bf16, &g->y, dy, rows, g->width, false, s->dy);
+  att_turned(bf16, g->keys, g->width, rows, s->p, false, width, s->dy, s->dv, columns, s->pairs);
+  att_pack(bf16, &g->q, q, rows, g->width, false, s->q);
+  att_turned(bf16, g->keys, g->width, rows, ds, bf16, width, s->q, s->dk, columns, s->pairs);
+  att_pointers(bf16, ds, rows, (bf16 ? 2 : sizeof(float)) * (size_t)width, s->row);
+  att_product(bf16, rows, g->width, g->keys, s->row, s->keys, s->made, columns);
   att_store(&g->dq, s->made, columns, rows, g->width, NULL,
             (void *)att_at(w->dq, &g->dq, item, h, row));
 }
 
-FRT_INLINE void one(const bool half, const frt_attention *g, const whole *w, const space *s,
+FRT_INLINE void one(const bool bf16, const frt_attention *g, const whole *w, const space *s,
                     int64_t item)
 {
   const int64_t each = att_block(g), h = g->heads, columns = tile_padded(g->width);
   const void *k = att_at(w->k, &g->k, item, h, 0), *v = att_at(w->v, &g->v, item, h, 0);
-  att_pack(half, &g->k, k, g->width, g->keys, true, s->keys_turned);
-  att_pack(half, &g->v, v, g->width, g->keys, true, s->values_turned);
-  att_pack(half, &g->k, k, g->keys, g->width, false, s->keys);
+  att_pack(bf16, &g->k, k, g->width, g->keys, true, s->keys_turned);
+  att_pack(bf16, &g->v, v, g->width, g->keys, true, s->values_turned);
+  att_pack(bf16, &g->k, k, g->keys, g->width, false, s->keys);
   memset(s->dk, 0, sizeof *s->dk * (size_t)(g->keys * columns));
   memset(s->dv, 0, sizeof *s->dv * (size_t)(g->keys * columns));
   for (int64_t row = 0; row < g->rows; row += each) {
-    block(half, g, w, s, item, row, FRT_MIN(each, g->rows - row));
+    block(bf16, g, w, s, item, row, FRT_MIN(each, g->rows - row));
   }
   att_store(&g->dk, s->dk, columns, g->keys, g->width, NULL,
             (void *)att_at(w->dk, &g->dk, item, h, 0));
@@ -153,7 +153,7 @@ FRT_SIMD void FRT_K(attention_grad)(const frt_attention *g, float scale, const v
     const size_t bytes = cut(g, NULL, &s);
     cut(g, (char *)scratch + (size_t)t * bytes, &s);
     for (int64_t item = n * t / threads; item < n * (t + 1) / threads; item++) {
-      FRT_BY_HALF(g->half, one, g, &w, &s, item);
+      FRT_BY_BF16(g->bf16, one, g, &w, &s, item);
     }
   }
 }

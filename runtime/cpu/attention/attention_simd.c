@@ -23,11 +23,11 @@ static size_t cut(const frt_attention *g, void *base, space *s)
 {
   const int64_t rows = att_block(g), width = tile_padded(g->keys);
   att_cut c = {base, 0};
-  s->row = att_take(&c, sizeof *s->row * (size_t)frt__half_up(rows, 16));
-  s->keys = att_right(&c, g->half, g->width, g->keys);
-  s->values = att_right(&c, g->half, g->keys, g->width);
-  s->left = g->half ? att_take(&c, 2 * (size_t)(rows * frt__half_up(g->width, 16))) : NULL;
-  s->powers = g->half ? att_take(&c, 2 * (size_t)(rows * width)) : NULL;
+  s->row = att_take(&c, sizeof *s->row * (size_t)frt__bf16_up(rows, 16));
+  s->keys = att_right(&c, g->bf16, g->width, g->keys);
+  s->values = att_right(&c, g->bf16, g->keys, g->width);
+  s->left = g->bf16 ? att_take(&c, 2 * (size_t)(rows * frt__bf16_up(g->width, 16))) : NULL;
+  s->powers = g->bf16 ? att_take(&c, 2 * (size_t)(rows * width)) : NULL;
   s->scores = att_floats(&c, rows, width);
   s->made = att_floats(&c, rows, tile_padded(g->width));
   s->factor = att_floats(&c, rows, 1);
@@ -61,9 +61,9 @@ FRT_INLINE vf greatest(const float *s, int64_t n, vf by)
 }
 
 // A row's scores become powers of e, zeros behind them: here or, as bf16, at p. Returns sums.
-FRT_INLINE vf powers(const bool half, float *s, int64_t n, vf by, vf less, uint16_t *p)
+FRT_INLINE vf powers(const bool bf16, float *s, int64_t n, vf by, vf less, uint16_t *p)
 {
-  void *to = half ? (void *)p : s;
+  void *to = bf16 ? (void *)p : s;
   vf a = v_zero(), b = v_zero();
   int64_t k = 0;
   for (; k + 2 * FRT_VL <= n; k += 2 * FRT_VL) {
@@ -71,20 +71,20 @@ FRT_INLINE vf powers(const bool half, float *s, int64_t n, vf by, vf less, uint1
     const vf y = v_exp2(v_fma(v_load(s + k + FRT_VL), by, less));
     a += x;
     b += y;
-    v_put(half, to, k, x);
-    v_put(half, to, k + FRT_VL, y);
+    v_put(bf16, to, k, x);
+    v_put(bf16, to, k + FRT_VL, y);
   }
   for (; k < n; k += FRT_VL) {
     vf x = v_exp2(v_fma(v_load(s + k), by, less));
     x = k + FRT_VL <= n ? x : att_lanes(x, n - k, v_zero());
     a += x;
-    v_put(half, to, k, x);
+    v_put(bf16, to, k, x);
   }
   return a + b;
 }
 
 // Rows of scores become powers. factor: what makes their sums 1.
-FRT_INLINE void raise(const bool half, const frt_attention *g, const whole *w, const space *s,
+FRT_INLINE void raise(const bool bf16, const frt_attention *g, const whole *w, const space *s,
                       int64_t item, int64_t first, int64_t rows)
 {
   const int64_t width = tile_padded(g->keys);
@@ -100,7 +100,7 @@ FRT_INLINE void raise(const bool half, const frt_attention *g, const whole *w, c
     v_store(top, tops);
     for (int64_t r = 0; r < n; r++) {
       uint16_t *p = s->powers + (row + r) * width;
-      x[r] = powers(half, scores + r * width, g->keys, by, v_set(-top[r]), p);
+      x[r] = powers(bf16, scores + r * width, g->keys, by, v_set(-top[r]), p);
     }
     const vf sums = att_sums(x);
     v_store(s->factor + row, 1.0f / sums);
@@ -111,24 +111,24 @@ FRT_INLINE void raise(const bool half, const frt_attention *g, const whole *w, c
   }
 }
 
-FRT_INLINE void block(const bool half, const frt_attention *g, const whole *w, const space *s,
+FRT_INLINE void block(const bool bf16, const frt_attention *g, const whole *w, const space *s,
                       int64_t item, int64_t row, int64_t rows)
 {
   const int64_t width = tile_padded(g->keys), made = tile_padded(g->width);
-  att_left(half, &g->q, att_at(w->q, &g->q, item, g->heads, row), rows, g->width, s->row, s->left);
-  att_product(half, rows, g->keys, g->width, s->row, s->keys, s->scores, width);
-  raise(half, g, w, s, item, row, rows);
-  if (half) {
+  att_left(bf16, &g->q, att_at(w->q, &g->q, item, g->heads, row), rows, g->width, s->row, s->left);
+  att_product(bf16, rows, g->keys, g->width, s->row, s->keys, s->scores, width);
+  raise(bf16, g, w, s, item, row, rows);
+  if (bf16) {
     att_pointers(true, s->powers, rows, 2 * (size_t)width, s->row);
   } else {
     att_pointers(false, s->scores, rows, sizeof(float) * (size_t)width, s->row);
   }
-  att_product(half, rows, g->width, g->keys, s->row, s->values, s->made, made);
+  att_product(bf16, rows, g->width, g->keys, s->row, s->values, s->made, made);
   att_store(&g->y, s->made, made, rows, g->width, s->factor,
             (void *)att_at(w->y, &g->y, item, g->heads, row));
 }
 
-FRT_INLINE void jobs(const bool half, const frt_attention *g, const whole *w, const space *s,
+FRT_INLINE void jobs(const bool bf16, const frt_attention *g, const whole *w, const space *s,
                      int64_t from, int64_t to)
 {
   const int64_t each = att_block(g), blocks = (g->rows + each - 1) / each, h = g->heads;
@@ -136,11 +136,11 @@ FRT_INLINE void jobs(const bool half, const frt_attention *g, const whole *w, co
   for (int64_t i = from; i < to; i++) {
     const int64_t item = i / blocks, row = i % blocks * each;
     if (item != packed) {
-      att_pack(half, &g->k, att_at(w->k, &g->k, item, h, 0), g->width, g->keys, true, s->keys);
-      att_pack(half, &g->v, att_at(w->v, &g->v, item, h, 0), g->keys, g->width, false, s->values);
+      att_pack(bf16, &g->k, att_at(w->k, &g->k, item, h, 0), g->width, g->keys, true, s->keys);
+      att_pack(bf16, &g->v, att_at(w->v, &g->v, item, h, 0), g->keys, g->width, false, s->values);
       packed = item;
     }
-    block(half, g, w, s, item, row, FRT_MIN(each, g->rows - row));
+    block(bf16, g, w, s, item, row, FRT_MIN(each, g->rows - row));
   }
 }
 
@@ -155,6 +155,6 @@ FRT_SIMD void FRT_K(attention)(const frt_attention *g, float scale, const void *
     space s;
     const size_t bytes = cut(g, NULL, &s);
     cut(g, (char *)scratch + (size_t)t * bytes, &s);
-    FRT_BY_HALF(g->half, jobs, g, &w, &s, n * t / threads, n * (t + 1) / threads);
+    FRT_BY_BF16(g->bf16, jobs, g, &w, &s, n * t / threads, n * (t + 1) / threads);
   }
 }

@@ -1,8 +1,8 @@
 // attention.h -- what attention's forward and backward pass share: blocks of rows, both sides of
-// their products and the products, f32 or (`half`) bf16 with sums in f32, on the calling thread.
+// their products and the products, f32 or (`bf16`) bf16 with sums in f32, on the calling thread.
 #pragma once
 #include "cpu/chain/vmath_simd.h"
-#include "cpu/conv/half_simd.h"
+#include "cpu/conv/bf16_simd.h"
 #include "cpu/conv/tile_simd.h"
 #include "cpu/turn_simd.h"
 
@@ -19,7 +19,7 @@ FRT_INLINE int64_t att_block(const frt_attention *g)
   const int64_t most = FRT_MAX(ATT_LEAST, FRT_MIN(ATT_MOST, fit));
   const int64_t count = FRT_MAX(1, (g->rows + most - 1) / most),
                 rows = (g->rows + count - 1) / count;
-  return g->half ? frt__half_up(rows, FRT_HALF_ROWS) : rows;
+  return g->bf16 ? frt__bf16_up(rows, FRT_BF16_ROWS) : rows;
 }
 FRT_INLINE int32_t att_team(const frt_attention *g)
 {
@@ -39,45 +39,45 @@ FRT_INLINE void *att_take(att_cut *c, size_t bytes)
 }
 FRT_INLINE float *att_floats(att_cut *c, int64_t rows, int64_t columns)
 {
-  return att_take(c, sizeof(float) * (size_t)(frt__half_up(rows, 16) * columns));
+  return att_take(c, sizeof(float) * (size_t)(frt__bf16_up(rows, 16) * columns));
 }
 
 // --- operands -----------------------------------------------------------------------------------
 FRT_INLINE const void *att_at(const void *x, const frt_attention_part *p, int64_t item,
                               int64_t heads, int64_t row)
 {
-  return v_at(p->half, x, p->at + item / heads * p->sample + item % heads * p->head + row * p->row);
+  return v_at(p->bf16, x, p->at + item / heads * p->sample + item % heads * p->head + row * p->row);
 }
 
 // Rows of k numbers as the left side of a product: pointers to where they lie or, where products
 // of bf16 can't read them there, to copies in `room`.
-FRT_INLINE void att_left(const bool half, const frt_attention_part *p, const void *x, int64_t rows,
+FRT_INLINE void att_left(const bool bf16, const frt_attention_part *p, const void *x, int64_t rows,
                          int64_t k, const void **pointer, uint16_t *room)
 {
-  const int64_t ld = frt__half_up(k, 16), up = half ? frt__half_up(rows, FRT_HALF_ROWS) : rows;
-  const bool copy = half && (!p->half || k % 2 != 0);
+  const int64_t ld = frt__bf16_up(k, 16), up = bf16 ? frt__bf16_up(rows, FRT_BF16_ROWS) : rows;
+  const bool copy = bf16 && (!p->bf16 || k % 2 != 0);
   for (int64_t r = 0; r < up; r++) {
     const int64_t at = FRT_MIN(r, rows - 1);
-    const void *from = v_at(p->half, x, at * p->row);
+    const void *from = v_at(p->bf16, x, at * p->row);
     pointer[r] = copy ? room + at * ld : from;
     for (int64_t j = 0; copy && r < rows && j < k; j += FRT_VL) {
-      v_put(true, room, r * ld + j, v_some(p->half, from, j, k - j));
+      v_put(true, room, r * ld + j, v_some(p->bf16, from, j, k - j));
     }
   }
 }
-FRT_INLINE void att_pointers(const bool half, const void *x, int64_t rows, size_t bytes,
+FRT_INLINE void att_pointers(const bool bf16, const void *x, int64_t rows, size_t bytes,
                              const void **pointer)
 {
-  const int64_t up = half ? frt__half_up(rows, FRT_HALF_ROWS) : rows;
+  const int64_t up = bf16 ? frt__bf16_up(rows, FRT_BF16_ROWS) : rows;
   for (int64_t r = 0; r < up; r++) {
     pointer[r] = (const char *)x + (size_t)FRT_MIN(r, rows - 1) * bytes;
   }
 }
 
 // --- the right side of a product: k rows of n numbers -------------------------------------------
-FRT_INLINE void *att_right(att_cut *c, const bool half, int64_t k, int64_t n)
+FRT_INLINE void *att_right(att_cut *c, const bool bf16, int64_t k, int64_t n)
 {
-  return att_take(c, half ? (size_t)(frt__half_even(k) * frt__half_up(n, 16)) * 2
+  return att_take(c, bf16 ? (size_t)(frt__bf16_even(k) * frt__bf16_up(n, 16)) * 2
                           : (size_t)(k * tile_padded(n)) * sizeof(float));
 }
 // Panels of columns of rows that lie so, or (turned) of n rows of k numbers.
@@ -110,13 +110,13 @@ static void att_pack_turned(const float *x, int64_t ld, int64_t k, int64_t n, fl
     }
   }
 }
-FRT_INLINE void att_pack(const bool half, const frt_attention_part *p, const void *x, int64_t k,
+FRT_INLINE void att_pack(const bool bf16, const frt_attention_part *p, const void *x, int64_t k,
                          int64_t n, const bool turned, void *y)
 {
-  if (half) {
-    const frt_half_pack job = {
-      .x = x, .ld = p->row, .k = k, .n = n, .half = p->half, .turned = turned};
-    FRT_K(half_pack)(&job, y);
+  if (bf16) {
+    const frt_bf16_pack job = {
+      .x = x, .ld = p->row, .k = k, .n = n, .bf16 = p->bf16, .turned = turned};
+    FRT_K(bf16_pack)(&job, y);
   } else if (turned) {
     att_pack_turned(x, p->row, k, n, y);
   } else {
@@ -126,19 +126,19 @@ FRT_INLINE void att_pack(const bool half, const frt_attention_part *p, const voi
 
 // --- products -----------------------------------------------------------------------------------
 // c[rows, n] = a b; whole vectors of c are written, and rows up to a multiple of 8.
-FRT_INLINE void att_product(const bool half, int64_t rows, int64_t n, int64_t k,
+FRT_INLINE void att_product(const bool bf16, int64_t rows, int64_t n, int64_t k,
                             const void *const *a, const void *b, float *c, int64_t ldc)
 {
-  if (half) {
-    const frt_half_product job = {.rows = rows,
+  if (bf16) {
+    const frt_bf16_product job = {.rows = rows,
                                   .n = n,
-                                  .k = frt__half_even(k),
+                                  .k = frt__bf16_even(k),
                                   .segments = 1,
                                   .a = (const uint16_t *const *)a,
                                   .b = b,
                                   .c = c,
                                   .ldc = ldc};
-    FRT_K(half_product)(&job);
+    FRT_K(bf16_product)(&job);
     return;
   }
   const int64_t tiles = tile_count(rows);
@@ -154,24 +154,24 @@ FRT_INLINE void att_product(const bool half, int64_t rows, int64_t n, int64_t k,
     }
   }
 }
-// c[m, n] += a' b of a [k, m], rows lda apart, stored as a_half says. room: for a as bf16 takes it.
-FRT_INLINE void att_turned(const bool half, int64_t m, int64_t n, int64_t k, const void *a,
-                           const bool a_half, int64_t lda, const void *b, float *c, int64_t ldc,
+// c[m, n] += a' b of a [k, m], rows lda apart, stored as a_bf16 says. room: for a as bf16 takes it.
+FRT_INLINE void att_turned(const bool bf16, int64_t m, int64_t n, int64_t k, const void *a,
+                           const bool a_bf16, int64_t lda, const void *b, float *c, int64_t ldc,
                            uint16_t *room)
 {
-  if (half) {
-    const frt_half_pack left = {.x = a, .ld = lda, .k = k, .n = m, .half = a_half, .left = true};
-    const frt_half_product job = {.rows = m,
+  if (bf16) {
+    const frt_bf16_pack left = {.x = a, .ld = lda, .k = k, .n = m, .bf16 = a_bf16, .left = true};
+    const frt_bf16_product job = {.rows = m,
                                   .n = n,
-                                  .k = frt__half_even(k),
+                                  .k = frt__bf16_even(k),
                                   .segments = 1,
                                   .a_pairs = room,
                                   .b = b,
                                   .c = c,
                                   .ldc = ldc,
                                   .add = true};
-    FRT_K(half_pack)(&left, room);
-    FRT_K(half_product)(&job);
+    FRT_K(bf16_pack)(&left, room);
+    FRT_K(bf16_product)(&job);
     return;
   }
   const int64_t tiles = tile_count(m);
@@ -194,7 +194,7 @@ FRT_INLINE void att_store(const frt_attention_part *p, const float *from, int64_
   for (int64_t r = 0; r < rows; r++) {
     const vf by = v_set(factor ? factor[r] : 1.0f);
     for (int64_t j = 0; j < k; j += FRT_VL) {
-      v_put_some(p->half, y, r * p->row + j, v_load(from + r * ld + j) * by, k - j);
+      v_put_some(p->bf16, y, r * p->row + j, v_load(from + r * ld + j) * by, k - j);
     }
   }
 }

@@ -8,8 +8,8 @@ FRT_INLINE vf v_scale(vf x, vf n)
 #if defined(__AVX512F__)
   return (vf)_mm512_scalef_ps((__m512)x, (__m512)n);
 #else
-  vi k = v_int(n), half = k >> 1;
-  vf a = (vf)((half + 127) << 23), b = (vf)((k - half + 127) << 23);
+  vi k = v_int(n), bf16 = k >> 1;
+  vf a = (vf)((bf16 + 127) << 23), b = (vf)((k - bf16 + 127) << 23);
   return x * a * b;
 #endif
 }

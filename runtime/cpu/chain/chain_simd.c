@@ -20,24 +20,24 @@ typedef struct runner {
 } runner;
 
 // n numbers as f32.
-FRT_INLINE void get_all(const bool half, const void *from, int64_t n, float *to)
+FRT_INLINE void get_all(const bool bf16, const void *from, int64_t n, float *to)
 {
-  if (half) {
-    FRT_K(from_half)(from, n, to);
+  if (bf16) {
+    FRT_K(from_bf16)(from, n, to);
   } else {
     memcpy(to, from, (size_t)n * sizeof *to);
   }
 }
-FRT_INLINE void copy_rows(const bool half, float *to, const void *from, int64_t rows,
+FRT_INLINE void copy_rows(const bool bf16, float *to, const void *from, int64_t rows,
                           int64_t row_step, int64_t cols, int64_t step)
 {
   if (step == 1) {
     for (int64_t r = 0; r < rows; r++) {
-      get_all(half, v_at(half, from, r * row_step), cols, to + r * cols);
+      get_all(bf16, v_at(bf16, from, r * row_step), cols, to + r * cols);
     }
   } else if (step == 0) {
     for (int64_t r = 0; r < rows; r++) {
-      vf x = v_set(v_item(half, from, r * row_step));
+      vf x = v_set(v_item(bf16, from, r * row_step));
       float *row = to + r * cols;
       int64_t j = 0;
       for (; j + FRT_VL <= cols; j += FRT_VL) {
@@ -50,13 +50,13 @@ FRT_INLINE void copy_rows(const bool half, float *to, const void *from, int64_t 
   } else if (row_step < step) {
     for (int64_t j = 0; j < cols; j++) {
       for (int64_t r = 0; r < rows; r++) {
-        to[r * cols + j] = v_item(half, from, r * row_step + j * step);
+        to[r * cols + j] = v_item(bf16, from, r * row_step + j * step);
       }
     }
   } else {
     for (int64_t r = 0; r < rows; r++) {
       for (int64_t j = 0; j < cols; j++) {
-        to[r * cols + j] = v_item(half, from, r * row_step + j * step);
+        to[r * cols + j] = v_item(bf16, from, r * row_step + j * step);
       }
     }
   }
@@ -87,7 +87,7 @@ static const float *load(runner *t, int32_t k, int64_t row, int64_t rows, int64_
   int64_t inner_step = in->step[c->ndim - 1], left = 1;
   int64_t row_step = c->ndim > 1 ? in->step[c->ndim - 2] : 0;
   int64_t at = row_offset(c, in->step, row, &left) + col * inner_step;
-  if (c->cols < c->inner && inner_step == 1 && !in->half) {
+  if (c->cols < c->inner && inner_step == 1 && !in->bf16) {
     return (const float *)x + at;
   }
   bool same = in->kind == FRT_CHAIN_REPEAT || (row_step == 0 && rows <= left) || rows == 1;
@@ -98,7 +98,7 @@ static const float *load(runner *t, int32_t k, int64_t row, int64_t rows, int64_
   t->held_rows[k] = rows;
   for (int64_t r = 0; r < rows;) {
     int64_t n = FRT_MIN(left, rows - r);
-    FRT_BY_HALF(in->half, copy_rows, to + r * cols, v_at(in->half, x, at), n, row_step, cols,
+    FRT_BY_BF16(in->bf16, copy_rows, to + r * cols, v_at(in->bf16, x, at), n, row_step, cols,
                 inner_step);
     r += n;
     if (r < rows) {
@@ -120,9 +120,9 @@ static void tile(runner *t, int64_t index, void *const *out)
     }
     if (c->in[k].kind != FRT_CHAIN_DIRECT) {
       t->reg[k] = load(t, k, row, rows, col, cols);
-    } else if (t->copied[k] || c->in[k].half) {
+    } else if (t->copied[k] || c->in[k].bf16) {
       float *to = t->buffer + k * FRT_CHAIN_PITCH;
-      get_all(c->in[k].half, v_at(c->in[k].half, t->in[k], at), n, to);
+      get_all(c->in[k].bf16, v_at(c->in[k].bf16, t->in[k], at), n, to);
       t->reg[k] = to;
     } else {
       t->reg[k] = (const float *)t->in[k] + at;
@@ -130,14 +130,14 @@ static void tile(runner *t, int64_t index, void *const *out)
   }
   for (int32_t i = 0; i < c->n_instr; i++) {
     const frt_chain_instr *s = &c->instr[i];
-    const bool half = s->store >= 0 && c->half_out[s->store];
+    const bool bf16 = s->store >= 0 && c->bf16_out[s->store];
     float *d =
-      s->store >= 0 && !half ? (float *)out[s->store] + at : t->buffer + s->dst * FRT_CHAIN_PITCH;
+      s->store >= 0 && !bf16 ? (float *)out[s->store] + at : t->buffer + s->dst * FRT_CHAIN_PITCH;
     const float *a = t->reg[s->a], *b = s->b >= 0 ? t->reg[s->b] : a;
     FRT_K(chain_ops)[s->code](d, a, b, s->c >= 0 ? t->reg[s->c] : a, n);
     t->reg[s->dst] = d;
-    if (half) {
-      FRT_K(to_half)(d, n, (uint16_t *)out[s->store] + at);
+    if (bf16) {
+      FRT_K(to_bf16)(d, n, (uint16_t *)out[s->store] + at);
     }
   }
 }

@@ -22,7 +22,7 @@ enum { FRT_CHAIN_TILE = 1024, FRT_CHAIN_PITCH = FRT_CHAIN_TILE + 48 }; // floats
 
 typedef struct frt_chain_in {
   int32_t kind, last_read;   // last instruction that reads it
-  bool half;                 // stored as bf16, like some outputs
+  bool bf16;                 // stored as bf16, like some outputs
   int64_t step[FRT_MAX_DIM]; // of the merged dimensions
 } frt_chain_in;
 
@@ -36,7 +36,7 @@ typedef struct frt_chain {
   int64_t dim[FRT_MAX_DIM], outer, inner;
   int64_t rows, cols, tiles; // of a tile: whole rows, or one piece of a row
   int32_t stored_by[24];     // instruction that stores each output
-  bool half_out[24];
+  bool bf16_out[24];
   frt_chain_in *in;
   frt_chain_instr *instr;
 } frt_chain;

@@ -201,10 +201,10 @@ static frt_status plan(frt_step *s)
       (int16_t)code_of(from->op), from->a, from->b, from->c, from->dst, from->store};
   }
   for (int32_t k = 0; k < s->n_in; k++) {
-    c->in[k].half = frt__bf16(s->in[k]);
+    c->in[k].bf16 = frt__bf16(s->in[k]);
   }
   for (int32_t k = 0; k < s->n_out; k++) {
-    c->half_out[k] = frt__bf16(s->out[k]);
+    c->bf16_out[k] = frt__bf16(s->out[k]);
   }
   pair_products(c);
   for (int32_t i = 0; i < c->n_instr; i++) {

@@ -39,17 +39,17 @@ static frt_dn_conv numbers(const frt_step *s, frt_dn_kind kind)
 }
 
 // --- depthwise -----------------------------------------------------------------------------------
-static bool can_depthwise(const frt_dn_conv *c, bool half)
+static bool can_depthwise(const frt_dn_conv *c, bool bf16)
 {
-  (void)half;
+  (void)bf16;
   return c->groups > 1 && c->groups == c->c && c->groups == c->o && c->act <= FRT_ACT_RELU6 &&
          c->kh <= FRT_DW_MAX_KERNEL && c->kw <= FRT_DW_MAX_KERNEL &&
          c->stride[0] <= FRT_DW_MAX_STRIDE && c->stride[1] <= FRT_DW_MAX_STRIDE;
 }
 
-static uint32_t takes_depthwise(const frt_dn_conv *c, bool half)
+static uint32_t takes_depthwise(const frt_dn_conv *c, bool bf16)
 {
-  (void)c, (void)half;
+  (void)c, (void)bf16;
   return FRT__LOAD | FRT__STATS;
 }
 
@@ -75,8 +75,8 @@ static frt_status plan_depthwise(frt_step *s)
     .top = (int32_t)c->pad[0],
     .left = (int32_t)c->pad[1],
     .act = (int32_t)c->act,
-    .half_x = frt__bf16(kind == FRT_DN_GRAD_INPUT ? s->out[0] : s->in[0]),
-    .half_y = frt__bf16(kind == FRT_DN_CONV          ? s->out[0]
+    .bf16_x = frt__bf16(kind == FRT_DN_GRAD_INPUT ? s->out[0] : s->in[0]),
+    .bf16_y = frt__bf16(kind == FRT_DN_CONV          ? s->out[0]
                         : kind == FRT_DN_GRAD_WEIGHT ? s->in[1]
                                                      : s->in[0]),
   };
@@ -125,10 +125,10 @@ static const frt__conv_variant depthwise = {
 };
 
 // --- oneDNN's primitive --------------------------------------------------------------------------
-static bool can_onednn(const frt_dn_conv *c, bool half)
+static bool can_onednn(const frt_dn_conv *c, bool bf16)
 {
   (void)c;
-  return !half;
+  return !bf16;
 }
 
 static frt_status plan_onednn(frt_step *s)
@@ -186,17 +186,17 @@ static const frt__conv_variant *const variants[] = {
   &frt__conv_gemm, &frt__conv_windows,  &onednn,
 };
 
-static const frt__conv_variant *choose(const frt_dn_conv *c, bool half)
+static const frt__conv_variant *choose(const frt_dn_conv *c, bool bf16)
 {
   for (int32_t i = 0; i < FRT_COUNT(variants); i++) {
-    if (variants[i]->can(c, half)) {
+    if (variants[i]->can(c, bf16)) {
       return variants[i];
     }
   }
   return NULL;
 }
 
-static bool is_half(const frt_step *s)
+static bool is_bf16(const frt_step *s)
 {
   return frt__bf16(s->in[0]) || frt__bf16(s->in[1]) || frt__bf16(s->out[0]);
 }
@@ -208,7 +208,7 @@ static bool can(const frt_step *s, frt_dn_kind kind)
   }
   const frt_value *b = kind == FRT_DN_CONV && s->n_in > 2 ? s->in[2] : NULL;
   const frt_dn_conv c = numbers(s, kind);
-  return (!b || (b->shape.dtype == FRT_F32 && b->shape.ndim == 1)) && choose(&c, is_half(s));
+  return (!b || (b->shape.dtype == FRT_F32 && b->shape.ndim == 1)) && choose(&c, is_bf16(s));
 }
 
 // --- fused steps: what stands before and after the convolution in its own pass
@@ -244,10 +244,10 @@ static bool can_fuse(const frt_step *s, frt_dn_kind kind)
     }
   }
   const frt_dn_conv c = numbers(s, kind);
-  const bool half = is_half(s);
-  const frt__conv_variant *v = choose(&c, half);
+  const bool bf16 = is_bf16(s);
+  const frt__conv_variant *v = choose(&c, bf16);
   const uint32_t asked = wants(s, kind);
-  if (!v->takes || (asked & ~v->takes(&c, half)) ||
+  if (!v->takes || (asked & ~v->takes(&c, bf16)) ||
       (asked & FRT__STATS && (c.act != FRT_ACT_NONE || asked & FRT__RESIDUAL))) {
     return false;
   }
@@ -284,14 +284,14 @@ static frt_status plan(frt_step *s, frt_dn_kind kind)
 {
   frt__conv *v = frt__zalloc(sizeof *v);
   FRT_CHECK(v, FRT_ENOMEM, "out of memory: a convolution's state");
-  const bool half = is_half(s);
+  const bool bf16 = is_bf16(s);
   s->state = v;
   v->c = numbers(s, kind);
-  v->variant = choose(&v->c, half);
+  v->variant = choose(&v->c, bf16);
   if (fused(s)) {
     read_fused(s, v);
   }
-  s->label = half && v->variant->name_bf16 ? v->variant->name_bf16 : v->variant->name;
+  s->label = bf16 && v->variant->name_bf16 ? v->variant->name_bf16 : v->variant->name;
   s->note = s->note && s->note[0] ? s->note : v->variant->note;
   FRT_TRY(v->variant->plan(s));
   s->packed = FRT_MAX(s->packed, v->packed_bytes);

@@ -2,7 +2,7 @@
 // shape; each has a file that ends with its row (conv_gemm.c two, the depthwise and oneDNN's are in
 // conv.c).
 #pragma once
-#include "cpu/conv/half.h"
+#include "cpu/conv/bf16.h"
 #include "cpu/onednn.h"
 
 typedef struct frt__conv frt__conv;
@@ -41,7 +41,7 @@ struct frt__conv {
     frt_depthwise dw;
     frt_winograd wino;
     frt_dense dense;
-    frt__half half;
+    frt__bf16_windows bf16;
     frt_dn *dn;
   };
   void *packed; // weights as the primitive wants them, or NULL

@@ -6,10 +6,10 @@
 // input a convolution itself where the stride is 1; 1x1 there is oneDNN's, whose sgemm takes the
 // plain weights as they lie and is up to 10 % faster on few channels. Few outputs are worth it
 // where bias, activation and gate go along.
-static bool can(const frt_dn_conv *c, bool half)
+static bool can(const frt_dn_conv *c, bool bf16)
 {
   enum { FEW = 32 };
-  if (c->groups != 1 || half) {
+  if (c->groups != 1 || bf16) {
     return false;
   }
   if (c->kind == FRT_DN_GRAD_INPUT) {
@@ -71,9 +71,9 @@ static frt_status run(const frt_step *s, const void *packed, void *const *in, vo
 }
 
 // Only rows as they lie can be computed as they are read.
-static uint32_t takes(const frt_dn_conv *c, bool half)
+static uint32_t takes(const frt_dn_conv *c, bool bf16)
 {
-  (void)half;
+  (void)bf16;
   return FRT__RESIDUAL | FRT__STATS | (frt__conv_one_pixel(c) ? FRT__LOAD | FRT__GATE : 0);
 }
 

@@ -296,14 +296,14 @@ static frt_status weight_taps(const frt__conv *v, const frt_load *load, const fl
                               const float *dy, float *dw, char *scratch)
 {
   const int64_t rows = rows_of(&v->c), o = v->c.o, c = v->c.c, taps = v->c.kh * v->c.kw;
-  const int64_t half = (o + 1) / 2;
+  const int64_t bf16 = (o + 1) / 2;
   const int32_t threads = frt_threads();
   int32_t failed = 0;
 #pragma omp parallel for num_threads(threads) schedule(static) reduction(+ : failed)
   for (int32_t t = 0; t < threads; t++) {
     float *own = (float *)(scratch + (size_t)t * each_rows(v));
     for (int64_t i = 2 * taps * t / threads, held = -1; i < 2 * taps * (t + 1) / threads; i++) {
-      const int64_t tap = i / 2, o0 = i % 2 * half, m = FRT_MIN(half, o - o0);
+      const int64_t tap = i / 2, o0 = i % 2 * bf16, m = FRT_MIN(bf16, o - o0);
       if (tap != held) {
         gather(&v->c, load, x, 0, rows, tap, 1, own);
         held = tap;
@@ -369,23 +369,23 @@ static frt_status run(const frt_step *s, const void *packed, void *const *in, vo
 }
 
 // --- the variants --------------------------------------------------------------------------------
-static bool can_gemm(const frt_dn_conv *c, bool half)
+static bool can_gemm(const frt_dn_conv *c, bool bf16)
 {
-  return !half && frt__conv_one_pixel(c);
+  return !bf16 && frt__conv_one_pixel(c);
 }
-static bool can_windows(const frt_dn_conv *c, bool half)
+static bool can_windows(const frt_dn_conv *c, bool bf16)
 {
-  return !half && c->kind == FRT_DN_GRAD_WEIGHT && c->groups == 1 && c->c >= 16 && c->o >= 16;
+  return !bf16 && c->kind == FRT_DN_GRAD_WEIGHT && c->groups == 1 && c->c >= 16 && c->o >= 16;
 }
 
-static uint32_t takes_gemm(const frt_dn_conv *c, bool half)
+static uint32_t takes_gemm(const frt_dn_conv *c, bool bf16)
 {
-  (void)c, (void)half;
+  (void)c, (void)bf16;
   return FRT__LOAD | FRT__GATE | FRT__STATS;
 }
-static uint32_t takes_windows(const frt_dn_conv *c, bool half)
+static uint32_t takes_windows(const frt_dn_conv *c, bool bf16)
 {
-  (void)c, (void)half;
+  (void)c, (void)bf16;
   return FRT__LOAD;
 }
 

@@ -11,7 +11,7 @@ enum { TAPS = 9 };
 typedef struct costs {
   int64_t out, each, read, made, back; // out: outputs along a side of a tile
 } costs;
-static const costs f32 = {4, 47, 800, 1000, 400}, bf16 = {2, 22, 350, 350, 400};
+static const costs costs_f32 = {4, 47, 800, 1000, 400}, costs_bf16 = {2, 22, 350, 350, 400};
 
 static bool pays(const frt_dn_conv *c, const costs *k)
 {
@@ -23,11 +23,12 @@ static bool pays(const frt_dn_conv *c, const costs *k)
   return tiles * k->each + filters < c->n * oh * ow * TAPS;
 }
 
-static bool can(const frt_dn_conv *c, bool half)
+static bool can(const frt_dn_conv *c, bool bf16)
 {
   return c->groups == 1 && c->kh == 3 && c->kw == 3 && c->stride[0] == 1 && c->stride[1] == 1 &&
          c->dilation[0] == 1 && c->dilation[1] == 1 && c->pad[0] <= 2 && c->pad[1] <= 2 &&
-         c->c >= 16 && c->o >= 16 && c->act <= FRT_ACT_RELU6 && pays(c, half ? &bf16 : &f32);
+         c->c >= 16 && c->o >= 16 && c->act <= FRT_ACT_RELU6 &&
+         pays(c, bf16 ? &costs_bf16 : &costs_f32);
 }
 
 static frt_status plan(frt_step *s)
@@ -47,9 +48,9 @@ static frt_status plan(frt_step *s)
     .top = (int32_t)(forward ? c->pad[0] : 2 - c->pad[0]),
     .left = (int32_t)(forward ? c->pad[1] : 2 - c->pad[1]),
     .act = (int32_t)c->act,
-    .half = frt__bf16(s->in[0]) || frt__bf16(y),
-    .half_x = frt__bf16(s->in[0]),
-    .half_y = frt__bf16(y),
+    .bf16 = frt__bf16(s->in[0]) || frt__bf16(y),
+    .bf16_x = frt__bf16(s->in[0]),
+    .bf16_y = frt__bf16(y),
   };
   v->parts = v->counts ? frt__kernels()->winograd_team(&v->wino) : 0;
   v->packed_bytes = frt__conv_keeps(v) ? frt__kernels()->winograd_packed(&v->wino) : 0;
@@ -83,10 +84,10 @@ static frt_status run(const frt_step *s, const void *packed, void *const *in, vo
   return FRT_OK;
 }
 
-static uint32_t takes(const frt_dn_conv *c, bool half)
+static uint32_t takes(const frt_dn_conv *c, bool bf16)
 {
   (void)c;
-  return FRT__LOAD | FRT__STATS | (half ? 0 : FRT__RESIDUAL);
+  return FRT__LOAD | FRT__STATS | (bf16 ? 0 : FRT__RESIDUAL);
 }
 
 const frt__conv_variant frt__conv_winograd = {

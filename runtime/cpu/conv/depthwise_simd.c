@@ -134,7 +134,7 @@ enum { COUNTED = 64 }; // columns from which on their sums are merged
 typedef struct dw_gather {
   const frt_depthwise *g;
   const frt_load *load;          // of the source
-  bool backward, half, half_out; // source and target are stored as bf16
+  bool backward, bf16, bf16_out; // source and target are stored as bf16
   int64_t sh, sw, th, tw;
   dw_ring ring;
   dw_items items;
@@ -191,8 +191,8 @@ static void gather_init(dw_gather *d, const frt_depthwise *g, bool backward)
 {
   *d = (dw_gather){.g = g,
                    .backward = backward,
-                   .half = backward ? g->half_y : g->half_x,
-                   .half_out = backward ? g->half_x : g->half_y};
+                   .bf16 = backward ? g->bf16_y : g->bf16_x,
+                   .bf16_out = backward ? g->bf16_x : g->bf16_y};
   d->sh = backward ? g->ho : g->h;
   d->sw = backward ? g->wo : g->w;
   d->th = backward ? g->h : g->ho;
@@ -266,11 +266,11 @@ static int32_t rows_of(const dw_gather *d, int64_t t, int64_t *source, int32_t *
   return n;
 }
 // A row of one block from f32 vectors to where it belongs.
-FRT_INLINE void put_row(const bool half, const float *row, int64_t tw, int64_t c, int64_t lanes,
+FRT_INLINE void put_row(const bool bf16, const float *row, int64_t tw, int64_t c, int64_t lanes,
                         void *y)
 {
   for (int64_t w = 0; w < tw; w++) {
-    v_put_some(half, y, w * c, v_load(row + w * FRT_VL), lanes);
+    v_put_some(bf16, y, w * c, v_load(row + w * FRT_VL), lanes);
   }
 }
 // One target row of one block: every phase, then activation, then the lanes that exist.
@@ -279,7 +279,7 @@ static void block_row(const dw_gather *d, const float *ring, const float *packed
                       int64_t lanes, void *y)
 {
   const frt_depthwise *g = d->g;
-  bool part = lanes < FRT_VL || d->half_out;
+  bool part = lanes < FRT_VL || d->bf16_out;
   float *o = part ? spare : y;
   int64_t ow = part ? FRT_VL : g->c;
   dw_taps t; // a thousand bytes: not cleared
@@ -300,7 +300,7 @@ static void block_row(const dw_gather *d, const float *ring, const float *packed
     act_row(g->act, o, ow, d->tw);
   }
   if (part) {
-    FRT_BY_HALF(d->half_out, put_row, spare, d->tw, g->c, lanes, y);
+    FRT_BY_BF16(d->bf16_out, put_row, spare, d->tw, g->c, lanes, y);
   }
 }
 // Statistics of the target: a row of one block, `step` floats from column to column, joins the
@@ -331,7 +331,7 @@ static void item(const dw_gather *d, int64_t index, const void *x, const float *
   float *spare = ring + d->ring.blocks * d->ring.block;
   moments_sum *sums = (moments_sum *)(spare + d->tw * FRT_VL);
   int64_t counted = 0; // columns in the sums
-  const void *image = v_at(d->half, x, n * d->sh * d->sw * g->c);
+  const void *image = v_at(d->bf16, x, n * d->sh * d->sw * g->c);
   int64_t next = 0, source[FRT_DW_MAX_KERNEL];
   int32_t filter[FRT_DW_MAX_KERNEL];
   int64_t to = FRT_MIN(d->th, (chunk + 1) * it->rows);
@@ -344,14 +344,14 @@ static void item(const dw_gather *d, int64_t index, const void *x, const float *
         d->backward ? dw_floor_div(t + g->top - reach, g->stride_h) : t * g->stride_h - g->top;
       int64_t high = source[n_row - 1];
       for (next = FRT_MAX(next, low); next <= high; next++) {
-        dw_ring_fill(&d->ring, d->load, d->half, ring, v_at(d->half, image, next * d->sw * g->c),
+        dw_ring_fill(&d->ring, d->load, d->bf16, ring, v_at(d->bf16, image, next * d->sw * g->c),
                      g->c, c0, blocks, next % d->ring.slots);
       }
     }
     for (int32_t k = 0; k < n_row; k++) {
       source[k] = source[k] % d->ring.slots * d->ring.row; // from here on where it lies in the ring
     }
-    void *row = v_at_out(d->half_out, y, (n * d->th + t) * d->tw * g->c + c0);
+    void *row = v_at_out(d->bf16_out, y, (n * d->th + t) * d->tw * g->c + c0);
     for (int32_t b = 0; b < blocks; b++) {
       int64_t lanes = FRT_MIN(FRT_VL, g->c - c0 - b * FRT_VL);
       vf start = v_zero();
@@ -360,10 +360,10 @@ static void item(const dw_gather *d, int64_t index, const void *x, const float *
           lanes < FRT_VL ? v_load_n(bias + c0 + b * FRT_VL, lanes) : v_load(bias + c0 + b * FRT_VL);
       }
       block_row(d, ring + b * d->ring.block, packed + (b0 + b) * taps * FRT_VL, n_row, source,
-                filter, start, spare, lanes, v_at_out(d->half_out, row, b * FRT_VL));
+                filter, start, spare, lanes, v_at_out(d->bf16_out, row, b * FRT_VL));
       if (moments) {
-        const float *made = d->half_out ? spare : (const float *)row + b * FRT_VL;
-        count_row(d, made, d->half_out ? FRT_VL : g->c, counted,
+        const float *made = d->bf16_out ? spare : (const float *)row + b * FRT_VL;
+        count_row(d, made, d->bf16_out ? FRT_VL : g->c, counted,
                   t + 1 == to || counted + d->tw >= COUNTED, lanes, &sums[b],
                   moments + c0 + b * FRT_VL);
       }

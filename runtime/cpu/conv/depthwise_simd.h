@@ -63,15 +63,15 @@ FRT_INLINE void dw_cut(dw_items *it, dw_ring *r, int64_t n, int64_t c, int64_t r
   it->count = it->n * it->groups * it->chunks;
 }
 enum { DW_AS_IT_LIES = -1, DW_AHEAD = 8 }; // in place of an activation; columns asked for early
-FRT_INLINE void dw_ring_copy(const int act, const bool half, const frt_load *l, const dw_ring *r,
+FRT_INLINE void dw_ring_copy(const int act, const bool bf16, const frt_load *l, const dw_ring *r,
                              float *to, const void *from, int64_t c, int64_t c0, int32_t blocks)
 {
   int64_t channels = FRT_MIN(c - c0, blocks * FRT_VL);
-  for (int64_t w = 0; w < r->copy; w++, to += FRT_VL, from = v_at(half, from, c)) {
+  for (int64_t w = 0; w < r->copy; w++, to += FRT_VL, from = v_at(bf16, from, c)) {
     for (int64_t b = 0; b < blocks; b++) {
       int64_t lanes = channels - b * FRT_VL;
-      vf v = v_some(half, from, b * FRT_VL, lanes);
-      v_ask(half, from, DW_AHEAD * c + b * FRT_VL);
+      vf v = v_some(bf16, from, b * FRT_VL, lanes);
+      v_ask(bf16, from, DW_AHEAD * c + b * FRT_VL);
       if (act != DW_AS_IT_LIES) {
         v = load_value(act, v, load_norm_at(l, c0 + b * FRT_VL, lanes));
       }
@@ -81,20 +81,20 @@ FRT_INLINE void dw_ring_copy(const int act, const bool half, const frt_load *l, 
 }
 // Copies source row `row` (row of [width][c] at src) of `blocks` blocks from channel c0 into the
 // ring, computed as load says.
-FRT_INLINE void dw_ring_fill_as(const bool half, const dw_ring *r, const frt_load *load, float *to,
+FRT_INLINE void dw_ring_fill_as(const bool bf16, const dw_ring *r, const frt_load *load, float *to,
                                 const void *from, int64_t c, int64_t c0, int32_t blocks)
 {
   if (!load) {
-    dw_ring_copy(DW_AS_IT_LIES, half, load, r, to, from, c, c0, blocks);
+    dw_ring_copy(DW_AS_IT_LIES, bf16, load, r, to, from, c, c0, blocks);
     return;
   }
-  FRT_BY_ACT(load->act, dw_ring_copy, half, load, r, to, from, c, c0, blocks);
+  FRT_BY_ACT(load->act, dw_ring_copy, bf16, load, r, to, from, c, c0, blocks);
 }
-FRT_INLINE void dw_ring_fill(const dw_ring *r, const frt_load *load, bool half, float *ring,
+FRT_INLINE void dw_ring_fill(const dw_ring *r, const frt_load *load, bool bf16, float *ring,
                              const void *src, int64_t c, int64_t c0, int32_t blocks, int64_t slot)
 {
   float *to = ring + slot * r->row + r->left * FRT_VL;
-  FRT_BY_HALF(half, dw_ring_fill_as, r, load, to, v_at(half, src, c0), c, c0, blocks);
+  FRT_BY_BF16(bf16, dw_ring_fill_as, r, load, to, v_at(bf16, src, c0), c, c0, blocks);
 }
 // Zeros where no source column goes: beside the columns, and in the last slot.
 FRT_INLINE void dw_ring_clear(const dw_ring *r, float *ring)

@@ -156,11 +156,11 @@ static void weight_init(dw_weight *d, const frt_depthwise *g)
   d->per_thread = frt__round64((size_t)floats * 4) + 64;
 }
 // A row of dy's block as f32 vectors.
-FRT_INLINE void copy_row(const bool half, const void *dy, int64_t wo, int64_t c, int64_t lanes,
+FRT_INLINE void copy_row(const bool bf16, const void *dy, int64_t wo, int64_t c, int64_t lanes,
                          float *copy)
 {
   for (int64_t w = 0; w < wo; w++) {
-    v_store(copy + w * FRT_VL, v_some(half, dy, w * c, lanes));
+    v_store(copy + w * FRT_VL, v_some(bf16, dy, w * c, lanes));
   }
 }
 static void item(const dw_weight *d, int64_t index, const void *x, const void *dy, float *sums,
@@ -181,14 +181,14 @@ static void item(const dw_weight *d, int64_t index, const void *x, const void *d
     int64_t low = FRT_MAX(0, r0 * g->stride_h - g->top);
     int64_t high = (r0 + p.rows - 1) * g->stride_h - g->top + (int64_t)(g->kh - 1) * g->dil_h;
     for (next = FRT_MAX(next, low); next <= FRT_MIN(high, g->h - 1); next++) {
-      dw_ring_fill(&d->ring, d->load, g->half_x, ring,
-                   v_at(g->half_x, x, (n * g->h + next) * g->w * g->c), g->c, c0, blocks,
+      dw_ring_fill(&d->ring, d->load, g->bf16_x, ring,
+                   v_at(g->bf16_x, x, (n * g->h + next) * g->w * g->c), g->c, c0, blocks,
                    next % d->ring.slots);
     }
     for (int32_t b = 0; b < blocks; b++) {
       const float *block = ring + b * d->ring.block;
       int64_t lanes = FRT_MIN(FRT_VL, g->c - c0 - b * FRT_VL);
-      const bool part = lanes < FRT_VL || g->half_y;
+      const bool part = lanes < FRT_VL || g->bf16_y;
       p.dy_step = part ? FRT_VL : g->c;
       for (int64_t r = 0; r < p.rows; r++) {
         for (int32_t i = 0; i < g->kh; i++) {
@@ -197,10 +197,10 @@ static void item(const dw_weight *d, int64_t index, const void *x, const void *d
           p.in[r][i] = block + slot * d->ring.row;
         }
         const void *from =
-          v_at(g->half_y, dy, (n * g->ho + r0 + r) * g->wo * g->c + c0 + b * FRT_VL);
+          v_at(g->bf16_y, dy, (n * g->ho + r0 + r) * g->wo * g->c + c0 + b * FRT_VL);
         float *copy = spare + r * g->wo * FRT_VL;
         if (part) {
-          FRT_BY_HALF(g->half_y, copy_row, from, g->wo, g->c, lanes, copy);
+          FRT_BY_BF16(g->bf16_y, copy_row, from, g->wo, g->c, lanes, copy);
         }
         p.dy[r] = part ? copy : from;
       }

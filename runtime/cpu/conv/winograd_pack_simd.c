@@ -9,22 +9,22 @@ enum { SOME = 16 };
 
 // Dense 3x3 of stride 1 by Winograd. Plain weights [o,c,3,3] are packed first (winograd_packed
 // bytes); turned: of weights [c,o,3,3] for the gradient by the input. load may be NULL
-// (ungated), bias and residual (f32, shape of y, added before the activation; not where half)
+// (ungated), bias and residual (f32, shape of y, added before the activation; not where bf16)
 // too; moments: NULL, or zeroed parts of y's statistics, winograd_team of them.
 FRT_SIMD size_t FRT_K(winograd_packed)(const frt_winograd *g)
 {
-  const int64_t panels = wino_panels(g->half, g->o);
-  return (size_t)wino_panel_at(g->half, g->c, g->o, panels) * (g->half ? 2 : 4);
+  const int64_t panels = wino_panels(g->bf16, g->o);
+  return (size_t)wino_panel_at(g->bf16, g->c, g->o, panels) * (g->bf16 ? 2 : 4);
 }
 
 // One channel's filters of a vector of columns in the domain, but for the last step: rows[tap][..].
-FRT_INLINE void rows_of(const bool half, const float *taps, int64_t step, vf rows[][WINO])
+FRT_INLINE void rows_of(const bool bf16, const float *taps, int64_t step, vf rows[][WINO])
 {
 #pragma GCC unroll 3
   for (int i = 0; i < 3; i++) {
     const float *row = taps + 3 * i * step;
     const vf g[3] = {v_load(row), v_load(row + step), v_load(row + 2 * step)};
-    wino_filter(half, g, rows[i]);
+    wino_filter(bf16, g, rows[i]);
   }
 }
 
@@ -78,7 +78,7 @@ static void filters(const float *taps, float *u, int64_t step)
 // u[panel][point][c / 2][column][2], those of two channels.
 static void filter_pairs(const float *taps, uint16_t *u, int64_t step)
 {
-#if FRT_HALF
+#if FRT_BF16
   vf a[3][WINO], b[3][WINO];
   rows_of(true, taps, TILE_COLS, a);
   rows_of(true, taps + 9 * TILE_COLS, TILE_COLS, b);
@@ -103,10 +103,10 @@ static void block(const frt_winograd *g, const pack_from *f, int64_t panel, int6
 {
   float room[TILE_COLS * PACK_STEP], taps[SOME * 9 * TILE_COLS] = {0};
   const pack_block b = pack_fetch(f, col, cols, first, n, room);
-  const int64_t step = wino_filter_step(g->half, g->c, g->o, panel);
-  const int64_t width = wino_width(g->half, g->o, panel);
-  const int64_t at = wino_panel_at(g->half, g->c, g->o, panel) + first * width;
-  const int64_t in = col - wino_column(g->half, g->o, panel);
+  const int64_t step = wino_filter_step(g->bf16, g->c, g->o, panel);
+  const int64_t width = wino_width(g->bf16, g->o, panel);
+  const int64_t at = wino_panel_at(g->bf16, g->c, g->o, panel) + first * width;
+  const int64_t in = col - wino_column(g->bf16, g->o, panel);
   for (int64_t k = 0; k < n; k++) {
     const float *from = taps + k % SOME * 9 * TILE_COLS;
     if (k % SOME == 0) {
@@ -116,7 +116,7 @@ static void block(const frt_winograd *g, const pack_from *f, int64_t panel, int6
       turn(&b, k, FRT_MIN(SOME, n - k), cols, f->turned, taps);
     }
     for (int64_t v = 0; v < cols; v += FRT_VL) {
-      if (!g->half) {
+      if (!g->bf16) {
         filters(from + v, (float *)u + at + k * width + in + v, step);
       } else if (k % 2 == 0) {
         filter_pairs(from + v, (uint16_t *)u + at + k * width + 2 * (in + v), step);
@@ -130,13 +130,13 @@ FRT_SIMD void FRT_K(winograd_pack)(const frt_winograd *g, bool turned, const flo
 {
   const pack_from f = {.w = w, .c = g->c, .o = g->o, .taps = 9, .turned = turned};
   const int64_t each = pack_channels(&f) & ~(int64_t)1, blocks = (g->c + each - 1) / each;
-  const int64_t panels = wino_panels(g->half, g->o);
+  const int64_t panels = wino_panels(g->bf16, g->o);
   const int32_t threads = frt__team(g->c * g->o);
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t i = 0; i < panels * blocks; i++) {
     const int64_t p = i / blocks, first = i % blocks * each, n = FRT_MIN(each, g->c - first);
-    const int64_t end = wino_column(g->half, g->o, p + 1);
-    for (int64_t j = wino_column(g->half, g->o, p); j < end; j += TILE_COLS) {
+    const int64_t end = wino_column(g->bf16, g->o, p + 1);
+    for (int64_t j = wino_column(g->bf16, g->o, p); j < end; j += TILE_COLS) {
       block(g, &f, p, j, FRT_MIN(TILE_COLS, end - j), first, n, u);
     }
   }

@@ -14,11 +14,11 @@ typedef struct reading {
 
 // The rows of a tile's numbers of one vector of channels from `j` on, computed as `l` says (loads),
 // through the first step.
-FRT_INLINE void read_rows(const bool half, const int act, const bool loads, const bool half_x,
+FRT_INLINE void read_rows(const bool bf16, const int act, const bool loads, const bool bf16_x,
                           const frt_load *l, int64_t j, int64_t lanes, const void *const *from,
                           vf rows[][WINO])
 {
-  const int side = wino_side(half);
+  const int side = wino_side(bf16);
   load_norm norm = {v_zero(), v_zero(), v_zero()};
   if (loads) {
     norm = load_norm_at(l, j, lanes);
@@ -29,17 +29,17 @@ FRT_INLINE void read_rows(const bool half, const int act, const bool loads, cons
 #pragma GCC unroll 6
     for (int k = 0; k < side; k++) {
       const void *at = from[i * side + k];
-      vf x = at ? v_some(half_x, at, j, lanes) : v_zero();
+      vf x = at ? v_some(bf16_x, at, j, lanes) : v_zero();
       d[k] = loads && at ? load_value(act, x, norm) : x;
     }
-    wino_read(half, d, rows[i]);
+    wino_read(bf16, d, rows[i]);
   }
 }
 // Outputs that a map does not have are zero.
-FRT_INLINE void read_dy_rows(const bool half, const bool half_y, const frt_winograd *g,
+FRT_INLINE void read_dy_rows(const bool bf16, const bool bf16_y, const frt_winograd *g,
                              const void *dy, wino_place p, int64_t j, vf rows[][WINO])
 {
-  const int out = wino_out(half);
+  const int out = wino_out(bf16);
   const int64_t from = ((p.n * g->oh + p.y) * g->ow + p.x) * g->o + j;
 #pragma GCC unroll 4
   for (int i = 0; i < out; i++) {
@@ -47,32 +47,32 @@ FRT_INLINE void read_dy_rows(const bool half, const bool half_y, const frt_winog
 #pragma GCC unroll 4
     for (int k = 0; k < out; k++) {
       const bool in = p.y + i < g->oh && p.x + k < g->ow;
-      d[k] = in ? v_some(half_y, dy, from + (i * g->ow + k) * g->o, g->o - j) : v_zero();
+      d[k] = in ? v_some(bf16_y, dy, from + (i * g->ow + k) * g->o, g->o - j) : v_zero();
     }
-    wino_read_dy(half, d, rows[i]);
+    wino_read_dy(bf16, d, rows[i]);
   }
 }
 
 // --- rows of channels ---------------------------------------------------------------------------
-FRT_INLINE void read(const int act, const bool half, const bool loads, const bool half_x,
+FRT_INLINE void read(const int act, const bool bf16, const bool loads, const bool bf16_x,
                      const reading *r)
 {
-  const int side = wino_side(half);
+  const int side = wino_side(bf16);
   const wino_map m = wino_tiles(r->g);
-  const int64_t c = r->g->c, depth = wino_depth(half, c);
+  const int64_t c = r->g->c, depth = wino_depth(bf16, c);
   for (int64_t t = 0; t < r->to; t++) {
     const void *from[WINO * WINO];
-    wino_window(half, half_x, r->g, &m, r->x, r->first + t, from);
+    wino_window(bf16, bf16_x, r->g, &m, r->x, r->first + t, from);
     for (int64_t j = 0; j < c; j += FRT_VL) {
       vf rows[WINO][WINO];
-      read_rows(half, act, loads, half_x, r->load, j, c - j, from, rows);
+      read_rows(bf16, act, loads, bf16_x, r->load, j, c - j, from, rows);
 #pragma GCC unroll 6
       for (int k = 0; k < side; k++) {
         vf to[WINO];
-        WINO_COLUMN(half, wino_read, rows, side, k, to);
+        WINO_COLUMN(bf16, wino_read, rows, side, k, to);
 #pragma GCC unroll 6
         for (int i = 0; i < side; i++) {
-          v_put(half, r->v, (i * side + k) * r->step + t * depth + j, to[i]);
+          v_put(bf16, r->v, (i * side + k) * r->step + t * depth + j, to[i]);
         }
       }
     }
@@ -106,10 +106,10 @@ static void loaded(const int act, const reading *r)
   read(act, false, true, false, r);
 }
 
-#if FRT_HALF
-static void loaded_half(const int act, const bool half_x, const reading *r)
+#if FRT_BF16
+static void loaded_bf16(const int act, const bool bf16_x, const reading *r)
 {
-  if (half_x) {
+  if (bf16_x) {
     read(act, true, true, true, r);
   } else {
     read(act, true, true, false, r);
@@ -117,23 +117,23 @@ static void loaded_half(const int act, const bool half_x, const reading *r)
 }
 
 // --- pairs of tiles -----------------------------------------------------------------------------
-FRT_INLINE void read_pairs(const int act, const bool loads, const bool half_x, const reading *r)
+FRT_INLINE void read_pairs(const int act, const bool loads, const bool bf16_x, const reading *r)
 {
   const wino_map m = wino_tiles(r->g);
   const int64_t c = r->g->c;
   for (int64_t t = r->from; t < r->to; t += 2) {
     const void *from[2][WINO * WINO] = {{NULL}};
-    wino_window(true, half_x, r->g, &m, r->x, r->first + t, from[0]);
+    wino_window(true, bf16_x, r->g, &m, r->x, r->first + t, from[0]);
     if (t + 1 < r->to) {
-      wino_window(true, half_x, r->g, &m, r->x, r->first + t + 1, from[1]);
+      wino_window(true, bf16_x, r->g, &m, r->x, r->first + t + 1, from[1]);
     }
-    for (int64_t p = 0; p < frt__half_panels(c); p++) {
-      const int64_t at = frt__half_panel_at(c, p), width = wino_width(true, c, p);
+    for (int64_t p = 0; p < frt__bf16_panels(c); p++) {
+      const int64_t at = frt__bf16_panel_at(c, p), width = wino_width(true, c, p);
       uint16_t *v = (uint16_t *)r->v + at * r->k + t * width;
       for (int64_t j = at; j < at + width; j += FRT_VL, v += 2 * FRT_VL) {
         vf a[WINO][WINO], b[WINO][WINO];
-        read_rows(true, act, loads, half_x, r->load, j, c - j, from[0], a);
-        read_rows(true, act, loads, half_x, r->load, j, c - j, from[1], b);
+        read_rows(true, act, loads, bf16_x, r->load, j, c - j, from[0], a);
+        read_rows(true, act, loads, bf16_x, r->load, j, c - j, from[1], b);
 #pragma GCC unroll 4
         for (int k = 0; k < 4; k++) {
           vf x[WINO], y[WINO];
@@ -148,16 +148,16 @@ FRT_INLINE void read_pairs(const int act, const bool loads, const bool half_x, c
     }
   }
 }
-static void pairs_loaded(const int act, const bool half_x, const reading *r)
+static void pairs_loaded(const int act, const bool bf16_x, const reading *r)
 {
-  if (half_x) {
+  if (bf16_x) {
     read_pairs(act, true, true, r);
   } else {
     read_pairs(act, true, false, r);
   }
 }
 
-FRT_INLINE void read_dy_pairs(const bool half_y, const reading *r)
+FRT_INLINE void read_dy_pairs(const bool bf16_y, const reading *r)
 {
   const wino_map m = wino_tiles(r->g);
   const int64_t panel = r->k * 8;
@@ -166,9 +166,9 @@ FRT_INLINE void read_dy_pairs(const bool half_y, const reading *r)
     for (int64_t j = 0; j < r->g->o; j += FRT_VL) {
       uint16_t *v = (uint16_t *)r->v + j / 8 * panel + t * 8;
       vf a[WINO_OUT][WINO], b[WINO_OUT][WINO] = {{v_zero()}};
-      read_dy_rows(true, half_y, r->g, r->x, p, j, a);
+      read_dy_rows(true, bf16_y, r->g, r->x, p, j, a);
       if (t + 1 < r->to) {
-        read_dy_rows(true, half_y, r->g, r->x, q, j, b);
+        read_dy_rows(true, bf16_y, r->g, r->x, q, j, b);
       }
 #pragma GCC unroll 4
       for (int k = 0; k < 4; k++) {
@@ -194,16 +194,16 @@ void FRT_K(winograd_read)(const frt_winograd *g, const frt_load *load, const voi
 {
   const reading r = {
     .g = g, .load = load, .x = x, .first = first, .to = tiles, .v = v, .step = step};
-#if FRT_HALF
-  if (g->half && load) {
-    FRT_BY_ACT(load->act, loaded_half, g->half_x, &r);
+#if FRT_BF16
+  if (g->bf16 && load) {
+    FRT_BY_ACT(load->act, loaded_bf16, g->bf16_x, &r);
     return;
   }
-  if (g->half && g->half_x) {
+  if (g->bf16 && g->bf16_x) {
     read(FRT_ACT_NONE, true, false, true, &r);
     return;
   }
-  if (g->half) {
+  if (g->bf16) {
     read(FRT_ACT_NONE, true, false, false, &r);
     return;
   }
@@ -226,7 +226,7 @@ void FRT_K(winograd_read_pairs)(const frt_winograd *g, const frt_load *load, con
                                 int64_t first, int64_t from, int64_t to, int64_t k, uint16_t *v,
                                 int64_t step)
 {
-#if FRT_HALF
+#if FRT_BF16
   const reading r = {.g = g,
                      .load = load,
                      .x = x,
@@ -237,8 +237,8 @@ void FRT_K(winograd_read_pairs)(const frt_winograd *g, const frt_load *load, con
                      .v = v,
                      .step = step};
   if (load) {
-    FRT_BY_ACT(load->act, pairs_loaded, g->half_x, &r);
-  } else if (g->half_x) {
+    FRT_BY_ACT(load->act, pairs_loaded, g->bf16_x, &r);
+  } else if (g->bf16_x) {
     read_pairs(FRT_ACT_NONE, false, true, &r);
   } else {
     read_pairs(FRT_ACT_NONE, false, false, &r);
@@ -251,10 +251,10 @@ void FRT_K(winograd_read_pairs)(const frt_winograd *g, const frt_load *load, con
 void FRT_K(winograd_read_dy_pairs)(const frt_winograd *g, const void *dy, int64_t first,
                                    int64_t from, int64_t to, int64_t k, uint16_t *v, int64_t step)
 {
-#if FRT_HALF
+#if FRT_BF16
   const reading r = {
     .g = g, .x = dy, .first = first, .from = from, .to = to, .k = k, .v = v, .step = step};
-  FRT_BY_HALF(g->half_y, read_dy_pairs, &r);
+  FRT_BY_BF16(g->bf16_y, read_dy_pairs, &r);
 #else
   (void)g, (void)dy, (void)first, (void)from, (void)to, (void)k, (void)v, (void)step;
 #endif

@@ -8,7 +8,7 @@
 
 // Tiles of a block at most; tiles per thread below which threads share columns instead of tiles;
 // outputs of a batch of statistics from which on it is closed; columns of a panel of bf16 at most.
-enum { BLOCK = 56, HALF_BLOCK = 64, FEW = 24, COUNTED = 48, HALF_COLS = 48 };
+enum { BLOCK = 56, BF16_BLOCK = 64, FEW = 24, COUNTED = 48, BF16_COLS = 48 };
 
 // Scratch: V of a block per thread (of all tiles where threads share columns), then per thread M of
 // a block and one panel.
@@ -22,17 +22,17 @@ typedef struct wino {
 
 static wino wino_init(const frt_winograd *g)
 {
-  wino w = {.map = wino_tiles(g), .depth = wino_depth(g->half, g->c)};
+  wino w = {.map = wino_tiles(g), .depth = wino_depth(g->bf16, g->c)};
   w.threads = frt__team(g->n * g->oh * g->ow * g->o);
   const int64_t share = (w.map.count + w.threads - 1) / w.threads;
-  w.by_columns = w.threads > 1 && share < FEW && wino_panels(g->half, g->o) >= w.threads;
-  const int64_t all = w.by_columns ? w.map.count : share, most = g->half ? HALF_BLOCK : BLOCK;
-  const int64_t blocks = (all + most - 1) / most, points = wino_points(g->half);
-  w.block = frt__half_up((all + blocks - 1) / blocks, g->half ? FRT_HALF_ROWS : 1);
+  w.by_columns = w.threads > 1 && share < FEW && wino_panels(g->bf16, g->o) >= w.threads;
+  const int64_t all = w.by_columns ? w.map.count : share, most = g->bf16 ? BF16_BLOCK : BLOCK;
+  const int64_t blocks = (all + most - 1) / most, points = wino_points(g->bf16);
+  w.block = frt__bf16_up((all + blocks - 1) / blocks, g->bf16 ? FRT_BF16_ROWS : 1);
   // Points in sets of their own.
-  w.v_step = (w.by_columns ? all : w.block) * w.depth + (g->half ? 32 : 16);
-  w.m_step = w.block * (g->half ? HALF_COLS : TILE_COLS) + 16;
-  w.v_bytes = frt__round64((size_t)(points * w.v_step) * (g->half ? 2 : 4));
+  w.v_step = (w.by_columns ? all : w.block) * w.depth + (g->bf16 ? 32 : 16);
+  w.m_step = w.block * (g->bf16 ? BF16_COLS : TILE_COLS) + 16;
+  w.v_bytes = frt__round64((size_t)(points * w.v_step) * (g->bf16 ? 2 : 4));
   w.m_bytes = frt__round64((size_t)(points * w.m_step) * sizeof(float));
   return w;
 }
@@ -79,22 +79,22 @@ static void multiply(const frt_winograd *g, const wino *w, const wino_job *j, in
     }
   }
 }
-static void multiply_half(const frt_winograd *g, const wino *w, const wino_job *j, int64_t first,
+static void multiply_bf16(const frt_winograd *g, const wino *w, const wino_job *j, int64_t first,
                           int64_t tiles, int64_t at)
 {
   const int64_t step = wino_filter_step(true, g->c, g->o, at), width = wino_width(true, g->o, at);
   const uint16_t *u = (const uint16_t *)j->u + wino_panel_at(true, g->c, g->o, at);
-  const uint16_t *v = (const uint16_t *)j->v + first * w->depth, *a[HALF_BLOCK];
+  const uint16_t *v = (const uint16_t *)j->v + first * w->depth, *a[BF16_BLOCK];
   float *m = j->m;
   for (int64_t p = 0; p < wino_points(true); p++, v += w->v_step, u += step, m += w->m_step) {
-    for (int64_t r = 0; r < frt__half_up(tiles, FRT_HALF_ROWS); r++) {
+    for (int64_t r = 0; r < frt__bf16_up(tiles, FRT_BF16_ROWS); r++) {
       a[r] = v + FRT_MIN(r, tiles - 1) * w->depth;
     }
-    FRT_K(half_product)
-    (&(frt_half_product){
+    FRT_K(bf16_product)
+    (&(frt_bf16_product){
       .rows = tiles,
       .n = width,
-      .k = frt__half_even(g->c),
+      .k = frt__bf16_even(g->c),
       .segments = 1,
       .a = a,
       .b = u,
@@ -112,40 +112,40 @@ typedef struct wino_outputs {
   int64_t at, row, pixel, rows, cols, lanes; // numbers; outputs that exist
 } wino_outputs;
 
-FRT_INLINE void make_column(const bool half, const float *m, int64_t step, const int j, vf *y)
+FRT_INLINE void make_column(const bool bf16, const float *m, int64_t step, const int j, vf *y)
 {
   vf d[WINO];
 #pragma GCC unroll 6
-  for (int i = 0; i < wino_side(half); i++) {
-    d[i] = v_load(m + (i * wino_side(half) + j) * step);
+  for (int i = 0; i < wino_side(bf16); i++) {
+    d[i] = v_load(m + (i * wino_side(bf16) + j) * step);
   }
-  wino_make(half, d, y);
+  wino_make(bf16, d, y);
 }
 // A tile's first output.
-FRT_INLINE vf first_output(const bool half, const float *m, int64_t step)
+FRT_INLINE vf first_output(const bool bf16, const float *m, int64_t step)
 {
   vf s[WINO], y[WINO_OUT];
 #pragma GCC unroll 6
-  for (int j = 0; j < wino_side(half); j++) {
-    make_column(half, m, step, j, y);
+  for (int j = 0; j < wino_side(bf16); j++) {
+    make_column(bf16, m, step, j, y);
     s[j] = y[0];
   }
-  wino_make(half, s, y);
+  wino_make(bf16, s, y);
   return y[0];
 }
 
 // A tile's outputs of one vector of channels: transformed back, bias, residual, activation, stored,
 // counted.
-FRT_INLINE void make_tile(const int act, const bool half, const bool half_y, const float *m,
+FRT_INLINE void make_tile(const int act, const bool bf16, const bool bf16_y, const float *m,
                           int64_t step, vf bias, const float *residual, void *y,
                           const wino_outputs *to, moments_sum *sum)
 {
-  const int side = wino_side(half), out = wino_out(half);
+  const int side = wino_side(bf16), out = wino_out(bf16);
   vf rows[WINO_OUT][WINO];
 #pragma GCC unroll 6
   for (int j = 0; j < side; j++) {
     vf column[WINO_OUT];
-    make_column(half, m, step, j, column);
+    make_column(bf16, m, step, j, column);
 #pragma GCC unroll 6
     for (int i = 0; i < out; i++) {
       rows[i][j] = column[i];
@@ -154,7 +154,7 @@ FRT_INLINE void make_tile(const int act, const bool half, const bool half_y, con
 #pragma GCC unroll 4
   for (int i = 0; i < out; i++) {
     vf row[WINO_OUT];
-    wino_make(half, rows[i], row);
+    wino_make(bf16, rows[i], row);
 #pragma GCC unroll 4
     for (int j = 0; j < out; j++) {
       if (i >= to->rows || j >= to->cols) {
@@ -166,7 +166,7 @@ FRT_INLINE void make_tile(const int act, const bool half, const bool half_y, con
         v += load_lanes(residual + at, to->lanes);
       }
       v = v_act(act, v);
-      v_put_some(half_y, y, at, v, to->lanes);
+      v_put_some(bf16_y, y, at, v, to->lanes);
       if (sum) {
         moments_take(sum, v);
       }
@@ -175,18 +175,18 @@ FRT_INLINE void make_tile(const int act, const bool half, const bool half_y, con
 }
 
 // Tiles [first, first + tiles) of one panel.
-FRT_INLINE void make(const int act, const bool half, const bool half_y, const frt_winograd *g,
+FRT_INLINE void make(const int act, const bool bf16, const bool bf16_y, const frt_winograd *g,
                      const wino *w, const wino_job *j, int64_t first, int64_t tiles, int64_t panel)
 {
-  const int64_t width = wino_width(half, g->o, panel), column = wino_column(half, g->o, panel);
-  const int out = wino_out(half);
+  const int64_t width = wino_width(bf16, g->o, panel), column = wino_column(bf16, g->o, panel);
+  const int out = wino_out(bf16);
   for (int64_t v = 0; v < width; v += FRT_VL) {
     const int64_t c = column + v, lanes = FRT_MIN(FRT_VL, g->o - c);
     const vf bias = j->bias ? load_lanes(j->bias + c, lanes) : v_zero();
     moments_sum sum = {v_zero(), v_zero(), v_zero()};
     int64_t counted = 0;
     for (int64_t t = 0; t < tiles; t++) {
-      const wino_place p = wino_at(half, &w->map, first + t);
+      const wino_place p = wino_at(bf16, &w->map, first + t);
       const wino_outputs to = {.at = ((p.n * g->oh + p.y) * g->ow + p.x) * g->o + c,
                                .row = g->ow * g->o,
                                .pixel = g->o,
@@ -195,13 +195,13 @@ FRT_INLINE void make(const int act, const bool half, const bool half_y, const fr
                                .lanes = lanes};
       const float *from = j->m + t * width + v;
       if (!j->part) {
-        make_tile(act, half, half_y, from, w->m_step, bias, j->residual, j->y, &to, NULL);
+        make_tile(act, bf16, bf16_y, from, w->m_step, bias, j->residual, j->y, &to, NULL);
         continue;
       }
       if (counted == 0) { // sums are shifted by the first output
-        sum = moments_start(first_output(half, from, w->m_step) + bias);
+        sum = moments_start(first_output(bf16, from, w->m_step) + bias);
       }
-      make_tile(act, half, half_y, from, w->m_step, bias, NULL, j->y, &to, &sum);
+      make_tile(act, bf16, bf16_y, from, w->m_step, bias, NULL, j->y, &to, &sum);
       counted += to.rows * to.cols;
       if (counted > COUNTED || t + 1 == tiles) {
         double *part = j->part + c;
@@ -220,10 +220,10 @@ static void make_f32(const int act, const frt_winograd *g, const wino *w, const 
 {
   make(act, false, false, g, w, j, first, tiles, panel);
 }
-static void make_half(const int act, const frt_winograd *g, const wino *w, const wino_job *j,
+static void make_bf16(const int act, const frt_winograd *g, const wino *w, const wino_job *j,
                       int64_t first, int64_t tiles, int64_t panel)
 {
-  if (g->half_y) {
+  if (g->bf16_y) {
     make(act, true, true, g, w, j, first, tiles, panel);
   } else {
     make(act, true, false, g, w, j, first, tiles, panel);
@@ -240,9 +240,9 @@ static void blocks(const frt_winograd *g, const wino *w, wino_job j, int64_t fro
       FRT_K(winograd_read)(g, j.load, j.x, b, tiles, j.v, w->v_step);
     }
     for (int64_t p = first; p < last; p++) {
-      if (g->half) {
-        multiply_half(g, w, &j, w->by_columns ? b : 0, tiles, p);
-        FRT_BY_ACT(g->act, make_half, g, w, &j, b, tiles, p);
+      if (g->bf16) {
+        multiply_bf16(g, w, &j, w->by_columns ? b : 0, tiles, p);
+        FRT_BY_ACT(g->act, make_bf16, g, w, &j, b, tiles, p);
       } else {
         multiply(g, w, &j, w->by_columns ? b : 0, tiles, p);
         FRT_BY_ACT(g->act, make_f32, g, w, &j, b, tiles, p);
@@ -256,7 +256,7 @@ FRT_SIMD void FRT_K(winograd)(const frt_winograd *g, const frt_load *load, const
                               double *moments, void *scratch)
 {
   const wino w = wino_init(g);
-  const int64_t panels = wino_panels(g->half, g->o), count = w.map.count;
+  const int64_t panels = wino_panels(g->bf16, g->o), count = w.map.count;
   const size_t each = FRT_K(moments_bytes)(g->o) / sizeof(double);
   char *m_at = (char *)scratch + (w.by_columns ? 1 : (size_t)w.threads) * w.v_bytes;
   if (w.by_columns) {
@@ -265,7 +265,7 @@ FRT_SIMD void FRT_K(winograd)(const frt_winograd *g, const frt_load *load, const
       int64_t from, to;
       frt__share(count, 1, t, w.threads, &from, &to);
       FRT_K(winograd_read)
-      (g, load, x, from, to - from, v_at_out(g->half, scratch, from * w.depth), w.v_step);
+      (g, load, x, from, to - from, v_at_out(g->bf16, scratch, from * w.depth), w.v_step);
     }
   }
 #pragma omp parallel for num_threads(w.threads) schedule(static)

@@ -4,7 +4,7 @@
 
 // Bytes of a chunk in the domain; rows (outputs) and panels of an item, whose products stay in the
 // second cache.
-enum { CHUNK = 10 << 20, HALF_CHUNK = 4 << 20, ITEM_ROWS = 64, ITEM_PANELS = 2 };
+enum { CHUNK = 10 << 20, BF16_CHUNK = 4 << 20, ITEM_ROWS = 64, ITEM_PANELS = 2 };
 
 // Scratch: x and dy of a chunk in the domain, then per thread an item's products.
 typedef struct wino_weight {
@@ -18,22 +18,22 @@ typedef struct wino_weight {
 static wino_weight weight_init(const frt_winograd *g)
 {
   wino_weight w = {.map = wino_tiles(g)};
-  const int64_t item = g->half ? 2 : 4, points = wino_points(g->half), pad = g->half ? 32 : 16;
+  const int64_t item = g->bf16 ? 2 : 4, points = wino_points(g->bf16), pad = g->bf16 ? 32 : 16;
   w.x_depth = tile_padded(g->c);
   w.dy_depth = tile_padded(g->o);
   w.threads = frt__team(g->n * g->oh * g->ow * g->o);
-  const int64_t most = g->half ? HALF_CHUNK : CHUNK;
+  const int64_t most = g->bf16 ? BF16_CHUNK : CHUNK;
   const int64_t each = points * item * (w.x_depth + w.dy_depth);
   const int64_t chunks = (w.map.count * each + most - 1) / most;
-  w.chunk = frt__half_up((w.map.count + chunks - 1) / chunks, g->half ? 2 : 1);
+  w.chunk = frt__bf16_up((w.map.count + chunks - 1) / chunks, g->bf16 ? 2 : 1);
   w.x_step = w.chunk * w.x_depth + pad; // points in sets of their own
   w.dy_step = w.chunk * w.dy_depth + pad;
   w.row_items = (g->o + ITEM_ROWS - 1) / ITEM_ROWS;
-  w.rows = frt__half_up((g->o + w.row_items - 1) / w.row_items, g->half ? FRT_HALF_ROWS : 1);
-  const int64_t panels = wino_panels(g->half, g->c);
+  w.rows = frt__bf16_up((g->o + w.row_items - 1) / w.row_items, g->bf16 ? FRT_BF16_ROWS : 1);
+  const int64_t panels = wino_panels(g->bf16, g->c);
   w.panels = panels * w.row_items >= 2 * ITEM_PANELS * w.threads ? ITEM_PANELS : 1;
   w.col_items = (panels + w.panels - 1) / w.panels;
-  w.m_step = w.rows * w.panels * (g->half ? 48 : TILE_COLS) + 16;
+  w.m_step = w.rows * w.panels * (g->bf16 ? 48 : TILE_COLS) + 16;
   w.x_bytes = frt__round64((size_t)(points * w.x_step * item));
   w.dy_bytes = frt__round64((size_t)(points * w.dy_step * item));
   w.m_bytes = frt__round64((size_t)(points * w.m_step) * sizeof(float));
@@ -74,16 +74,16 @@ static void multiply(const wino_weight *w, const wino_item *i, const float *x, c
     m += w->m_step;
   }
 }
-static void multiply_half(const wino_weight *w, const wino_item *i, const uint16_t *x,
+static void multiply_bf16(const wino_weight *w, const wino_item *i, const uint16_t *x,
                           const uint16_t *dy, int64_t tiles, float *m)
 {
-  const int64_t k = frt__half_even(tiles), x_bytes = i->width * k * 2, dy_bytes = i->rows * k * 2;
+  const int64_t k = frt__bf16_even(tiles), x_bytes = i->width * k * 2, dy_bytes = i->rows * k * 2;
   x += i->c * k;
   dy += i->o * k;
   for (int64_t p = 0; p < wino_points(true); p++) {
     const bool last = p + 1 == wino_points(true);
-    FRT_K(half_product)
-    (&(frt_half_product){
+    FRT_K(bf16_product)
+    (&(frt_bf16_product){
       .rows = i->rows,
       .n = i->width,
       .k = k,
@@ -102,10 +102,10 @@ static void multiply_half(const wino_weight *w, const wino_item *i, const uint16
 }
 
 // One output's filters of a vector of channels: back from the domain, stored to or added to dw.
-FRT_INLINE void filters_back(const bool half, const float *m, int64_t step, int64_t lanes, bool add,
+FRT_INLINE void filters_back(const bool bf16, const float *m, int64_t step, int64_t lanes, bool add,
                              float *dw)
 {
-  const int side = wino_side(half);
+  const int side = wino_side(bf16);
   vf rows[3][WINO];
 #pragma GCC unroll 6
   for (int j = 0; j < side; j++) {
@@ -114,7 +114,7 @@ FRT_INLINE void filters_back(const bool half, const float *m, int64_t step, int6
     for (int i = 0; i < side; i++) {
       u[i] = v_load(m + (i * side + j) * step);
     }
-    wino_filter_grad(half, u, g);
+    wino_filter_grad(bf16, u, g);
     rows[0][j] = g[0];
     rows[1][j] = g[1];
     rows[2][j] = g[2];
@@ -123,7 +123,7 @@ FRT_INLINE void filters_back(const bool half, const float *m, int64_t step, int6
 #pragma GCC unroll 3
   for (int i = 0; i < 3; i++) {
     vf g[3];
-    wino_filter_grad(half, rows[i], g);
+    wino_filter_grad(bf16, rows[i], g);
     v_store(taps[3 * i], g[0]);
     v_store(taps[3 * i + 1], g[1]);
     v_store(taps[3 * i + 2], g[2]);
@@ -139,15 +139,15 @@ static void item(const frt_winograd *g, const wino_weight *w, int64_t at, const 
                  const void *dy, int64_t tiles, bool add, float *dw, float *m)
 {
   const int64_t panel = at / w->row_items * w->panels;
-  wino_item i = {.o = at % w->row_items * w->rows, .c = wino_column(g->half, g->c, panel)};
+  wino_item i = {.o = at % w->row_items * w->rows, .c = wino_column(g->bf16, g->c, panel)};
   i.rows = FRT_MIN(w->rows, g->o - i.o);
-  i.cols = wino_column(g->half, g->c, FRT_MIN(panel + w->panels, wino_panels(g->half, g->c))) - i.c;
+  i.cols = wino_column(g->bf16, g->c, FRT_MIN(panel + w->panels, wino_panels(g->bf16, g->c))) - i.c;
   i.width = tile_padded(i.cols);
   if (i.rows <= 0) {
     return;
   }
-  if (g->half) {
-    multiply_half(w, &i, x, dy, tiles, m);
+  if (g->bf16) {
+    multiply_bf16(w, &i, x, dy, tiles, m);
   } else {
     multiply(w, &i, x, dy, tiles, m);
   }
@@ -156,7 +156,7 @@ static void item(const frt_winograd *g, const wino_weight *w, int64_t at, const 
       const float *from = m + r * i.width + j;
       float *to = dw + ((i.o + r) * g->c + i.c + j) * 9;
       const int64_t lanes = FRT_MIN(FRT_VL, i.cols - j);
-      if (g->half) {
+      if (g->bf16) {
         filters_back(true, from, w->m_step, lanes, add, to);
       } else {
         filters_back(false, from, w->m_step, lanes, add, to);
@@ -172,14 +172,14 @@ static void read_share(const frt_winograd *g, const frt_load *load, const wino_w
 {
   int64_t from, to;
   frt__share(tiles, 2, t, w->threads, &from, &to);
-  if (!g->half) {
+  if (!g->bf16) {
     FRT_K(winograd_read)
     (g, load, x, first + from, to - from, (float *)vx + from * w->x_depth, w->x_step);
     FRT_K(winograd_read_dy)
     (g, dy, first + from, to - from, (float *)vdy + from * w->dy_depth, w->dy_step);
     return;
   }
-  const int64_t k = frt__half_even(tiles);
+  const int64_t k = frt__bf16_even(tiles);
   FRT_K(winograd_read_pairs)(g, load, x, first, from, to, k, vx, w->x_step);
   FRT_K(winograd_read_dy_pairs)(g, dy, first, from, to, k, vdy, w->dy_step);
 }

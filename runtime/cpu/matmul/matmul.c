@@ -1,5 +1,5 @@
 // matmul.c -- matrix products: oneDNN's sgemm where it is one product, its batched primitive
-// elsewhere; of maps stored as bf16 matmul_half.c's.
+// elsewhere; of maps stored as bf16 matmul_bf16.c's.
 #include "cpu/matmul/matmul.h"
 #include "ops/conv/conv.h"
 
@@ -38,7 +38,7 @@ static frt_status plan(frt_step *s)
   c->n_batch = y->ndim - 2;
   const int64_t n_a = leading(a, c->n_batch, c->a_batch), n_b = leading(b, c->n_batch, c->b_batch);
   if (frt__bf16(s->in[0]) || frt__bf16(s->in[1]) || frt__bf16(s->out[0])) {
-    return frt__matmul_half_plan(s);
+    return frt__matmul_bf16_plan(s);
   }
   if (n_b == 1 && (n_a == 1 || !c->ta)) {
     c->m *= n_a; // rows of all of them under one another
@@ -53,7 +53,7 @@ static frt_status ready(frt_step *s)
 {
   matmul *v = s->state;
   if (v->way == FRT__MATMUL_ROWS) {
-    return frt__half_ready(&v->half);
+    return frt__bf16_ready(&v->bf16);
   }
   return v->dn ? frt__dn_ready(v->dn) : FRT_OK;
 }
@@ -63,7 +63,7 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
   const matmul *v = s->state;
   const frt_dn_matmul *c = &v->c;
   if (v->way != FRT__MATMUL_F32) {
-    frt__matmul_half(s, in, out, scratch);
+    frt__matmul_bf16(s, in, out, scratch);
     return FRT_OK;
   }
   if (v->dn) {
@@ -78,7 +78,7 @@ static void free_state(frt_step *s)
   matmul *v = s->state;
   if (v) {
     frt__dn_free(v->dn);
-    frt__half_free(&v->half);
+    frt__bf16_free(&v->bf16);
     frt__free(v);
     s->state = NULL;
   }

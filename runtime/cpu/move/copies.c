@@ -57,9 +57,9 @@ static frt_status run_fused_store(const frt_step *s, void *const *in, void *cons
   for (int64_t at = 0; at < n; at += PART) {
     const int64_t count = FRT_MIN(PART, n - at);
     if (to) {
-      frt__kernels()->to_half((const float *)in[0] + at, count, (uint16_t *)out[0] + at);
+      frt__kernels()->to_bf16((const float *)in[0] + at, count, (uint16_t *)out[0] + at);
     } else {
-      frt__kernels()->from_half((const uint16_t *)in[0] + at, count, (float *)out[0] + at);
+      frt__kernels()->from_bf16((const uint16_t *)in[0] + at, count, (float *)out[0] + at);
     }
   }
   return FRT_OK;

@@ -137,11 +137,11 @@ static frt_status run_pad(const frt_step *s, void *const *in, void *const *out, 
     at += before * m.to[i];
   }
   const size_t size = frt__item_bytes(s->out[0]);
-  uint16_t half = 0;
+  uint16_t bf16 = 0;
   if (frt__bf16(s->out[0])) {
-    frt__kernels()->to_half(&value, 1, &half);
+    frt__kernels()->to_bf16(&value, 1, &bf16);
   }
-  frt__fill(size, frt__numel(y), frt__bf16(s->out[0]) ? (const void *)&half : &value, out[0]);
+  frt__fill(size, frt__numel(y), frt__bf16(s->out[0]) ? (const void *)&bf16 : &value, out[0]);
   frt__move(m, size, in[0], (char *)out[0] + at * (int64_t)size);
   return FRT_OK;
 }

@@ -21,7 +21,7 @@ static frt_bn bn_sizes(const frt_step *s, int32_t act)
 {
   const frt_shape *x = &s->in[0]->shape;
   return (frt_bn){
-    .m = frt__numel(x) / x->dim[1], .c = x->dim[1], .act = act, .half = frt__bf16(s->in[0])};
+    .m = frt__numel(x) / x->dim[1], .c = x->dim[1], .act = act, .bf16 = frt__bf16(s->in[0])};
 }
 static frt_status bn_plan(frt_step *s)
 {
@@ -38,7 +38,7 @@ static frt_bn_gate bn_gate_sizes(const frt_step *s)
                        .rows = x->dim[2] * x->dim[3],
                        .c = x->dim[1],
                        .act = (int32_t)s->attr[FRT_FUSED_ACT],
-                       .half = frt__bf16(s->in[0])};
+                       .bf16 = frt__bf16(s->in[0])};
 }
 static bool bn_gate_can(const frt_step *s)
 {

@@ -22,7 +22,7 @@ FRT_SIMD size_t FRT_K(bn_gate_scratch)(const frt_bn_gate *g)
 
 // Adds rows of one photo to sum[SUMS][c]: of dz y, dz act', dz act' (x - mean), act', act' (x -
 // mean).
-FRT_INLINE void add_rows(const int act, const bool half, const frt_bn_gate *g, const frt_load *l,
+FRT_INLINE void add_rows(const int act, const bool bf16, const frt_bn_gate *g, const frt_load *l,
                          const void *x, const void *dz, int64_t rows, float *sum)
 {
   const int64_t c = g->c;
@@ -35,11 +35,11 @@ FRT_INLINE void add_rows(const int act, const bool half, const frt_bn_gate *g, c
       s[i] = load_lanes(sum + i * c + j, lanes);
     }
     for (int64_t r = 0; r < rows; r++) {
-      v_ask(half, x, (r + ROWS) * c + j);
-      v_ask(half, dz, (r + ROWS) * c + j);
-      const vf v = v_some(half, x, r * c + j, lanes) - k.mean, z = v_fma(v, k.scale, k.shift);
+      v_ask(bf16, x, (r + ROWS) * c + j);
+      v_ask(bf16, dz, (r + ROWS) * c + j);
+      const vf v = v_some(bf16, x, r * c + j, lanes) - k.mean, z = v_fma(v, k.scale, k.shift);
       vf d;
-      const vf y = v_act_both(act, z, &d), by = v_some(half, dz, r * c + j, lanes), e = by * d;
+      const vf y = v_act_both(act, z, &d), by = v_some(bf16, dz, r * c + j, lanes), e = by * d;
       s[0] = v_fma(by, y, s[0]);
       s[1] += e;
       s[2] = v_fma(e, v, s[2]);
@@ -52,7 +52,7 @@ FRT_INLINE void add_rows(const int act, const bool half, const frt_bn_gate *g, c
     }
   }
 }
-FRT_INLINE void parts(const int act, const bool half, const frt_bn_gate *g, const frt_load *l,
+FRT_INLINE void parts(const int act, const bool bf16, const frt_bn_gate *g, const frt_load *l,
                       const void *x, const void *dz, float *part)
 {
   const int64_t chunks = chunks_of(g), c = g->c;
@@ -64,15 +64,15 @@ FRT_INLINE void parts(const int act, const bool half, const frt_bn_gate *g, cons
     float *sum = part + i * SUMS * c;
     memset(sum, 0, (size_t)(SUMS * c) * sizeof *sum);
     for (int64_t r = 0; r < rows; r += ROWS) {
-      add_rows(act, half, g, l, v_at(half, x, at + r * c), v_at(half, dz, at + r * c),
+      add_rows(act, bf16, g, l, v_at(bf16, x, at + r * c), v_at(bf16, dz, at + r * c),
                FRT_MIN(ROWS, rows - r), sum);
     }
   }
 }
-FRT_INLINE void parts_as(const bool half, const frt_bn_gate *g, const frt_load *l, const void *x,
+FRT_INLINE void parts_as(const bool bf16, const frt_bn_gate *g, const frt_load *l, const void *x,
                          const void *dz, float *part)
 {
-  FRT_BY_ACT(g->act, parts, half, g, l, x, dz, part);
+  FRT_BY_ACT(g->act, parts, bf16, g, l, x, dz, part);
 }
 
 FRT_SIMD void FRT_K(bn_gate_sums)(const frt_bn_gate *g, const void *x, const void *dz,
@@ -82,7 +82,7 @@ FRT_SIMD void FRT_K(bn_gate_sums)(const frt_bn_gate *g, const void *x, const voi
   const frt_load load = {.w = w, .b = b, .mean = mean, .rstd = rstd};
   const float *part = scratch;
   const int64_t chunks = chunks_of(g), c = g->c;
-  FRT_BY_HALF(g->half, parts_as, g, &load, x, dz, scratch);
+  FRT_BY_BF16(g->bf16, parts_as, g, &load, x, dz, scratch);
   const int32_t threads = frt__team(g->n * chunks * SUMS * c);
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t i = 0; i < g->n * SUMS; i++) {
@@ -102,7 +102,7 @@ FRT_SIMD void FRT_K(bn_gate_sums)(const frt_bn_gate *g, const void *x, const voi
 typedef struct through {
   const float *mean, *a, *b, *k, *d, *gate, *add;
 } through;
-FRT_INLINE void write_rows(const int act, const bool half, const through *t, const void *x,
+FRT_INLINE void write_rows(const int act, const bool bf16, const through *t, const void *x,
                            const void *dz, void *dx, int64_t rows, int64_t c)
 {
   for (int64_t j = 0; j < c; j += FRT_VL) {
@@ -113,15 +113,15 @@ FRT_INLINE void write_rows(const int act, const bool half, const through *t, con
     const vf add = load_lanes(t->add + j, lanes);
     for (int64_t r = 0; r < rows; r++) {
       const int64_t at = r * c + j;
-      v_ask(half, x, (r + ROWS) * c + j);
-      v_ask(half, dz, (r + ROWS) * c + j);
-      const vf v = v_some(half, x, at, lanes) - mean;
-      const vf g = v_fma(v_some(half, dz, at, lanes), gate, add) * v_act_grad(act, v_fma(v, a, b));
-      v_put_some(half, dx, at, v_fma(a, g, v_fma(v, k, d)), lanes);
+      v_ask(bf16, x, (r + ROWS) * c + j);
+      v_ask(bf16, dz, (r + ROWS) * c + j);
+      const vf v = v_some(bf16, x, at, lanes) - mean;
+      const vf g = v_fma(v_some(bf16, dz, at, lanes), gate, add) * v_act_grad(act, v_fma(v, a, b));
+      v_put_some(bf16, dx, at, v_fma(a, g, v_fma(v, k, d)), lanes);
     }
   }
 }
-FRT_INLINE void write(const int act, const bool half, const frt_bn_gate *g, const through *all,
+FRT_INLINE void write(const int act, const bool bf16, const frt_bn_gate *g, const through *all,
                       const void *x, const void *dz, void *dx)
 {
   const int64_t c = g->c, total = g->n * g->rows;
@@ -136,15 +136,15 @@ FRT_INLINE void write(const int act, const bool half, const frt_bn_gate *g, cons
       through t = *all;
       t.gate += photo * c;
       t.add += photo * c;
-      write_rows(act, half, &t, v_at(half, x, r * c), v_at(half, dz, r * c),
-                 v_at_out(half, dx, r * c), rows, c);
+      write_rows(act, bf16, &t, v_at(bf16, x, r * c), v_at(bf16, dz, r * c),
+                 v_at_out(bf16, dx, r * c), rows, c);
     }
   }
 }
-FRT_INLINE void write_as(const bool half, const frt_bn_gate *g, const through *t, const void *x,
+FRT_INLINE void write_as(const bool bf16, const frt_bn_gate *g, const through *t, const void *x,
                          const void *dz, void *dx)
 {
-  FRT_BY_ACT(g->act, write, half, g, t, x, dz, dx);
+  FRT_BY_ACT(g->act, write, bf16, g, t, x, dz, dx);
 }
 
 FRT_SIMD void FRT_K(bn_gate_grad)(const frt_bn_gate *g, const void *x, const void *dz,
@@ -169,5 +169,5 @@ FRT_SIMD void FRT_K(bn_gate_grad)(const frt_bn_gate *g, const void *x, const voi
     d[j] = (float)(-gain * sum / m);
   }
   const through t = {.mean = mean, .a = a, .b = b, .k = k, .d = d, .gate = gate, .add = add};
-  FRT_BY_HALF(g->half, write_as, g, &t, x, dz, dx);
+  FRT_BY_BF16(g->bf16, write_as, g, &t, x, dz, dx);
 }

@@ -26,7 +26,7 @@ FRT_INLINE vf load_value(const int act, vf x, load_norm n)
 }
 
 // sum[c] += over rows of x (computed), or of x * y.
-FRT_INLINE void load_sum(const int act, const bool half, const bool product, const frt_load *l,
+FRT_INLINE void load_sum(const int act, const bool bf16, const bool product, const frt_load *l,
                          const void *x, const void *y, int64_t rows, int64_t c, float *sum)
 {
   for (int64_t r = 0; r < rows; r += 4) {
@@ -37,10 +37,10 @@ FRT_INLINE void load_sum(const int act, const bool half, const bool product, con
       vf s = load_lanes(sum + j, lanes);
       for (int64_t i = 0; i < n; i++) {
         int64_t at = (r + i) * c + j;
-        v_ask(half, x, at + 4 * c);
-        vf v = load_value(act, v_some(half, x, at, lanes), k);
+        v_ask(bf16, x, at + 4 * c);
+        vf v = load_value(act, v_some(bf16, x, at, lanes), k);
         if (product) {
-          v *= v_some(half, y, at, lanes);
+          v *= v_some(bf16, y, at, lanes);
         }
         s += v;
       }

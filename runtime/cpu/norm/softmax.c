@@ -112,8 +112,8 @@ FRT_KERNEL(softmax) = {
 // The gradient of softmax along the last dimension.
 static bool can_softmax_grad(const frt_step *s)
 {
-  const bool half = frt__bf16(s->in[0]);
-  return frt__all_f32(s) && half == frt__bf16(s->in[1]) && half == frt__bf16(s->out[0]) &&
+  const bool bf16 = frt__bf16(s->in[0]);
+  return frt__all_f32(s) && bf16 == frt__bf16(s->in[1]) && bf16 == frt__bf16(s->out[0]) &&
          frt__lanes(&s->in[0]->shape, (int32_t)s->attr[FRT_SOFTMAX_DIM]).step == 1;
 }
 

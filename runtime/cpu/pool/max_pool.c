@@ -20,7 +20,7 @@ static frt_status max_pool(const frt_step *s, const char *op, frt_max_pool *g)
                       .sw = v.sw,
                       .top = v.top,
                       .left = v.left,
-                      .half = frt__bf16(s->in[0])};
+                      .bf16 = frt__bf16(s->in[0])};
   return FRT_OK;
 }
 

@@ -16,15 +16,15 @@ static window window_of(const frt_max_pool *g, int64_t oy, int64_t ox)
 }
 
 // One vector of channels: the largest number; *at: its tap.
-FRT_INLINE vf largest(const bool half, const frt_max_pool *g, window k, const void *map, int64_t c,
+FRT_INLINE vf largest(const bool bf16, const frt_max_pool *g, window k, const void *map, int64_t c,
                       int64_t lanes, vi *at)
 {
-  vf top = v_some(half, map, (k.y0 * g->w + k.x0) * g->c + c, lanes);
+  vf top = v_some(bf16, map, (k.y0 * g->w + k.x0) * g->c + c, lanes);
   vi best = (vi)v_zero() + (int32_t)k.tap;
   for (int64_t y = k.y0; y < k.y1; y++) {
     int32_t tap = (int32_t)(k.tap + (y - k.y0) * g->kw);
     for (int64_t x = k.x0; x < k.x1; x++, tap++) {
-      vf v = v_some(half, map, (y * g->w + x) * g->c + c, lanes);
+      vf v = v_some(bf16, map, (y * g->w + x) * g->c + c, lanes);
       vi more = ~(v <= top) & (top == top); // of what is not a number too
       top = v_select(more, v, top);
       best = (best & ~more) | (((vi)v_zero() + tap) & more);
@@ -35,18 +35,18 @@ FRT_INLINE vf largest(const bool half, const frt_max_pool *g, window k, const vo
 }
 
 // --- forward ------------------------------------------------------------------------------------
-FRT_INLINE void forward(const bool half, const frt_max_pool *g, const void *x, void *y)
+FRT_INLINE void forward(const bool bf16, const frt_max_pool *g, const void *x, void *y)
 {
   const int32_t threads = frt__team(g->n * g->h * g->w * g->c);
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t i = 0; i < g->n * g->oh; i++) {
-    const void *map = v_at(half, x, i / g->oh * g->h * g->w * g->c);
+    const void *map = v_at(bf16, x, i / g->oh * g->h * g->w * g->c);
     for (int64_t ox = 0; ox < g->ow; ox++) {
       const window k = window_of(g, i % g->oh, ox);
       for (int64_t c = 0; c < g->c; c += FRT_VL) {
         vi at;
-        vf top = largest(half, g, k, map, c, g->c - c, &at);
-        v_put_some(half, y, (i * g->ow + ox) * g->c + c, top, g->c - c);
+        vf top = largest(bf16, g, k, map, c, g->c - c, &at);
+        v_put_some(bf16, y, (i * g->ow + ox) * g->c + c, top, g->c - c);
       }
     }
   }
@@ -55,7 +55,7 @@ FRT_INLINE void forward(const bool half, const frt_max_pool *g, const void *x, v
 // window; scratch: a byte for each number of dy).
 FRT_SIMD void FRT_K(max_pool)(const frt_max_pool *g, const void *x, void *y)
 {
-  FRT_BY_HALF(g->half, forward, g, x, y);
+  FRT_BY_BF16(g->bf16, forward, g, x, y);
 }
 
 // --- taps in bytes ------------------------------------------------------------------------------
@@ -90,16 +90,16 @@ FRT_INLINE void put_taps(uint8_t *to, vi taps, int64_t lanes)
 
 // --- gradient -----------------------------------------------------------------------------------
 FRT_INLINE
-void find(const bool half, const frt_max_pool *g, const void *x, uint8_t *taps, int64_t row)
+void find(const bool bf16, const frt_max_pool *g, const void *x, uint8_t *taps, int64_t row)
 {
-  const void *map = v_at(half, x, row / g->oh * g->h * g->w * g->c);
+  const void *map = v_at(bf16, x, row / g->oh * g->h * g->w * g->c);
   for (int64_t ox = 0; ox < g->ow; ox++) {
     const window k = window_of(g, row % g->oh, ox);
     uint8_t *to = taps + (row * g->ow + ox) * g->c;
     for (int64_t c = 0; c < g->c; c += FRT_VL) {
       const int64_t lanes = FRT_MIN(FRT_VL, g->c - c);
       vi at;
-      largest(half, g, k, map, c, lanes, &at);
+      largest(bf16, g, k, map, c, lanes, &at);
       put_taps(to + c, at, lanes);
     }
   }
@@ -112,7 +112,7 @@ static void reaching(int64_t at, int64_t before, int64_t kernel, int64_t stride,
   *first = from <= 0 ? 0 : (from + stride - 1) / stride;
   *last = FRT_MIN((at + before) / stride, n - 1);
 }
-FRT_INLINE void gather(const bool half, const frt_max_pool *g, const void *dy, const uint8_t *taps,
+FRT_INLINE void gather(const bool bf16, const frt_max_pool *g, const void *dy, const uint8_t *taps,
                        int64_t row, void *dx)
 {
   const int64_t n = row / g->h, y = row % g->h;
@@ -129,28 +129,28 @@ FRT_INLINE void gather(const bool half, const frt_max_pool *g, const void *dy, c
           const int64_t at = ((n * g->oh + oy) * g->ow + ox) * g->c + c;
           const int32_t tap = (int32_t)(down + x - ox * g->sw + g->left);
           vi won = get_taps(taps + at, lanes) == tap;
-          sum += v_select(won, v_some(half, dy, at, lanes), v_zero());
+          sum += v_select(won, v_some(bf16, dy, at, lanes), v_zero());
         }
       }
-      v_put_some(half, dx, ((n * g->h + y) * g->w + x) * g->c + c, sum, lanes);
+      v_put_some(bf16, dx, ((n * g->h + y) * g->w + x) * g->c + c, sum, lanes);
     }
   }
 }
-FRT_INLINE void backward(const bool half, const frt_max_pool *g, const void *x, const void *dy,
+FRT_INLINE void backward(const bool bf16, const frt_max_pool *g, const void *x, const void *dy,
                          void *dx, uint8_t *taps)
 {
   const int32_t threads = frt__team(g->n * g->h * g->w * g->c);
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t i = 0; i < g->n * g->oh; i++) {
-    find(half, g, x, taps, i);
+    find(bf16, g, x, taps, i);
   }
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t i = 0; i < g->n * g->h; i++) {
-    gather(half, g, dy, taps, i, dx);
+    gather(bf16, g, dy, taps, i, dx);
   }
 }
 FRT_SIMD void FRT_K(max_pool_grad)(const frt_max_pool *g, const void *x, const void *dy, void *dx,
                                    void *scratch)
 {
-  FRT_BY_HALF(g->half, backward, g, x, dy, dx, scratch);
+  FRT_BY_BF16(g->bf16, backward, g, x, dy, dx, scratch);
 }

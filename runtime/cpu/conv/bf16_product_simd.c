@@ -1,11 +1,11 @@
-// half_product.c -- products of bf16 with sums in f32, 8 rows by up to 48 columns in registers.
-#include "cpu/conv/half_simd.h"
+// bf16_product.c -- products of bf16 with sums in f32, 8 rows by up to 48 columns in registers.
+#include "cpu/conv/bf16_simd.h"
 #include "cpu/vec.h"
 
-#if FRT_HALF
+#if FRT_BF16
 
 // Pairs of k of a panel that stay in the first cache while all rows pass.
-enum { PAIRS = 160, TALL = FRT_HALF_ROWS };
+enum { PAIRS = 160, TALL = FRT_BF16_ROWS };
 
 // Part of a product: pairs [from, to) of `segments` segments.
 typedef struct part {
@@ -78,10 +78,10 @@ FRT_INLINE void block(const int nv, const bool pairs, const part *p, const uint1
   }
 }
 
-FRT_INLINE void panel(const int nv, const bool pairs, const frt_half_product *g, part *p,
+FRT_INLINE void panel(const int nv, const bool pairs, const frt_bf16_product *g, part *p,
                       int64_t segment, const uint16_t *b, float *c, __mmask16 last)
 {
-  const int64_t up = frt__half_up(g->rows, TALL);
+  const int64_t up = frt__bf16_up(g->rows, TALL);
   for (int64_t r = 0; r < g->rows; r += TALL, p->done++) {
     ask(false, p, g->read[0], g->read_bytes[0]);
     ask(false, p, g->read[1], g->read_bytes[1]);
@@ -91,7 +91,7 @@ FRT_INLINE void panel(const int nv, const bool pairs, const frt_half_product *g,
   }
 }
 
-FRT_INLINE void panel_of(const bool pairs, const frt_half_product *g, part *p, int64_t segment,
+FRT_INLINE void panel_of(const bool pairs, const frt_bf16_product *g, part *p, int64_t segment,
                          int64_t j, int64_t columns)
 {
   const int64_t real = FRT_MIN(columns, g->n - j), rest = real - (columns - 16);
@@ -111,11 +111,11 @@ FRT_INLINE void panel_of(const bool pairs, const frt_half_product *g, part *p, i
 }
 
 // Segments [segment, segment + p->segments), pairs p->from .. p->to of each, all columns.
-static void slice(const frt_half_product *g, part *p, int64_t segment)
+static void slice(const frt_bf16_product *g, part *p, int64_t segment)
 {
-  const int64_t n = frt__half_up(g->n, 16);
+  const int64_t n = frt__bf16_up(g->n, 16);
   for (int64_t j = 0, columns; j < n; j += columns) {
-    columns = frt__half_panel(n - j);
+    columns = frt__bf16_panel(n - j);
     if (g->a_pairs) {
       panel_of(true, g, p, segment, j, columns);
     } else {
@@ -124,14 +124,14 @@ static void slice(const frt_half_product *g, part *p, int64_t segment)
   }
 }
 
-// Products of bf16 with sums in f32, packing their sides, and rows of a map for them (half.h), on
+// Products of bf16 with sums in f32, packing their sides, and rows of a map for them (bf16.h), on
 // the calling thread; NULL where the instruction set has none.
-FRT_SIMD_BF16 void FRT_K(half_product)(const frt_half_product *g)
+FRT_SIMD_BF16 void FRT_K(bf16_product)(const frt_bf16_product *g)
 {
   const int64_t pairs = g->k / 2;
-  part p = {.step_a = frt__half_up(g->rows, TALL), .add = g->add};
+  part p = {.step_a = frt__bf16_up(g->rows, TALL), .add = g->add};
   const int64_t cuts = (pairs + PAIRS - 1) / PAIRS, each = FRT_MAX((int64_t)1, PAIRS / pairs);
-  p.blocks = frt__half_panels(g->n) * (p.step_a / TALL) *
+  p.blocks = frt__bf16_panels(g->n) * (p.step_a / TALL) *
              (cuts > 1 ? g->segments * cuts : (g->segments + each - 1) / each);
   for (int64_t s = 0; s < g->segments; s += p.segments) {
     p.segments = cuts > 1 ? 1 : FRT_MIN(each, g->segments - s);
@@ -144,7 +144,7 @@ FRT_SIMD_BF16 void FRT_K(half_product)(const frt_half_product *g)
 }
 
 #else
-void FRT_K(half_product)(const frt_half_product *g)
+void FRT_K(bf16_product)(const frt_bf16_product *g)
 {
   (void)g;
 }

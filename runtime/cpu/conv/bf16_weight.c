@@ -1,42 +1,42 @@
-// half_weight.c -- the gradient of a product by its weights, dw[o, windows] = dy^T windows, from
+// bf16_weight.c -- the gradient of a product by its weights, dw[o, windows] = dy^T windows, from
 // bf16 maps: both sides are packed as pairs of rows, tile by tile. Where dw is small, each thread
 // keeps sums of its own over its rows; where it is large, threads share its columns.
-#include "cpu/conv/half.h"
+#include "cpu/conv/bf16.h"
 #include "cpu/move/move.h"
 
 // Rows of a tile; numbers of dw up to which each thread keeps sums of its own; of a thread's part.
 enum { MOST = 512, SUMS = 64 << 10, PART = 16384, WIDEST = 48 };
 
-static int64_t depth_of(const frt__half *h)
+static int64_t depth_of(const frt__bf16_windows *h)
 {
   return h->grid->segments * h->grid->k;
 }
-static size_t left_bytes(const frt__half *h)
+static size_t left_bytes(const frt__bf16_windows *h)
 {
-  return frt__half_bytes(frt__half_even(h->grid->tile) * frt__half_up(h->n, 16) * 2);
+  return frt__bf16_bytes(frt__bf16_even(h->grid->tile) * frt__bf16_up(h->n, 16) * 2);
 }
-static size_t right_bytes(const frt__half *h)
+static size_t right_bytes(const frt__bf16_windows *h)
 {
-  return frt__half_bytes(frt__half_even(h->grid->tile) * WIDEST * 2);
+  return frt__bf16_bytes(frt__bf16_even(h->grid->tile) * WIDEST * 2);
 }
-static size_t each_bytes(const frt__half *h)
+static size_t each_bytes(const frt__bf16_windows *h)
 {
   return h->pointers + h->source + left_bytes(h) + right_bytes(h);
 }
 
 // Sums are made where they are wanted.
-static bool in_out(const frt__half *h)
+static bool in_out(const frt__bf16_windows *h)
 {
-  return h->by_columns && h->taps == 1 && h->n % FRT_HALF_ROWS == 0;
+  return h->by_columns && h->taps == 1 && h->n % FRT_BF16_ROWS == 0;
 }
 
-size_t frt__half_weight_plan(frt__half *h)
+size_t frt__bf16_weight_plan(frt__bf16_windows *h)
 {
   h->pointers = h->source = 0;
   h->by_columns = h->n * depth_of(h) > SUMS;
   // The more sums, the longer each should be; a thread's columns go by one panel at a time.
-  frt__half_tiles(h, h->grid, h->by_columns ? 0 : 2 * h->n, MOST);
-  h->sums = frt__half_bytes(frt__half_up(h->n, FRT_HALF_ROWS) * depth_of(h) * 4);
+  frt__bf16_tiles(h, h->grid, h->by_columns ? 0 : 2 * h->n, MOST);
+  h->sums = frt__bf16_bytes(frt__bf16_up(h->n, FRT_BF16_ROWS) * depth_of(h) * 4);
   const size_t sums = in_out(h) ? 0 : h->by_columns ? 1 : (size_t)frt_threads();
   return (size_t)frt_threads() * each_bytes(h) + sums * h->sums;
 }
@@ -47,48 +47,48 @@ typedef struct jobs {
 } jobs;
 
 // Adds rows [row, row + rows) to the panels of `w`; begin: they start the sums.
-static void tile(const frt__half *h, bool dy_half, const frt__half_args *a, const jobs *w,
+static void tile(const frt__bf16_windows *h, bool dy_bf16, const frt__bf16_args *a, const jobs *w,
                  int64_t row, int64_t rows, bool begin, char *scratch, float *sum)
 {
   const frt_kernels *kernels = frt__kernels();
-  const frt__half_grid *g = h->grid;
+  const frt__bf16_grid *g = h->grid;
   const uint16_t *const *pointer = (const uint16_t *const *)scratch;
   uint16_t *left = (uint16_t *)(scratch + h->pointers + h->source);
   uint16_t *right = (uint16_t *)(scratch + h->pointers + h->source + left_bytes(h));
-  const int64_t up = frt__half_up(rows, FRT_HALF_ROWS);
+  const int64_t up = frt__bf16_up(rows, FRT_BF16_ROWS);
   // Of pixels read one by one only the columns that are needed.
-  const int64_t first = g->band ? 0 : frt__half_panel_at(g->k, w->job);
-  const int64_t last = g->band ? h->sc : frt__half_panel_at(g->k, w->end);
-  frt__half_fetch(h, g, a, row, rows, first, last - first, scratch);
-  kernels->half_pack(&(frt_half_pack){.x = (const char *)a->w + row * h->n * (dy_half ? 2 : 4),
+  const int64_t first = g->band ? 0 : frt__bf16_panel_at(g->k, w->job);
+  const int64_t last = g->band ? h->sc : frt__bf16_panel_at(g->k, w->end);
+  frt__bf16_fetch(h, g, a, row, rows, first, last - first, scratch);
+  kernels->bf16_pack(&(frt_bf16_pack){.x = (const char *)a->w + row * h->n * (dy_bf16 ? 2 : 4),
                                       .ld = h->n,
                                       .k = rows,
                                       .n = h->n,
-                                      .half = dy_half,
+                                      .bf16 = dy_bf16,
                                       .left = true},
                      left);
   // The next rows are asked for meanwhile; x's only where they follow one another and all columns
   // are wanted.
-  const int64_t jobs = w->end - w->job, item = h->source_half ? 2 : 4, dy_item = dy_half ? 2 : 4;
-  const int64_t all = frt__half_total(h, g), ahead = FRT_MIN(g->tile, all - row - rows);
+  const int64_t jobs = w->end - w->job, item = h->source_bf16 ? 2 : 4, dy_item = dy_bf16 ? 2 : 4;
+  const int64_t all = frt__bf16_total(h, g), ahead = FRT_MIN(g->tile, all - row - rows);
   const bool dense = !g->band && all == h->photos * h->sh * h->sw && last - first == h->sc;
   const char *next_x = (const char *)a->source + (dense ? (row + rows) * h->sc * item : 0);
   const char *next_dy = (const char *)a->w + (row + rows) * h->n * dy_item;
-  const int64_t x_bytes = dense ? frt__half_ahead(ahead * h->sc * item) : 0,
-                dy_bytes = frt__half_ahead(ahead * h->n * dy_item);
+  const int64_t x_bytes = dense ? frt__bf16_ahead(ahead * h->sc * item) : 0,
+                dy_bytes = frt__bf16_ahead(ahead * h->n * dy_item);
   for (int64_t i = w->job; i < w->end; i++) {
-    const int64_t segment = i / w->panels, j = frt__half_panel_at(g->k, i % w->panels);
-    const int64_t n = frt__half_panel_at(g->k, i % w->panels + 1) - j;
-    kernels->half_pack(&(frt_half_pack){.row = (const void *const *)pointer + segment * up,
+    const int64_t segment = i / w->panels, j = frt__bf16_panel_at(g->k, i % w->panels);
+    const int64_t n = frt__bf16_panel_at(g->k, i % w->panels + 1) - j;
+    kernels->bf16_pack(&(frt_bf16_pack){.row = (const void *const *)pointer + segment * up,
                                         .first = j - first,
                                         .k = rows,
                                         .n = n,
-                                        .half = true},
+                                        .bf16 = true},
                        right);
-    kernels->half_product(&(frt_half_product){
+    kernels->bf16_product(&(frt_bf16_product){
       .rows = h->n,
       .n = n,
-      .k = frt__half_even(rows),
+      .k = frt__bf16_even(rows),
       .segments = 1,
       .a_pairs = left,
       .b = right,
@@ -101,11 +101,11 @@ static void tile(const frt__half *h, bool dy_half, const frt__half_args *a, cons
   }
 }
 
-static void multiply(const frt__half *h, bool dy_half, const frt__half_args *a, char *sums)
+static void multiply(const frt__bf16_windows *h, bool dy_bf16, const frt__bf16_args *a, char *sums)
 {
-  const frt__half_grid *g = h->grid;
+  const frt__bf16_grid *g = h->grid;
   const int32_t threads = frt_threads();
-  const int64_t rows = frt__half_total(h, g), panels = frt__half_panels(g->k),
+  const int64_t rows = frt__bf16_total(h, g), panels = frt__bf16_panels(g->k),
                 n_job = g->segments * panels;
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int32_t t = 0; t < threads; t++) {
@@ -117,10 +117,10 @@ static void multiply(const frt__half *h, bool dy_half, const frt__half_args *a, 
       w.job = n_job * t / threads;
       w.end = n_job * (t + 1) / threads;
     } else {
-      frt__half_share(rows, g->tile, t, threads, &from, &to);
+      frt__bf16_share(rows, g->tile, t, threads, &from, &to);
     }
     for (int64_t r = from; r < to && w.job < w.end; r += g->tile) {
-      tile(h, dy_half, a, &w, r, FRT_MIN(g->tile, to - r), r == from, scratch, sum);
+      tile(h, dy_bf16, a, &w, r, FRT_MIN(g->tile, to - r), r == from, scratch, sum);
     }
     if (from == to) {
       memset(sum, 0, h->sums);
@@ -128,12 +128,12 @@ static void multiply(const frt__half *h, bool dy_half, const frt__half_args *a, 
   }
 }
 
-void frt__half_weight(const frt__half *h, bool dy_half, const frt__half_args *a)
+void frt__bf16_weight(const frt__bf16_windows *h, bool dy_bf16, const frt__bf16_args *a)
 {
   const int64_t n = h->n * depth_of(h), c = h->sc;
   const int32_t threads = frt_threads(), parts = h->by_columns ? 1 : threads;
   char *sums = in_out(h) ? a->out : a->scratch + (size_t)threads * each_bytes(h);
-  multiply(h, dy_half, a, sums);
+  multiply(h, dy_bf16, a, sums);
   float *to = h->taps == 1 ? a->out : (float *)sums;
 #pragma omp parallel for num_threads(threads) schedule(static) if (n > PART)
   for (int64_t i = 0; i < (to == (float *)sums && parts == 1 ? 0 : n); i++) {
