@@ -8,7 +8,7 @@
 // A thread's scratch.
 typedef struct space {
   const void **row;
-  void *keys_turned, *values_turned, *keys, *q, *dy;
+  void *keys_transposed, *values_transposed, *keys, *q, *dy;
   uint16_t *left, *ds, *pairs; // bf16: rows where they are copied, ds, the left side of dv and dk
   float *p, *dp, *made, *dk, *dv;
 } space;
@@ -26,8 +26,8 @@ static size_t cut(const frt_attention *g, void *base, space *s)
   const int64_t rows = att_block(g), width = tile_padded(g->keys), columns = tile_padded(g->width);
   att_cut c = {base, 0};
   s->row = att_take(&c, sizeof *s->row * (size_t)frt__bf16_up(rows, 16));
-  s->keys_turned = att_right(&c, g->bf16, g->width, g->keys);
-  s->values_turned = att_right(&c, g->bf16, g->width, g->keys);
+  s->keys_transposed = att_right(&c, g->bf16, g->width, g->keys);
+  s->values_transposed = att_right(&c, g->bf16, g->width, g->keys);
   s->keys = att_right(&c, g->bf16, g->keys, g->width);
   s->q = att_right(&c, g->bf16, rows, g->width);
   s->dy = att_right(&c, g->bf16, rows, g->width);
@@ -106,15 +106,16 @@ FRT_INLINE void block(const bool bf16, const frt_attention *g, const whole *w, c
   const int64_t width = tile_padded(g->keys), columns = tile_padded(g->width), h = g->heads;
   const void *q = att_at(w->q, &g->q, item, h, row), *dy = att_at(w->dy, &g->y, item, h, row);
   att_left(bf16, &g->q, q, rows, g->width, s->row, s->left);
-  att_product(bf16, rows, g->keys, g->width, s->row, s->keys_turned, s->p, width);
+  att_product(bf16, rows, g->keys, g->width, s->row, s->keys_transposed, s->p, width);
   att_left(bf16, &g->y, dy, rows, g->width, s->row, s->left);
-  att_product(bf16, rows, g->keys, g->width, s->row, s->values_turned, s->dp, width);
+  att_product(bf16, rows, g->keys, g->width, s->row, s->values_transposed, s->dp, width);
   weigh(bf16, g, w, s, item, row, rows);
   const void *ds = bf16 ? (const void *)s->ds : s->dp;
   att_pack(bf16, &g->y, dy, rows, g->width, false, s->dy);
-  att_turned(bf16, g->keys, g->width, rows, s->p, false, width, s->dy, s->dv, columns, s->pairs);
+  att_transposed(bf16, g->keys, g->width, rows, s->p, false, width, s->dy, s->dv, columns,
+                 s->pairs);
   att_pack(bf16, &g->q, q, rows, g->width, false, s->q);
-  att_turned(bf16, g->keys, g->width, rows, ds, bf16, width, s->q, s->dk, columns, s->pairs);
+  att_transposed(bf16, g->keys, g->width, rows, ds, bf16, width, s->q, s->dk, columns, s->pairs);
   att_pointers(bf16, ds, rows, (bf16 ? 2 : sizeof(float)) * (size_t)width, s->row);
   att_product(bf16, rows, g->width, g->keys, s->row, s->keys, s->made, columns);
   att_store(&g->dq, s->made, columns, rows, g->width, NULL,
@@ -126,8 +127,8 @@ FRT_INLINE void one(const bool bf16, const frt_attention *g, const whole *w, con
 {
   const int64_t each = att_block(g), h = g->heads, columns = tile_padded(g->width);
   const void *k = att_at(w->k, &g->k, item, h, 0), *v = att_at(w->v, &g->v, item, h, 0);
-  att_pack(bf16, &g->k, k, g->width, g->keys, true, s->keys_turned);
-  att_pack(bf16, &g->v, v, g->width, g->keys, true, s->values_turned);
+  att_pack(bf16, &g->k, k, g->width, g->keys, true, s->keys_transposed);
+  att_pack(bf16, &g->v, v, g->width, g->keys, true, s->values_transposed);
   att_pack(bf16, &g->k, k, g->keys, g->width, false, s->keys);
   memset(s->dk, 0, sizeof *s->dk * (size_t)(g->keys * columns));
   memset(s->dv, 0, sizeof *s->dv * (size_t)(g->keys * columns));

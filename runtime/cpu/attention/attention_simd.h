@@ -4,7 +4,7 @@
 #include "cpu/chain/vmath_simd.h"
 #include "cpu/conv/bf16_simd.h"
 #include "cpu/conv/tile_simd.h"
-#include "cpu/turn_simd.h"
+#include "cpu/transpose_simd.h"
 
 // Rows of a block, at most and at least, and bytes of its scores.
 enum { ATT_MOST = 56 / TILE_ROWS * TILE_ROWS, ATT_LEAST = TILE_ROWS + 2, ATT_BYTES = 128 << 10 };
@@ -80,7 +80,7 @@ FRT_INLINE void *att_right(att_cut *c, const bool bf16, int64_t k, int64_t n)
   return att_take(c, bf16 ? (size_t)(frt__bf16_even(k) * frt__bf16_up(n, 16)) * 2
                           : (size_t)(k * tile_padded(n)) * sizeof(float));
 }
-// Panels of columns of rows that lie so, or (turned) of n rows of k numbers.
+// Panels of columns of rows that lie so, or (transposed) of n rows of k numbers.
 static void att_pack_rows(const float *x, int64_t ld, int64_t k, int64_t n, float *y)
 {
   for (int64_t p = 0; p < tile_panels(n); p++) {
@@ -93,7 +93,7 @@ static void att_pack_rows(const float *x, int64_t ld, int64_t k, int64_t n, floa
     }
   }
 }
-static void att_pack_turned(const float *x, int64_t ld, int64_t k, int64_t n, float *y)
+static void att_pack_transposed(const float *x, int64_t ld, int64_t k, int64_t n, float *y)
 {
   for (int64_t j = 0; j < n; j += FRT_VL) {
     const int64_t p = j / TILE_COLS, width = tile_vecs(n, p) * FRT_VL;
@@ -103,7 +103,7 @@ static void att_pack_turned(const float *x, int64_t ld, int64_t k, int64_t n, fl
       for (int64_t o = 0; o < FRT_VL; o++) {
         r[o] = j + o < n ? v_some(false, x, (j + o) * ld + i, k - i) : v_zero();
       }
-      v_turn(r);
+      v_transpose(r);
       for (int64_t o = 0; o < FRT_MIN(FRT_VL, k - i); o++) {
         v_store(to + (i + o) * width, r[o]);
       }
@@ -111,14 +111,14 @@ static void att_pack_turned(const float *x, int64_t ld, int64_t k, int64_t n, fl
   }
 }
 FRT_INLINE void att_pack(const bool bf16, const frt_attention_part *p, const void *x, int64_t k,
-                         int64_t n, const bool turned, void *y)
+                         int64_t n, const bool transposed, void *y)
 {
   if (bf16) {
     const frt_bf16_pack job = {
-      .x = x, .ld = p->row, .k = k, .n = n, .bf16 = p->bf16, .turned = turned};
+      .x = x, .ld = p->row, .k = k, .n = n, .bf16 = p->bf16, .transposed = transposed};
     FRT_K(bf16_pack)(&job, y);
-  } else if (turned) {
-    att_pack_turned(x, p->row, k, n, y);
+  } else if (transposed) {
+    att_pack_transposed(x, p->row, k, n, y);
   } else {
     att_pack_rows(x, p->row, k, n, y);
   }
@@ -155,9 +155,9 @@ FRT_INLINE void att_product(const bool bf16, int64_t rows, int64_t n, int64_t k,
   }
 }
 // c[m, n] += a' b of a [k, m], rows lda apart, stored as a_bf16 says. room: for a as bf16 takes it.
-FRT_INLINE void att_turned(const bool bf16, int64_t m, int64_t n, int64_t k, const void *a,
-                           const bool a_bf16, int64_t lda, const void *b, float *c, int64_t ldc,
-                           uint16_t *room)
+FRT_INLINE void att_transposed(const bool bf16, int64_t m, int64_t n, int64_t k, const void *a,
+                               const bool a_bf16, int64_t lda, const void *b, float *c, int64_t ldc,
+                               uint16_t *room)
 {
   if (bf16) {
     const frt_bf16_pack left = {.x = a, .ld = lda, .k = k, .n = m, .bf16 = a_bf16, .left = true};
@@ -179,7 +179,7 @@ FRT_INLINE void att_turned(const bool bf16, int64_t m, int64_t n, int64_t k, con
     const int64_t vecs = tile_vecs(n, p);
     for (int64_t t = 0; t < tiles; t++) {
       const int64_t from = m * t / tiles, count = m * (t + 1) / tiles - from;
-      tile_turned_fn *tile = FRT_K(tile_turned)[vecs - 1][count - 1];
+      tile_transposed_fn *tile = FRT_K(tile_transposed)[vecs - 1][count - 1];
       tile(k, (const float *)a + from, lda, (const float *)b + p * TILE_COLS * k, vecs * FRT_VL,
            true, c + from * ldc + p * TILE_COLS, ldc);
     }
@@ -203,7 +203,7 @@ FRT_INLINE void att_store(const frt_attention_part *p, const float *from, int64_
 // The lanes of as many vectors as one has, added up (or the greatest of each): a lane for each.
 FRT_INLINE vf att_sums(vf x[FRT_VL])
 {
-  v_turn(x);
+  v_transpose(x);
   for (int32_t n = FRT_VL / 2; n > 0; n /= 2) {
     for (int32_t i = 0; i < n; i++) {
       x[i] += x[i + n];
@@ -213,7 +213,7 @@ FRT_INLINE vf att_sums(vf x[FRT_VL])
 }
 FRT_INLINE vf att_greatest(vf x[FRT_VL])
 {
-  v_turn(x);
+  v_transpose(x);
   for (int32_t n = FRT_VL / 2; n > 0; n /= 2) {
     for (int32_t i = 0; i < n; i++) {
       x[i] = v_max(x[i], x[i + n]);

@@ -90,7 +90,7 @@ frt_status frt__bf16_of_conv(frt__bf16_windows *h, const frt_dn_conv *c)
   return FRT_OK;
 }
 
-frt_status frt__bf16_of_rows(frt__bf16_windows *h, int64_t m, int64_t n, int64_t k, bool turned)
+frt_status frt__bf16_of_rows(frt__bf16_windows *h, int64_t m, int64_t n, int64_t k, bool transposed)
 {
   const frt_dn_conv c = {
     .n = 1,
@@ -106,8 +106,8 @@ frt_status frt__bf16_of_rows(frt__bf16_windows *h, int64_t m, int64_t n, int64_t
     .dilation = {1, 1}
   };
   FRT_TRY(frt__bf16_of_conv(h, &c));
-  h->w_n = turned ? k : 1;
-  h->w_c = turned ? 1 : n;
+  h->w_n = transposed ? k : 1;
+  h->w_c = transposed ? 1 : n;
   return FRT_OK;
 }
 

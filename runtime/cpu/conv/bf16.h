@@ -56,8 +56,9 @@ typedef struct frt__bf16_args {
 
 // Describes a convolution or its gradients (groups 1). The caller sets what is bf16, then plans.
 frt_status frt__bf16_of_conv(frt__bf16_windows *h, const frt_dn_conv *c);
-// out[m, n] = source[m, k] w; turned: w lies [n, k]. Of a gradient by the weights: out[n, k].
-frt_status frt__bf16_of_rows(frt__bf16_windows *h, int64_t m, int64_t n, int64_t k, bool turned);
+// out[m, n] = source[m, k] w; transposed: w lies [n, k]. Of a gradient by the weights: out[n, k].
+frt_status frt__bf16_of_rows(frt__bf16_windows *h, int64_t m, int64_t n, int64_t k,
+                             bool transposed);
 void frt__bf16_free(frt__bf16_windows *h);
 
 // Scratch bytes; ready, before the first run: the block for packed weights; packs where the version

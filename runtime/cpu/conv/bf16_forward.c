@@ -80,14 +80,14 @@ static void pack_grid(const frt__bf16_windows *h, const frt__bf16_grid *g, const
     const int64_t j = frt__bf16_panel_at(h->n, i), n = frt__bf16_panel_at(h->n, i + 1) - j;
     uint16_t *to = packed + j * depth;
     if (h->taps == 1) {
-      const bool turned = h->w_c == 1 && h->w_n != 1;
+      const bool transposed = h->w_c == 1 && h->w_n != 1;
       const void *x = (const char *)w + j * h->w_n * (h->w_bf16 ? 2 : 4);
       frt__kernels()->bf16_pack(&(frt_bf16_pack){.x = x,
-                                                 .ld = turned ? h->w_n : h->w_c,
+                                                 .ld = transposed ? h->w_n : h->w_c,
                                                  .k = g->k,
                                                  .n = n,
                                                  .bf16 = h->w_bf16,
-                                                 .turned = turned},
+                                                 .transposed = transposed},
                                 to);
     } else {
       pack_panel(h, g, w, j, n, to);

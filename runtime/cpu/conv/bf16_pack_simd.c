@@ -2,7 +2,7 @@
 // a map computed as they are read (load.h).
 #include "cpu/conv/bf16_simd.h"
 #include "cpu/norm/load_simd.h"
-#include "cpu/turn_simd.h"
+#include "cpu/transpose_simd.h"
 
 #if FRT_BF16
 
@@ -87,8 +87,8 @@ FRT_INLINE __m512i pairs_of(const bool bf16, const void *x, int64_t at, int64_t 
   const __m512 high = _mm512_maskz_loadu_ps((__mmask16)(some >> 16), f + 16);
   return (__m512i)_mm512_cvtne2ps_pbh(high, low);
 }
-FRT_INLINE void pack_turned(const bool bf16, const frt_bf16_pack *p, int64_t j, int64_t columns,
-                            uint16_t *y)
+FRT_INLINE void pack_transposed(const bool bf16, const frt_bf16_pack *p, int64_t j, int64_t columns,
+                                uint16_t *y)
 {
   for (int64_t i = 0; i < columns; i += 16) {
     const int64_t n = FRT_MIN(16, p->n - j - i);
@@ -98,7 +98,7 @@ FRT_INLINE void pack_turned(const bool bf16, const frt_bf16_pack *p, int64_t j, 
         r[o] =
           o < n ? (vf)pairs_of(bf16, p->x, (j + i + o) * p->ld + p->first + k, p->k - k) : v_zero();
       }
-      v_turn(r);
+      v_transpose(r);
       const int64_t pairs = FRT_MIN(16, (p->k - k + 1) / 2);
       for (int64_t o = 0; o < pairs; o++) {
         v_store((float *)(y + (k / 2 + o) * 2 * columns + 2 * i), r[o]);
@@ -116,8 +116,8 @@ FRT_INLINE void pack(const bool bf16, const frt_bf16_pack *p, uint16_t *y)
   const int64_t n = frt__bf16_up(p->n, 16), k = frt__bf16_even(p->k);
   for (int64_t j = 0, columns; j < n; j += columns) {
     columns = frt__bf16_panel(n - j);
-    if (p->turned) {
-      pack_turned(bf16, p, j, columns, y + j * k);
+    if (p->transposed) {
+      pack_transposed(bf16, p, j, columns, y + j * k);
     } else {
       pack_rows(bf16, p, j, columns, y + j * k);
     }

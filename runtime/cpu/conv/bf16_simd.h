@@ -49,13 +49,13 @@ typedef struct frt_bf16_product {
 } frt_bf16_product;
 
 // What is packed: `k` rows of `n` numbers, f32 or bf16, at row[i] + first or x + i * ld (numbers);
-// turned: the matrix lies as n rows of k numbers, at x only. As a right side, or (left, not turned)
-// as the left side's pairs, whose columns are rounded up to 16.
+// transposed: the matrix lies as n rows of k numbers, at x only. As a right side, or (left, not
+// transposed) as the left side's pairs, whose columns are rounded up to 16.
 typedef struct frt_bf16_pack {
   const void *const *row;
   const void *x;
   int64_t first, ld, k, n;
-  bool bf16, turned, left;
+  bool bf16, transposed, left;
 } frt_bf16_pack;
 
 // Rows of a map, computed as they are read where `load` is given, into bf16: columns [first, first

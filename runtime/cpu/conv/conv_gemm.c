@@ -76,7 +76,7 @@ static int64_t depth_of(const frt__conv *v)
 
 // dw = dy^T x is made as (x^T dy)^T where O > C: sgemm wants the longer side in its inner loop,
 // which is worth 15 to 30 % once the sum is long enough to pay for turning the result.
-static bool turned(const frt__conv *v)
+static bool is_transposed(const frt__conv *v)
 {
   return v->c.kind == FRT_DN_GRAD_WEIGHT && !windows(v) && v->c.o > v->c.c &&
          rows_of(&v->c) >= 1024;
@@ -127,7 +127,7 @@ static size_t sums_bytes(const frt__conv *v)
 }
 static bool reordered(const frt__conv *v)
 {
-  return v->c.kind == FRT_DN_GRAD_WEIGHT && (turned(v) || windows(v));
+  return v->c.kind == FRT_DN_GRAD_WEIGHT && (is_transposed(v) || windows(v));
 }
 
 static size_t scratch_of(const frt__conv *v)
@@ -247,12 +247,12 @@ static frt_status forward(const frt__conv *v, void *const *in, void *const *out,
 }
 
 // --- gradient by the weights --------------------------------------------------------------------
-// dw (O x K, or K x O turned) of `rows` rows, added to `beta` times what is there.
-static frt_status product(bool turn, int64_t o, int64_t k, int64_t rows, const float *a,
+// dw (O x K, or K x O transposed) of `rows` rows, added to `beta` times what is there.
+static frt_status product(bool transposed, int64_t o, int64_t k, int64_t rows, const float *a,
                           const float *dy, float beta, float *dw)
 {
-  return turn ? frt__dn_sgemm(true, false, k, o, rows, a, k, dy, o, beta, dw, o)
-              : frt__dn_sgemm(true, false, o, k, rows, dy, o, a, k, beta, dw, k);
+  return transposed ? frt__dn_sgemm(true, false, k, o, rows, a, k, dy, o, beta, dw, o)
+                    : frt__dn_sgemm(true, false, o, k, rows, dy, o, a, k, beta, dw, k);
 }
 
 static frt_status weight_tiles(const frt__conv *v, const frt_load *load, const float *x,
@@ -272,7 +272,7 @@ static frt_status weight_tiles(const frt__conv *v, const frt_load *load, const f
     for (int64_t r = from; r < to; r += tile) {
       const int64_t m = FRT_MIN(tile, to - r);
       const float *a = fetch(v, load, x, r, m, own);
-      failed += product(turned(v), o, depth, m, a, dy + r * o, r > from, sum) != FRT_OK;
+      failed += product(is_transposed(v), o, depth, m, a, dy + r * o, r > from, sum) != FRT_OK;
     }
     if (from == to) {
       memset(sum, 0, (size_t)n * sizeof *sum);
@@ -334,17 +334,17 @@ static frt_status weight(const frt__conv *v, void *const *in, void *const *out, 
       load_all(v, load, x, (float *)scratch);
       x = (float *)scratch;
     }
-    FRT_TRY(product(turned(v), c->o, c->c, rows_of(c), x, in[1], 0.0f, to));
+    FRT_TRY(product(is_transposed(v), c->o, c->c, rows_of(c), x, in[1], 0.0f, to));
   }
   if (reordered(v)) {
     const int64_t taps = c->kh * c->kw, depth = depth_of(v);
-    const bool turn = turned(v);
+    const bool transposed = is_transposed(v);
     frt__move(
       (frt_move){
         .ndim = 3,
-        .dim = {c->o,             c->c,            taps           },
-        .from = {turn ? 1 : depth, turn ? c->o : 1, turn ? 1 : c->c},
-        .to = {depth,            taps,            1              }
+        .dim = {c->o,                   c->c,                  taps                 },
+        .from = {transposed ? 1 : depth, transposed ? c->o : 1, transposed ? 1 : c->c},
+        .to = {depth,                  taps,                  1                    }
     },
       sizeof(float), to, out[0]);
   }

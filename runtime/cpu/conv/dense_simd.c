@@ -53,7 +53,7 @@ FRT_SIMD size_t FRT_K(dense_scratch)(const frt_dense *g)
 
 // --- weights ------------------------------------------------------------------------------------
 // Dense convolutions as products. Plain weights [o,c,kh,kw] are packed first (dense_packed
-// bytes); turned: of weights [c,o,kh,kw] in reverse, for the gradient by the input of stride 1.
+// bytes); transposed: of weights [c,o,kh,kw] in reverse, for the gradient by the input of stride 1.
 // load, bias, residual (shape of y, added before the activation) may be NULL; moments: NULL, or
 // zeroed parts of y's statistics, dense_team of them.
 FRT_SIMD size_t FRT_K(dense_packed)(const frt_dense *g)
@@ -61,11 +61,11 @@ FRT_SIMD size_t FRT_K(dense_packed)(const frt_dense *g)
   return (size_t)(g->kh * g->kw * g->c * tile_padded(g->o)) * sizeof(float);
 }
 
-// packed[panel][tap][c][column] of w [o][c][taps]; turned: of w [c][o][taps], taps in reverse.
-FRT_SIMD void FRT_K(dense_pack)(const frt_dense *g, bool turned, const float *w, float *packed)
+// packed[panel][tap][c][column] of w [o][c][taps]; transposed: of w [c][o][taps], taps in reverse.
+FRT_SIMD void FRT_K(dense_pack)(const frt_dense *g, bool transposed, const float *w, float *packed)
 {
   const int64_t taps = g->kh * g->kw, panels = tile_panels(g->o);
-  const pack_from f = {.w = w, .c = g->c, .o = g->o, .taps = taps, .turned = turned};
+  const pack_from f = {.w = w, .c = g->c, .o = g->o, .taps = taps, .transposed = transposed};
   const int64_t each = pack_channels(&f), blocks = (g->c + each - 1) / each;
   const int32_t threads = frt__team(taps * g->c * g->o);
 #pragma omp parallel for num_threads(threads) schedule(static)
@@ -76,7 +76,7 @@ FRT_SIMD void FRT_K(dense_pack)(const frt_dense *g, bool turned, const float *w,
     const pack_block b = pack_fetch(&f, p * TILE_COLS, cols, first, n, room);
     float *to = packed + p * TILE_COLS * taps * g->c + first * width;
     for (int64_t t = 0; t < taps; t++, to += g->c * width) {
-      const float *from = b.at + (turned ? taps - 1 - t : t);
+      const float *from = b.at + (transposed ? taps - 1 - t : t);
       for (int64_t k = 0; k < n; k++, from += b.by_chan) {
         float *row = to + k * width;
         if (b.by_col == 1) {

@@ -5,11 +5,11 @@
 
 enum { PACK_ROW = 288, PACK_STEP = PACK_ROW + 4 }; // floats of a column's block of channels
 
-// Weights [o][c][taps], or, turned (by the input), [c][o][taps].
+// Weights [o][c][taps], or, transposed (by the input), [c][o][taps].
 typedef struct pack_from {
   const float *w;
   int64_t c, o, taps;
-  bool turned;
+  bool transposed;
 } pack_from;
 
 // Number (column l, channel i of the block, tap t) lies at at[l * by_col + i * by_chan + t].
@@ -27,7 +27,7 @@ FRT_INLINE int64_t pack_channels(const pack_from *f)
 FRT_INLINE pack_block pack_fetch(const pack_from *f, int64_t col, int64_t cols, int64_t k,
                                  int64_t n, float *room)
 {
-  if (f->turned) {
+  if (f->transposed) {
     return (pack_block){f->w + (k * f->o + col) * f->taps, f->taps, f->o * f->taps};
   }
   const float *from = f->w + (col * f->c + k) * f->taps;

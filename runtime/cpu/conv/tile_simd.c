@@ -68,8 +68,9 @@ FRT_INLINE void product(const int rows, const int vecs, int64_t runs, int64_t de
   store(rows, vecs, s, add, c, ldc);
 }
 
-FRT_INLINE void turned(const int rows, const int vecs, int64_t depth, const float *a, int64_t lda,
-                       const float *b, int64_t ldb, bool add, float *c, int64_t ldc)
+FRT_INLINE void transposed(const int rows, const int vecs, int64_t depth, const float *a,
+                           int64_t lda, const float *b, int64_t ldb, bool add, float *c,
+                           int64_t ldc)
 {
   vf s[TILE_ROWS][TILE_VECS];
   clear(rows, vecs, s);
@@ -92,10 +93,10 @@ FRT_INLINE void turned(const int rows, const int vecs, int64_t depth, const floa
   {                                                                                                \
     product(r, v, runs, depth, a, b, ahead, add, c, ldc);                                          \
   }                                                                                                \
-  static void turned_##r##_##v(int64_t depth, const float *a, int64_t lda, const float *b,         \
-                               int64_t ldb, bool add, float *c, int64_t ldc)                       \
+  static void transposed_##r##_##v(int64_t depth, const float *a, int64_t lda, const float *b,     \
+                                   int64_t ldb, bool add, float *c, int64_t ldc)                   \
   {                                                                                                \
-    turned(r, v, depth, a, lda, b, ldb, add, c, ldc);                                              \
+    transposed(r, v, depth, a, lda, b, ldb, add, c, ldc);                                          \
   }
 #if FRT_VL == 16
 #define TILE_EACH(f, v)                                                                            \
@@ -105,11 +106,11 @@ FRT_INLINE void turned(const int rows, const int vecs, int64_t depth, const floa
 #define TILE_EACH(f, v) f(1, v) f(2, v) f(3, v) f(4, v) f(5, v) f(6, v)
 #endif
 #define TILE_NAME(r, v) product_##r##_##v,
-#define TURNED_NAME(r, v) turned_##r##_##v,
+#define TRANSPOSED_NAME(r, v) transposed_##r##_##v,
 
 TILE_EACH(TILE, 1)
 TILE_EACH(TILE, 2)
 tile_fn *const FRT_K(tile)[TILE_VECS][TILE_ROWS] = {{TILE_EACH(TILE_NAME, 1)},
                                                     {TILE_EACH(TILE_NAME, 2)}};
-tile_turned_fn *const FRT_K(tile_turned)[TILE_VECS][TILE_ROWS] = {{TILE_EACH(TURNED_NAME, 1)},
-                                                                  {TILE_EACH(TURNED_NAME, 2)}};
+tile_transposed_fn *const FRT_K(tile_transposed)[TILE_VECS][TILE_ROWS] = {
+  {TILE_EACH(TRANSPOSED_NAME, 1)}, {TILE_EACH(TRANSPOSED_NAME, 2)}};

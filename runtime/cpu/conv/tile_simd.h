@@ -12,12 +12,12 @@ enum { TILE_ROWS = FRT_VL == 16 ? 14 : 6, TILE_VECS = 2, TILE_COLS = TILE_VECS *
 typedef void tile_fn(int64_t runs, int64_t depth, const float *const *a, const float *b,
                      const float *ahead, bool add, float *c, int64_t ldc);
 // c[i][j] (+)= sum over k < depth of a[k * lda + i] * b[k * ldb + j].
-typedef void tile_turned_fn(int64_t depth, const float *a, int64_t lda, const float *b, int64_t ldb,
-                            bool add, float *c, int64_t ldc);
+typedef void tile_transposed_fn(int64_t depth, const float *a, int64_t lda, const float *b,
+                                int64_t ldb, bool add, float *c, int64_t ldc);
 
 // By vectors - 1 and rows - 1.
 extern tile_fn *const FRT_K(tile)[TILE_VECS][TILE_ROWS];
-extern tile_turned_fn *const FRT_K(tile_turned)[TILE_VECS][TILE_ROWS];
+extern tile_transposed_fn *const FRT_K(tile_transposed)[TILE_VECS][TILE_ROWS];
 
 // Columns and vectors of panel p of n columns, and where it begins in a packed matrix.
 FRT_INLINE int64_t tile_panels(int64_t n)

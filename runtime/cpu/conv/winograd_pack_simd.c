@@ -2,13 +2,13 @@
 // products want them.
 #include "cpu/conv/pack_simd.h"
 #include "cpu/conv/winograd_simd.h"
-#include "cpu/turn_simd.h"
+#include "cpu/transpose_simd.h"
 
-// Channels whose filters are turned at a time; even.
+// Channels whose filters are transposed at a time; even.
 enum { SOME = 16 };
 
 // Dense 3x3 of stride 1 by Winograd. Plain weights [o,c,3,3] are packed first (winograd_packed
-// bytes); turned: of weights [c,o,3,3] for the gradient by the input. load may be NULL
+// bytes); transposed: of weights [c,o,3,3] for the gradient by the input. load may be NULL
 // (ungated), bias and residual (f32, shape of y, added before the activation; not where bf16)
 // too; moments: NULL, or zeroed parts of y's statistics, winograd_team of them.
 FRT_SIMD size_t FRT_K(winograd_packed)(const frt_winograd *g)
@@ -29,29 +29,30 @@ FRT_INLINE void rows_of(const bool bf16, const float *taps, int64_t step, vf row
 }
 
 // A vector of columns of numbers [from, from + n) of each, `step` floats from column to column,
-// turned: to[i] those of number from + i.
-FRT_INLINE void turn_columns(const float *x, int64_t step, int64_t cols, int64_t n, vf *to)
+// transposed: to[i] those of number from + i.
+FRT_INLINE void transpose_columns(const float *x, int64_t step, int64_t cols, int64_t n, vf *to)
 {
 #pragma GCC unroll 16
   for (int l = 0; l < FRT_VL; l++) {
     to[l] = l >= cols ? v_zero() : n < FRT_VL ? v_load_n(x + l * step, n) : v_load(x + l * step);
   }
-  v_turn(to);
+  v_transpose(to);
 }
 
 // Channels [k, k + n) of a block as taps[channel][tap][column].
-static void turn(const pack_block *b, int64_t k, int64_t n, int64_t cols, bool turned, float *taps)
+static void transform(const pack_block *b, int64_t k, int64_t n, int64_t cols, bool transposed,
+                      float *taps)
 {
   // By the input a channel's columns lie side by side, else a column's channels.
-  const int64_t runs = turned ? n : 1, run = turned ? 9 : 9 * n;
+  const int64_t runs = transposed ? n : 1, run = transposed ? 9 : 9 * n;
   for (int64_t v = 0; v < cols; v += FRT_VL) {
     for (int64_t i = 0; i < runs; i++) {
       const float *from = b->at + (k + i) * b->by_chan + v * b->by_col;
       for (int64_t q = 0; q < run; q += FRT_VL) {
         vf x[FRT_VL];
-        turn_columns(from + q, b->by_col, cols - v, run - q, x);
+        transpose_columns(from + q, b->by_col, cols - v, run - q, x);
         for (int64_t l = 0; l < FRT_MIN(FRT_VL, run - q); l++) {
-          const int64_t tap = turned ? i * 9 + 8 - q - l : q + l;
+          const int64_t tap = transposed ? i * 9 + 8 - q - l : q + l;
           v_store(taps + tap * TILE_COLS + v, x[l]);
         }
       }
@@ -113,7 +114,7 @@ static void block(const frt_winograd *g, const pack_from *f, int64_t panel, int6
       if (n - k < SOME) {
         memset(taps, 0, sizeof taps);
       }
-      turn(&b, k, FRT_MIN(SOME, n - k), cols, f->turned, taps);
+      transform(&b, k, FRT_MIN(SOME, n - k), cols, f->transposed, taps);
     }
     for (int64_t v = 0; v < cols; v += FRT_VL) {
       if (!g->bf16) {
@@ -125,10 +126,10 @@ static void block(const frt_winograd *g, const pack_from *f, int64_t panel, int6
   }
 }
 
-// Of w [o][c][9]; turned: of w [c][o][9], taps in reverse.
-FRT_SIMD void FRT_K(winograd_pack)(const frt_winograd *g, bool turned, const float *w, void *u)
+// Of w [o][c][9]; transposed: of w [c][o][9], taps in reverse.
+FRT_SIMD void FRT_K(winograd_pack)(const frt_winograd *g, bool transposed, const float *w, void *u)
 {
-  const pack_from f = {.w = w, .c = g->c, .o = g->o, .taps = 9, .turned = turned};
+  const pack_from f = {.w = w, .c = g->c, .o = g->o, .taps = 9, .transposed = transposed};
   const int64_t each = pack_channels(&f) & ~(int64_t)1, blocks = (g->c + each - 1) / each;
   const int64_t panels = wino_panels(g->bf16, g->o);
   const int32_t threads = frt__team(g->c * g->o);

@@ -63,7 +63,7 @@ static void multiply(const wino_weight *w, const wino_item *i, const float *x, c
     for (int64_t j = 0; j < tile_panels(i->cols); j++) {
       for (int64_t r = 0; r < n; r++) {
         const int64_t from = i->rows * r / n, count = i->rows * (r + 1) / n - from;
-        FRT_K(tile_turned)
+        FRT_K(tile_transposed)
         [tile_vecs(i->cols, j) - 1][count - 1](tiles, dy + from, w->dy_depth, x + j * TILE_COLS,
                                                w->x_depth, false,
                                                m + from * i->width + j * TILE_COLS, i->width);

@@ -52,7 +52,7 @@ static frt_status plan(frt_step *s)
 static frt_status ready(frt_step *s)
 {
   matmul *v = s->state;
-  if (v->way == FRT__MATMUL_ROWS) {
+  if (v->variant == FRT__MATMUL_ROWS) {
     return frt__bf16_ready(&v->bf16);
   }
   return v->dn ? frt__dn_ready(v->dn) : FRT_OK;
@@ -62,7 +62,7 @@ static frt_status run(const frt_step *s, void *const *in, void *const *out, void
 {
   const matmul *v = s->state;
   const frt_dn_matmul *c = &v->c;
-  if (v->way != FRT__MATMUL_F32) {
+  if (v->variant != FRT__MATMUL_F32) {
     frt__matmul_bf16(s, in, out, scratch);
     return FRT_OK;
   }

@@ -1,21 +1,21 @@
-// matmul.h -- a matrix product's step between matmul.c and matmul_bf16.c, the way for maps stored
-// as bf16.
+// matmul.h -- a matrix product's step between matmul.c and matmul_bf16.c, the variant for maps
+// stored as bf16.
 #pragma once
 #include "cpu/conv/bf16.h"
 
 // What becomes of a product whose maps are bf16: rows times weights, a gradient by weights (no
 // leading dimensions), or one product after another.
-typedef enum frt__matmul_way {
+typedef enum frt__matmul_variant {
   FRT__MATMUL_F32,
   FRT__MATMUL_ROWS,
   FRT__MATMUL_WEIGHT,
   FRT__MATMUL_BATCH
-} frt__matmul_way;
+} frt__matmul_variant;
 
 typedef struct frt__matmul {
   frt_dn_matmul c;
   frt_dn *dn; // f32; NULL: one sgemm
-  frt__matmul_way way;
+  frt__matmul_variant variant;
   frt__bf16_windows bf16;
   // one after another
   bool a_bf16, b_bf16, out_bf16;

@@ -138,7 +138,7 @@ static void batch(const frt__matmul *v, void *const *in, void *out, char *scratc
                                                    .k = c->k,
                                                    .n = c->n,
                                                    .bf16 = v->b_bf16,
-                                                   .turned = c->tb},
+                                                   .transposed = c->tb},
                                   (uint16_t *)(own + v->left));
         packed = b;
       }
@@ -162,7 +162,7 @@ frt_status frt__matmul_bf16_plan(frt_step *s)
   v->out_bf16 = frt__bf16(s->out[0]);
   s->label = "own bf16";
   if (n_b == 1 && !c->ta) {
-    v->way = FRT__MATMUL_ROWS;
+    v->variant = FRT__MATMUL_ROWS;
     FRT_TRY(frt__bf16_of_rows(&v->bf16, n_a * c->m, c->n, c->k, c->tb));
     v->bf16.source_bf16 = v->a_bf16;
     v->bf16.w_bf16 = v->b_bf16;
@@ -170,12 +170,12 @@ frt_status frt__matmul_bf16_plan(frt_step *s)
     s->scratch = frt__bf16_plan(&v->bf16);
     s->packed = v->bf16.packed_bytes;
   } else if (n_a == 1 && n_b == 1 && !c->tb && !v->out_bf16) {
-    v->way = FRT__MATMUL_WEIGHT;
+    v->variant = FRT__MATMUL_WEIGHT;
     FRT_TRY(frt__bf16_of_rows(&v->bf16, c->k, c->m, c->n, false));
     v->bf16.source_bf16 = v->b_bf16;
     s->scratch = frt__bf16_weight_plan(&v->bf16);
   } else {
-    v->way = FRT__MATMUL_BATCH;
+    v->variant = FRT__MATMUL_BATCH;
     s->scratch = batch_plan(v);
   }
   return FRT_OK;
@@ -185,10 +185,10 @@ void frt__matmul_bf16(const frt_step *s, void *const *in, void *const *out, void
 {
   frt__matmul *v = s->state;
   frt__bf16_args a = {.source = in[0], .w = in[1], .out = out[0], .scratch = scratch};
-  if (v->way == FRT__MATMUL_ROWS) {
+  if (v->variant == FRT__MATMUL_ROWS) {
     frt__bf16_pack(&v->bf16, in[1], s->in_version && s->in[1]->is_var ? s->in_version[1] : 0);
     frt__bf16_run(&v->bf16, &a);
-  } else if (v->way == FRT__MATMUL_WEIGHT) {
+  } else if (v->variant == FRT__MATMUL_WEIGHT) {
     a.source = in[1];
     a.w = in[0];
     frt__bf16_weight(&v->bf16, v->a_bf16, &a);

@@ -106,10 +106,10 @@ static void rows(const frt_move *m, size_t size, bytes b, int64_t n_row)
   }
 }
 
-// Four rows of four numbers, turned. Steps in floats.
+// Four rows of four numbers, transposed. Steps in floats.
 typedef float v4 __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t i4 __attribute__((vector_size(16)));
-static inline void turn4(const float *src, int64_t from, float *dst, int64_t to)
+static inline void transpose4(const float *src, int64_t from, float *dst, int64_t to)
 {
   const v4 a = *(const v4 *)src, b = *(const v4 *)(src + from);
   const v4 c = *(const v4 *)(src + 2 * from), d = *(const v4 *)(src + 3 * from);
@@ -124,13 +124,13 @@ static inline void turn4(const float *src, int64_t from, float *dst, int64_t to)
 
 // dst[r*to + c] = src[r + c*from] for nr rows and nc columns.
 static inline __attribute__((always_inline)) void
-turn(size_t size, const char *src, int64_t from, char *dst, int64_t to, int64_t nr, int64_t nc)
+transpose(size_t size, const char *src, int64_t from, char *dst, int64_t to, int64_t nr, int64_t nc)
 {
   int64_t r0 = 0;
   for (; size == 4 && nc >= 4 && r0 + 4 <= nr; r0 += 4) {
     int64_t c = 0;
     for (; c + 4 <= nc; c += 4) {
-      turn4((const float *)src + r0 + c * from, from, (float *)dst + r0 * to + c, to);
+      transpose4((const float *)src + r0 + c * from, from, (float *)dst + r0 * to + c, to);
     }
     for (; c < nc; c++) {
       for (int64_t r = r0; r < r0 + 4; r++) {
@@ -170,11 +170,11 @@ static void transpose(const frt_move *m, size_t size, bytes b, int32_t p, int64_
     char *dst = b.dst + (d + r0 * to + c0) * (int64_t)size;
     const int64_t nr = FRT_MIN(rows - r0, tall), nc = FRT_MIN(cols - c0, wide);
     if (size == 4) {
-      turn(4, src, from, dst, to, nr, nc);
+      transpose(4, src, from, dst, to, nr, nc);
     } else if (size == 2) {
-      turn(2, src, from, dst, to, nr, nc);
+      transpose(2, src, from, dst, to, nr, nc);
     } else {
-      turn(8, src, from, dst, to, nr, nc);
+      transpose(8, src, from, dst, to, nr, nc);
     }
   }
 }

@@ -1,9 +1,10 @@
-// turn.h -- squares of 32-bit numbers transposed in registers: as many vectors as one has lanes.
+// transpose_simd.h -- squares of 32-bit numbers transposed in registers: as many vectors as one has
+// lanes.
 #pragma once
 #include "base/vec.h"
 
 #if FRT_VL == 16
-FRT_INLINE void v_turn(vf x[FRT_VL])
+FRT_INLINE void v_transpose(vf x[FRT_VL])
 {
   __m512i t[16], r[16];
 #pragma GCC unroll 8
@@ -43,7 +44,7 @@ FRT_INLINE void v_turn(vf x[FRT_VL])
 #define FRT_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
 #endif
 // Vectors dealt out so as often as it takes to halve their number to one.
-FRT_INLINE void v_turn(vf x[FRT_VL])
+FRT_INLINE void v_transpose(vf x[FRT_VL])
 {
 #pragma GCC unroll 3
   for (int round = 1; round < FRT_VL; round *= 2) {
