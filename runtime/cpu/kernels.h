@@ -15,41 +15,23 @@ typedef struct frt_bf16_product frt_bf16_product; // bf16.h
 typedef struct frt_bf16_pack frt_bf16_pack;
 typedef struct frt_bf16_rows frt_bf16_rows;
 
-// A depthwise convolution: one filter of kh x kw per channel, cross-correlation as everywhere.
-//   y[n,p,q,c] = act(bias[c] + sum over i,j of x[n, p*stride_h + i*dil_h - top, q*stride_w + ...,
-//   c]
-//                                              * weight[c,0,i,j])
-// h, w are x's; ho, wo are y's (given, so that bottom and right padding need no field).
-typedef struct frt_depthwise {
-  int64_t n, c, h, w, ho, wo;
+// A convolution as its kernels see it: from c to o channels, h x w are of the map that is read,
+// oh x ow of the one that is made (given, so that bottom and right padding need no field).
+//   y[n,p,q,o] = act(bias[o] + sum over i,j,c of x[n, p*stride_h + i*dil_h - top, q*stride_w + ..,
+//   c] * weight[o,c,i,j])
+// Dense by the input it is the same with dy read and dx made; a depthwise one (one filter per
+// channel, o = c) stays as it is forward.
+typedef struct frt_conv_shape {
+  int64_t n, c, h, w, o, oh, ow;
   int32_t kh, kw, stride_h, stride_w, dil_h, dil_w, top, left;
-  int32_t act;         // frt_act; forward only: NONE, SILU, RELU, RELU6
-  bool bf16_x, bf16_y; // the maps are stored as bf16
-} frt_depthwise;
+  int32_t act;               // frt_act: dense: any; depthwise, Winograd: NONE, SILU, RELU, RELU6
+  bool bf16, bf16_x, bf16_y; // products of bf16; how x, and y or dy, are stored
+  // Dense: x's rows as they lie (1x1 of stride 1 without padding); x may come through a frt_load
+  // (in_rows only); y's statistics may be wanted.
+  bool in_rows, loads, counts;
+} frt_conv_shape;
 
 enum { FRT_DW_MAX_KERNEL = 64, FRT_DW_MAX_STRIDE = 8 }; // greater ones are refused by can()
-
-// A dense 3x3 convolution of stride 1 from c to o channels; h, w are of the map that is read, oh,
-// ow of the one that is made. By the input the same: dy is read, dx made, top and left are 2 less
-// the forward ones, the filters are turned over when they are packed.
-typedef struct frt_winograd {
-  int64_t n, c, h, w, o, oh, ow;
-  int32_t top, left;
-  int32_t act;         // frt_act: NONE, SILU, RELU, RELU6
-  bool bf16;           // products of bf16
-  bool bf16_x, bf16_y; // how x, and y or dy, are stored; only where bf16
-} frt_winograd;
-
-// A dense convolution from c to o channels as products with packed weights; h, w are of the map
-// that is read, oh, ow of the one that is made. in_rows: 1x1 of stride 1 without padding, x's rows
-// as they lie; loads: x may come through a frt_load (in_rows only); counts: y's statistics may be
-// wanted.
-typedef struct frt_dense {
-  int64_t n, c, h, w, o, oh, ow;
-  int32_t kh, kw, stride_h, stride_w, dil_h, dil_w, top, left;
-  int32_t act; // any frt_act
-  bool in_rows, loads, counts;
-} frt_dense;
 
 // Batch norm over m rows of c channels. act: frt_act NONE, SILU, RELU, RELU6. bf16: maps are stored
 // as bf16.

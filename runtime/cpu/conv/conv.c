@@ -38,6 +38,36 @@ static frt_dn_conv numbers(const frt_step *s, frt_dn_kind kind)
   };
 }
 
+frt_conv_shape frt__conv_shape(const frt_dn_conv *c, const frt_step *s)
+{
+  const bool back = c->kind == FRT_DN_GRAD_INPUT && c->groups == 1;
+  const frt_value *x = c->kind == FRT_DN_GRAD_INPUT && !back ? s->out[0] : s->in[0];
+  const frt_value *y = c->kind == FRT_DN_GRAD_WEIGHT    ? s->in[1]
+                       : c->kind == FRT_DN_CONV || back ? s->out[0]
+                                                        : s->in[0];
+  return (frt_conv_shape){
+    .n = c->n,
+    .c = back ? c->o : c->c,
+    .h = back ? c->oh : c->h,
+    .w = back ? c->ow : c->w,
+    .o = back ? c->c : c->o,
+    .oh = back ? c->h : c->oh,
+    .ow = back ? c->w : c->ow,
+    .kh = (int32_t)c->kh,
+    .kw = (int32_t)c->kw,
+    .stride_h = (int32_t)c->stride[0],
+    .stride_w = (int32_t)c->stride[1],
+    .dil_h = (int32_t)c->dilation[0],
+    .dil_w = (int32_t)c->dilation[1],
+    .top = (int32_t)(back ? (c->kh - 1) * c->dilation[0] - c->pad[0] : c->pad[0]),
+    .left = (int32_t)(back ? (c->kw - 1) * c->dilation[1] - c->pad[1] : c->pad[1]),
+    .act = (int32_t)c->act,
+    .bf16 = frt__bf16(x) || frt__bf16(y),
+    .bf16_x = frt__bf16(x),
+    .bf16_y = frt__bf16(y),
+  };
+}
+
 // --- depthwise -----------------------------------------------------------------------------------
 static bool can_depthwise(const frt_dn_conv *c, bool bf16)
 {
@@ -57,33 +87,12 @@ static frt_status plan_depthwise(frt_step *s)
 {
   const frt_kernels *k = frt__kernels();
   frt__conv *v = s->state;
-  const frt_dn_conv *c = &v->c;
-  const frt_dn_kind kind = c->kind;
-  v->dw = (frt_depthwise){
-    .n = c->n,
-    .c = c->c,
-    .h = c->h,
-    .w = c->w,
-    .ho = c->oh,
-    .wo = c->ow,
-    .kh = (int32_t)c->kh,
-    .kw = (int32_t)c->kw,
-    .stride_h = (int32_t)c->stride[0],
-    .stride_w = (int32_t)c->stride[1],
-    .dil_h = (int32_t)c->dilation[0],
-    .dil_w = (int32_t)c->dilation[1],
-    .top = (int32_t)c->pad[0],
-    .left = (int32_t)c->pad[1],
-    .act = (int32_t)c->act,
-    .bf16_x = frt__bf16(kind == FRT_DN_GRAD_INPUT ? s->out[0] : s->in[0]),
-    .bf16_y = frt__bf16(kind == FRT_DN_CONV          ? s->out[0]
-                        : kind == FRT_DN_GRAD_WEIGHT ? s->in[1]
-                                                     : s->in[0]),
-  };
-  v->parts = v->counts ? k->depthwise_team(&v->dw) : 0;
+  const frt_dn_kind kind = v->c.kind;
+  v->shape = frt__conv_shape(&v->c, s);
+  v->parts = v->counts ? k->depthwise_team(&v->shape) : 0;
   s->scratch = kind == FRT_DN_GRAD_WEIGHT
-                 ? k->depthwise_weight_scratch(&v->dw)
-                 : k->depthwise_scratch(&v->dw, kind == FRT_DN_GRAD_INPUT) + frt__conv_counts(v);
+                 ? k->depthwise_weight_scratch(&v->shape)
+                 : k->depthwise_scratch(&v->shape, kind == FRT_DN_GRAD_INPUT) + frt__conv_counts(v);
   return FRT_OK;
 }
 
@@ -102,15 +111,15 @@ static frt_status run_depthwise(const frt_step *s, const void *packed, void *con
     if (moments) {
       memset(moments, 0, counts);
     }
-    k->depthwise(&v->dw, load, in[0], in[1], v->c.bias ? in[2] : NULL, out[0], moments,
+    k->depthwise(&v->shape, load, in[0], in[1], v->c.bias ? in[2] : NULL, out[0], moments,
                  (char *)scratch + counts);
     frt__conv_finish_counts(v, moments, in, out);
     break;
   case FRT_DN_GRAD_INPUT:
-    k->depthwise_grad_input(&v->dw, in[0], in[1], out[0], scratch);
+    k->depthwise_grad_input(&v->shape, in[0], in[1], out[0], scratch);
     break;
   default:
-    k->depthwise_grad_weight(&v->dw, load, in[0], in[1], out[0], scratch);
+    k->depthwise_grad_weight(&v->shape, load, in[0], in[1], out[0], scratch);
   }
   return FRT_OK;
 }

@@ -37,10 +37,8 @@ extern const frt__conv_variant frt__conv_winograd, frt__conv_bf16, frt__conv_den
 struct frt__conv {
   const frt__conv_variant *variant;
   frt_dn_conv c;
-  union { // of the variant
-    frt_depthwise dw;
-    frt_winograd wino;
-    frt_dense dense;
+  frt_conv_shape shape; // own kernels: what they see
+  union {               // other variants
     frt__bf16_windows bf16;
     frt_dn *dn;
   };
@@ -88,6 +86,9 @@ static inline void frt__conv_finish_counts(const frt__conv *v, const void *parts
                                    running[0], running[1], out[1], out[2], out[3], out[4]);
   }
 }
+
+// The shape as own kernels see it; by the input (dense only) dy is read and dx made.
+frt_conv_shape frt__conv_shape(const frt_dn_conv *c, const frt_step *s);
 
 // Reads each pixel of x by itself.
 static inline bool frt__conv_one_tap(const frt_dn_conv *c)

@@ -22,39 +22,20 @@ static bool can(const frt_dn_conv *c, bool bf16)
 static frt_status plan(frt_step *s)
 {
   frt__conv *v = s->state;
-  const frt_dn_conv *c = &v->c;
-  const bool back = c->kind == FRT_DN_GRAD_INPUT;
-  v->dense = (frt_dense){
-    .n = c->n,
-    .c = back ? c->o : c->c,
-    .h = back ? c->oh : c->h,
-    .w = back ? c->ow : c->w,
-    .o = back ? c->c : c->o,
-    .oh = back ? c->h : c->oh,
-    .ow = back ? c->w : c->ow,
-    .kh = (int32_t)c->kh,
-    .kw = (int32_t)c->kw,
-    .stride_h = (int32_t)c->stride[0],
-    .stride_w = (int32_t)c->stride[1],
-    .dil_h = (int32_t)c->dilation[0],
-    .dil_w = (int32_t)c->dilation[1],
-    .top = (int32_t)(back ? (c->kh - 1) * c->dilation[0] - c->pad[0] : c->pad[0]),
-    .left = (int32_t)(back ? (c->kw - 1) * c->dilation[1] - c->pad[1] : c->pad[1]),
-    .act = (int32_t)c->act,
-    .in_rows = frt__conv_one_pixel(c),
-    .loads = v->loads > 0,
-    .counts = v->counts,
-  };
-  v->parts = v->counts ? frt__kernels()->dense_team(&v->dense) : 0;
-  v->packed_bytes = frt__conv_keeps(v) ? frt__kernels()->dense_packed(&v->dense) : 0;
-  s->scratch = frt__conv_pass_scratch(v, frt__kernels()->dense_scratch(&v->dense),
-                                      frt__kernels()->dense_packed(&v->dense));
+  v->shape = frt__conv_shape(&v->c, s);
+  v->shape.in_rows = frt__conv_one_pixel(&v->c);
+  v->shape.loads = v->loads > 0;
+  v->shape.counts = v->counts;
+  v->parts = v->counts ? frt__kernels()->dense_team(&v->shape) : 0;
+  v->packed_bytes = frt__conv_keeps(v) ? frt__kernels()->dense_packed(&v->shape) : 0;
+  s->scratch = frt__conv_pass_scratch(v, frt__kernels()->dense_scratch(&v->shape),
+                                      frt__kernels()->dense_packed(&v->shape));
   return FRT_OK;
 }
 
 static frt_status pack(const frt__conv *v, const float *w, void *packed)
 {
-  frt__kernels()->dense_pack(&v->dense, v->c.kind == FRT_DN_GRAD_INPUT, w, packed);
+  frt__kernels()->dense_pack(&v->shape, v->c.kind == FRT_DN_GRAD_INPUT, w, packed);
   return FRT_OK;
 }
 
@@ -64,8 +45,8 @@ static frt_status run(const frt_step *s, const void *packed, void *const *in, vo
   const frt__conv *v = s->state;
   const frt_kernels *k = frt__kernels();
   frt__conv_pass p;
-  FRT_TRY(frt__conv_begin(v, packed, in, scratch, k->dense_scratch(&v->dense), &p));
-  k->dense(&v->dense, p.load, in[0], p.packed, p.bias, p.residual, out[0], p.moments, p.scratch);
+  FRT_TRY(frt__conv_begin(v, packed, in, scratch, k->dense_scratch(&v->shape), &p));
+  k->dense(&v->shape, p.load, in[0], p.packed, p.bias, p.residual, out[0], p.moments, p.scratch);
   frt__conv_finish_counts(v, p.moments, in, out);
   return FRT_OK;
 }

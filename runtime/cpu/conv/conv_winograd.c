@@ -35,35 +35,19 @@ static frt_status plan(frt_step *s)
 {
   frt__conv *v = s->state;
   const frt_dn_conv *c = &v->c;
-  const bool forward = c->kind != FRT_DN_GRAD_INPUT; // by the weights: x is read in the same tiles
-  const frt_value *y = c->kind == FRT_DN_GRAD_WEIGHT ? s->in[1] : s->out[0];
-  v->wino = (frt_winograd){
-    .n = c->n,
-    .c = forward ? c->c : c->o,
-    .h = forward ? c->h : c->oh,
-    .w = forward ? c->w : c->ow,
-    .o = forward ? c->o : c->c,
-    .oh = forward ? c->oh : c->h,
-    .ow = forward ? c->ow : c->w,
-    .top = (int32_t)(forward ? c->pad[0] : 2 - c->pad[0]),
-    .left = (int32_t)(forward ? c->pad[1] : 2 - c->pad[1]),
-    .act = (int32_t)c->act,
-    .bf16 = frt__bf16(s->in[0]) || frt__bf16(y),
-    .bf16_x = frt__bf16(s->in[0]),
-    .bf16_y = frt__bf16(y),
-  };
-  v->parts = v->counts ? frt__kernels()->winograd_team(&v->wino) : 0;
-  v->packed_bytes = frt__conv_keeps(v) ? frt__kernels()->winograd_packed(&v->wino) : 0;
+  v->shape = frt__conv_shape(c, s);
+  v->parts = v->counts ? frt__kernels()->winograd_team(&v->shape) : 0;
+  v->packed_bytes = frt__conv_keeps(v) ? frt__kernels()->winograd_packed(&v->shape) : 0;
   s->scratch = c->kind == FRT_DN_GRAD_WEIGHT
-                 ? frt__kernels()->winograd_weight_scratch(&v->wino)
-                 : frt__conv_pass_scratch(v, frt__kernels()->winograd_scratch(&v->wino),
-                                          frt__kernels()->winograd_packed(&v->wino));
+                 ? frt__kernels()->winograd_weight_scratch(&v->shape)
+                 : frt__conv_pass_scratch(v, frt__kernels()->winograd_scratch(&v->shape),
+                                          frt__kernels()->winograd_packed(&v->shape));
   return FRT_OK;
 }
 
 static frt_status pack(const frt__conv *v, const float *w, void *packed)
 {
-  frt__kernels()->winograd_pack(&v->wino, v->c.kind == FRT_DN_GRAD_INPUT, w, packed);
+  frt__kernels()->winograd_pack(&v->shape, v->c.kind == FRT_DN_GRAD_INPUT, w, packed);
   return FRT_OK;
 }
 
@@ -75,11 +59,11 @@ static frt_status run(const frt_step *s, const void *packed, void *const *in, vo
   frt__conv_pass p;
   if (v->c.kind == FRT_DN_GRAD_WEIGHT) {
     const frt_load *load = frt__conv_load(v, in, &p.room);
-    k->winograd_weight(&v->wino, load, in[0], in[1], out[0], scratch);
+    k->winograd_weight(&v->shape, load, in[0], in[1], out[0], scratch);
     return FRT_OK;
   }
-  FRT_TRY(frt__conv_begin(v, packed, in, scratch, k->winograd_scratch(&v->wino), &p));
-  k->winograd(&v->wino, p.load, in[0], p.packed, p.bias, p.residual, out[0], p.moments, p.scratch);
+  FRT_TRY(frt__conv_begin(v, packed, in, scratch, k->winograd_scratch(&v->shape), &p));
+  k->winograd(&v->shape, p.load, in[0], p.packed, p.bias, p.residual, out[0], p.moments, p.scratch);
   frt__conv_finish_counts(v, p.moments, in, out);
   return FRT_OK;
 }

@@ -21,7 +21,7 @@ typedef struct dense {
   size_t zero_bytes, pointer_bytes, loaded_bytes, made_bytes;
 } dense;
 
-static dense dense_init(const frt_dense *g)
+static dense dense_init(const frt_conv_shape *g)
 {
   dense d = {.rows = g->n * g->oh * g->ow, .taps = g->kh * g->kw, .panels = tile_panels(g->o)};
   d.threads = frt__team(d.rows * g->o * g->c * d.taps / 2);
@@ -41,11 +41,11 @@ static dense dense_init(const frt_dense *g)
   return d;
 }
 
-FRT_SIMD int32_t FRT_K(dense_team)(const frt_dense *g)
+FRT_SIMD int32_t FRT_K(dense_team)(const frt_conv_shape *g)
 {
   return dense_init(g).threads;
 }
-FRT_SIMD size_t FRT_K(dense_scratch)(const frt_dense *g)
+FRT_SIMD size_t FRT_K(dense_scratch)(const frt_conv_shape *g)
 {
   const dense d = dense_init(g);
   return d.zero_bytes + (size_t)d.threads * (d.pointer_bytes + d.loaded_bytes + d.made_bytes);
@@ -56,13 +56,14 @@ FRT_SIMD size_t FRT_K(dense_scratch)(const frt_dense *g)
 // bytes); transposed: of weights [c,o,kh,kw] in reverse, for the gradient by the input of stride 1.
 // load, bias, residual (shape of y, added before the activation) may be NULL; moments: NULL, or
 // zeroed parts of y's statistics, dense_team of them.
-FRT_SIMD size_t FRT_K(dense_packed)(const frt_dense *g)
+FRT_SIMD size_t FRT_K(dense_packed)(const frt_conv_shape *g)
 {
   return (size_t)(g->kh * g->kw * g->c * tile_padded(g->o)) * sizeof(float);
 }
 
 // packed[panel][tap][c][column] of w [o][c][taps]; transposed: of w [c][o][taps], taps in reverse.
-FRT_SIMD void FRT_K(dense_pack)(const frt_dense *g, bool transposed, const float *w, float *packed)
+FRT_SIMD void FRT_K(dense_pack)(const frt_conv_shape *g, bool transposed, const float *w,
+                                float *packed)
 {
   const int64_t taps = g->kh * g->kw, panels = tile_panels(g->o);
   const pack_from f = {.w = w, .c = g->c, .o = g->o, .taps = taps, .transposed = transposed};
@@ -96,8 +97,8 @@ FRT_SIMD void FRT_K(dense_pack)(const frt_dense *g, bool transposed, const float
 
 // --- a block ------------------------------------------------------------------------------------
 // Pointers to the taps of a tile's rows.
-static void point(const frt_dense *g, const float *x, const float *zero, int64_t row, int64_t rows,
-                  const float **to)
+static void point(const frt_conv_shape *g, const float *x, const float *zero, int64_t row,
+                  int64_t rows, const float **to)
 {
   if (g->in_rows) {
     for (int64_t r = 0; r < rows; r++) {
@@ -169,8 +170,8 @@ typedef struct dense_job {
 } dense_job;
 
 // Panel by panel, a block's tiles; where threads share columns, the t-th's share of them.
-static void block(const frt_dense *g, const dense *d, const dense_job *j, int64_t row, int64_t rows,
-                  int32_t t)
+static void block(const frt_conv_shape *g, const dense *d, const dense_job *j, int64_t row,
+                  int64_t rows, int32_t t)
 {
   const int64_t n = tile_count(rows), depth = d->taps * g->c;
   const float *x = j->x;
@@ -211,7 +212,7 @@ static void block(const frt_dense *g, const dense *d, const dense_job *j, int64_
   }
 }
 
-FRT_SIMD void FRT_K(dense)(const frt_dense *g, const frt_load *load, const float *x,
+FRT_SIMD void FRT_K(dense)(const frt_conv_shape *g, const frt_load *load, const float *x,
                            const float *packed, const float *bias, const float *residual, float *y,
                            double *moments, void *scratch)
 {

@@ -132,7 +132,7 @@ typedef struct dw_phase {
 enum { COUNTED = 64 }; // columns from which on their sums are merged
 // Either direction, seen as a gather: from a source [n, sh, sw, c] to a target [n, th, tw, c].
 typedef struct dw_gather {
-  const frt_depthwise *g;
+  const frt_conv_shape *g;
   const frt_load *load;          // of the source
   bool backward, bf16, bf16_out; // source and target are stored as bf16
   int64_t sh, sw, th, tw;
@@ -146,7 +146,7 @@ typedef struct dw_gather {
 
 static void phases(dw_gather *d)
 {
-  const frt_depthwise *g = d->g;
+  const frt_conv_shape *g = d->g;
   int64_t weight = 0;
   d->n_phase = 0;
   for (int32_t q = 0; q < (d->backward ? g->stride_w : 1); q++) {
@@ -187,16 +187,16 @@ static void phases(dw_gather *d)
     d->n_phase += p->count > 0;
   }
 }
-static void gather_init(dw_gather *d, const frt_depthwise *g, bool backward)
+static void gather_init(dw_gather *d, const frt_conv_shape *g, bool backward)
 {
   *d = (dw_gather){.g = g,
                    .backward = backward,
                    .bf16 = backward ? g->bf16_y : g->bf16_x,
                    .bf16_out = backward ? g->bf16_x : g->bf16_y};
-  d->sh = backward ? g->ho : g->h;
-  d->sw = backward ? g->wo : g->w;
-  d->th = backward ? g->h : g->ho;
-  d->tw = backward ? g->w : g->wo;
+  d->sh = backward ? g->oh : g->h;
+  d->sw = backward ? g->ow : g->w;
+  d->th = backward ? g->h : g->oh;
+  d->tw = backward ? g->w : g->ow;
   int64_t reach_h = (int64_t)(g->kh - 1) * g->dil_h, reach_w = (int64_t)(g->kw - 1) * g->dil_w;
   if (!backward) {
     dw_ring_size(&d->ring, reach_h + 1, (d->tw - 1) * g->stride_w + reach_w + 1, g->left, d->sw);
@@ -218,7 +218,7 @@ static void gather_init(dw_gather *d, const frt_depthwise *g, bool backward)
 // --- running ------------------------------------------------------------------------------------
 static void pack_block(const dw_gather *d, const float *weight, int64_t b, float *packed)
 {
-  const frt_depthwise *g = d->g;
+  const frt_conv_shape *g = d->g;
   int64_t taps = (int64_t)g->kh * g->kw, lanes = FRT_MIN(FRT_VL, g->c - b * FRT_VL);
   const float *from = weight + b * FRT_VL * taps;
   for (int32_t q = 0; q < d->n_phase; q++) {
@@ -246,7 +246,7 @@ static void act_row(int32_t act, float *o, int64_t ow, int64_t count)
 // The source rows that target row t meets, with the filter rows; returns how many.
 static int32_t rows_of(const dw_gather *d, int64_t t, int64_t *source, int32_t *filter)
 {
-  const frt_depthwise *g = d->g;
+  const frt_conv_shape *g = d->g;
   int32_t n = 0;
   for (int32_t k = 0; k < g->kh; k++) {
     int32_t i = d->backward ? g->kh - 1 - k : k;
@@ -278,7 +278,7 @@ static void block_row(const dw_gather *d, const float *ring, const float *packed
                       const int64_t *slot, const int32_t *filter, vf bias, float *spare,
                       int64_t lanes, void *y)
 {
-  const frt_depthwise *g = d->g;
+  const frt_conv_shape *g = d->g;
   bool part = lanes < FRT_VL || d->bf16_out;
   float *o = part ? spare : y;
   int64_t ow = part ? FRT_VL : g->c;
@@ -322,7 +322,7 @@ static void count_row(const dw_gather *d, const float *y, int64_t step, int64_t 
 static void item(const dw_gather *d, int64_t index, const void *x, const float *packed,
                  const float *bias, void *y, double *moments, float *ring)
 {
-  const frt_depthwise *g = d->g;
+  const frt_conv_shape *g = d->g;
   const dw_items *it = &d->items;
   int64_t chunk = index % it->chunks, n = index / it->chunks % it->n;
   int64_t group = index / it->chunks / it->n;
@@ -401,19 +401,19 @@ static void gather(const dw_gather *d, const void *x, const float *weight, const
 // Depthwise convolution. Weights and their gradient are plain [C,1,kh,kw]; bias may be NULL, load
 // too (ungated). moments: NULL, or zeroed parts of y's statistics, depthwise_team of them. Scratch:
 // of the forward pass, or of the gradient by the input.
-FRT_SIMD size_t FRT_K(depthwise_scratch)(const frt_depthwise *g, bool grad_input)
+FRT_SIMD size_t FRT_K(depthwise_scratch)(const frt_conv_shape *g, bool grad_input)
 {
   dw_gather d;
   gather_init(&d, g, grad_input);
   return frt__round64((size_t)d.packed * 4) + (size_t)d.threads * d.per_thread;
 }
-FRT_SIMD int32_t FRT_K(depthwise_team)(const frt_depthwise *g)
+FRT_SIMD int32_t FRT_K(depthwise_team)(const frt_conv_shape *g)
 {
   dw_gather d;
   gather_init(&d, g, false);
   return d.threads;
 }
-FRT_SIMD void FRT_K(depthwise)(const frt_depthwise *g, const frt_load *load, const void *x,
+FRT_SIMD void FRT_K(depthwise)(const frt_conv_shape *g, const frt_load *load, const void *x,
                                const float *weight, const float *bias, void *y, double *moments,
                                void *scratch)
 {
@@ -422,7 +422,7 @@ FRT_SIMD void FRT_K(depthwise)(const frt_depthwise *g, const frt_load *load, con
   d.load = load;
   gather(&d, x, weight, bias, y, moments, scratch);
 }
-FRT_SIMD void FRT_K(depthwise_grad_input)(const frt_depthwise *g, const void *dy,
+FRT_SIMD void FRT_K(depthwise_grad_input)(const frt_conv_shape *g, const void *dy,
                                           const float *weight, void *dx, void *scratch)
 {
   dw_gather d;

@@ -7,7 +7,7 @@
 enum { MAX_ROWS = 16 };
 
 typedef struct dw_pass {
-  int64_t rows, wo, dy_step; // output rows and columns; floats between columns of dy
+  int64_t rows, ow, dy_step; // output rows and columns; floats between columns of dy
   const float *dy[MAX_ROWS]; // per output row
   const float *in[MAX_ROWS][FRT_DW_MAX_KERNEL]; // per output row and filter row: ring rows
 } dw_pass;
@@ -27,7 +27,7 @@ FRT_INLINE void taps(const int kh, const int kw, const int step, const dw_pass *
     for (int i = 0; i < kh; i++) {
       in[i] = p->in[r][k0 + i];
     }
-    for (int64_t w = 0; w < p->wo; w++) {
+    for (int64_t w = 0; w < p->ow; w++) {
       vf z = v_load(dy + w * p->dy_step);
       v_ask(false, dy, (w + DW_AHEAD) * p->dy_step);
 #pragma GCC unroll 5
@@ -84,7 +84,7 @@ static const taps_fn taps_7[2][3] = {
 };
 
 // Any filter, stride and dilation: one tap at a time.
-static void taps_any(const frt_depthwise *g, const dw_pass *p, float *dw)
+static void taps_any(const frt_conv_shape *g, const dw_pass *p, float *dw)
 {
   for (int32_t i = 0; i < g->kh; i++) {
     for (int32_t j = 0; j < g->kw; j++) {
@@ -92,11 +92,11 @@ static void taps_any(const frt_depthwise *g, const dw_pass *p, float *dw)
       for (int64_t r = 0; r < p->rows; r++) {
         const float *in = p->in[r][i] + (int64_t)j * g->dil_w * FRT_VL, *dy = p->dy[r];
         int64_t step = (int64_t)g->stride_w * FRT_VL, w = 0;
-        for (; w + 1 < p->wo; w += 2) {
+        for (; w + 1 < p->ow; w += 2) {
           a = v_fma(v_load(dy + w * p->dy_step), v_load(in + w * step), a);
           b = v_fma(v_load(dy + (w + 1) * p->dy_step), v_load(in + (w + 1) * step), b);
         }
-        if (w < p->wo) {
+        if (w < p->ow) {
           a = v_fma(v_load(dy + w * p->dy_step), v_load(in + w * step), a);
         }
       }
@@ -105,7 +105,7 @@ static void taps_any(const frt_depthwise *g, const dw_pass *p, float *dw)
     }
   }
 }
-static void taps_all(const frt_depthwise *g, const dw_pass *p, float *dw)
+static void taps_all(const frt_conv_shape *g, const dw_pass *p, float *dw)
 {
   int32_t s = g->stride_w, most = 0;
   const taps_fn *by_rows = NULL;
@@ -131,7 +131,7 @@ static void taps_all(const frt_depthwise *g, const dw_pass *p, float *dw)
 
 // --- running ------------------------------------------------------------------------------------
 typedef struct dw_weight {
-  const frt_depthwise *g;
+  const frt_conv_shape *g;
   const frt_load *load; // of x
   dw_ring ring;
   dw_items items;
@@ -140,42 +140,42 @@ typedef struct dw_weight {
   size_t per_thread;
 } dw_weight;
 
-static void weight_init(dw_weight *d, const frt_depthwise *g)
+static void weight_init(dw_weight *d, const frt_conv_shape *g)
 {
   *d = (dw_weight){.g = g};
   int64_t reach_h = (int64_t)(g->kh - 1) * g->dil_h, reach_w = (int64_t)(g->kw - 1) * g->dil_w;
   // Enough columns in a pass to pay for starting it.
-  d->rows = (int32_t)FRT_MAX(1, FRT_MIN(FRT_MIN(MAX_ROWS, g->ho), (63 + g->wo) / g->wo));
+  d->rows = (int32_t)FRT_MAX(1, FRT_MIN(FRT_MIN(MAX_ROWS, g->oh), (63 + g->ow) / g->ow));
   dw_ring_size(&d->ring, reach_h + 1 + (int64_t)(d->rows - 1) * g->stride_h,
-               (g->wo - 1) * g->stride_w + reach_w + 1, g->left, g->w);
-  d->threads = frt__team(g->n * g->c * FRT_MAX(g->h * g->w, g->ho * g->wo));
-  dw_cut(&d->items, &d->ring, g->n, g->c, g->ho, d->threads);
+               (g->ow - 1) * g->stride_w + reach_w + 1, g->left, g->w);
+  d->threads = frt__team(g->n * g->c * FRT_MAX(g->h * g->w, g->oh * g->ow));
+  dw_cut(&d->items, &d->ring, g->n, g->c, g->oh, d->threads);
   d->sums = dw_blocks(g->c) * g->kh * g->kw * FRT_VL;
   // Per thread: the sums, the ring, and dy's rows of a block that is not full.
-  int64_t floats = d->sums + d->ring.blocks * d->ring.block + d->rows * g->wo * FRT_VL;
+  int64_t floats = d->sums + d->ring.blocks * d->ring.block + d->rows * g->ow * FRT_VL;
   d->per_thread = frt__round64((size_t)floats * 4) + 64;
 }
 // A row of dy's block as f32 vectors.
-FRT_INLINE void copy_row(const bool bf16, const void *dy, int64_t wo, int64_t c, int64_t lanes,
+FRT_INLINE void copy_row(const bool bf16, const void *dy, int64_t ow, int64_t c, int64_t lanes,
                          float *copy)
 {
-  for (int64_t w = 0; w < wo; w++) {
+  for (int64_t w = 0; w < ow; w++) {
     v_store(copy + w * FRT_VL, v_some(bf16, dy, w * c, lanes));
   }
 }
 static void item(const dw_weight *d, int64_t index, const void *x, const void *dy, float *sums,
                  float *ring)
 {
-  const frt_depthwise *g = d->g;
+  const frt_conv_shape *g = d->g;
   const dw_items *it = &d->items;
   int64_t chunk = index % it->chunks, n = index / it->chunks % it->n;
   int64_t group = index / it->chunks / it->n;
   int64_t b0 = group * d->ring.blocks, c0 = b0 * FRT_VL, filter = (int64_t)g->kh * g->kw;
   int32_t blocks = (int32_t)FRT_MIN(d->ring.blocks, dw_blocks(g->c) - b0);
   float *spare = ring + d->ring.blocks * d->ring.block;
-  int64_t next = 0, end = FRT_MIN(g->ho, (chunk + 1) * it->rows);
+  int64_t next = 0, end = FRT_MIN(g->oh, (chunk + 1) * it->rows);
   dw_pass p; // eight thousand bytes: not cleared
-  p.wo = g->wo;
+  p.ow = g->ow;
   for (int64_t r0 = chunk * it->rows; r0 < end; r0 += p.rows) {
     p.rows = FRT_MIN(d->rows, end - r0);
     int64_t low = FRT_MAX(0, r0 * g->stride_h - g->top);
@@ -197,10 +197,10 @@ static void item(const dw_weight *d, int64_t index, const void *x, const void *d
           p.in[r][i] = block + slot * d->ring.row;
         }
         const void *from =
-          v_at(g->bf16_y, dy, (n * g->ho + r0 + r) * g->wo * g->c + c0 + b * FRT_VL);
-        float *copy = spare + r * g->wo * FRT_VL;
+          v_at(g->bf16_y, dy, (n * g->oh + r0 + r) * g->ow * g->c + c0 + b * FRT_VL);
+        float *copy = spare + r * g->ow * FRT_VL;
         if (part) {
-          FRT_BY_BF16(g->bf16_y, copy_row, from, g->wo, g->c, lanes, copy);
+          FRT_BY_BF16(g->bf16_y, copy_row, from, g->ow, g->c, lanes, copy);
         }
         p.dy[r] = part ? copy : from;
       }
@@ -218,7 +218,7 @@ static void groups_of(const dw_weight *d, int32_t t, int64_t *from, int64_t *to)
 }
 static void add_up(const dw_weight *d, const float *scratch, int64_t block, float *dweight)
 {
-  const frt_depthwise *g = d->g;
+  const frt_conv_shape *g = d->g;
   int64_t filter = (int64_t)g->kh * g->kw, lanes = FRT_MIN(FRT_VL, g->c - block * FRT_VL);
   int64_t group = block / d->ring.blocks;
   for (int64_t j = 0; j < filter; j++) {
@@ -238,13 +238,13 @@ static void add_up(const dw_weight *d, const float *scratch, int64_t block, floa
   }
 }
 
-FRT_SIMD size_t FRT_K(depthwise_weight_scratch)(const frt_depthwise *g)
+FRT_SIMD size_t FRT_K(depthwise_weight_scratch)(const frt_conv_shape *g)
 {
   dw_weight d;
   weight_init(&d, g);
   return (size_t)d.threads * d.per_thread;
 }
-FRT_SIMD void FRT_K(depthwise_grad_weight)(const frt_depthwise *g, const frt_load *load,
+FRT_SIMD void FRT_K(depthwise_grad_weight)(const frt_conv_shape *g, const frt_load *load,
                                            const void *x, const void *dy, float *dweight,
                                            void *scratch)
 {

@@ -11,7 +11,7 @@ enum { SOME = 16 };
 // bytes); transposed: of weights [c,o,3,3] for the gradient by the input. load may be NULL
 // (ungated), bias and residual (f32, shape of y, added before the activation; not where bf16)
 // too; moments: NULL, or zeroed parts of y's statistics, winograd_team of them.
-FRT_SIMD size_t FRT_K(winograd_packed)(const frt_winograd *g)
+FRT_SIMD size_t FRT_K(winograd_packed)(const frt_conv_shape *g)
 {
   const int64_t panels = wino_panels(g->bf16, g->o);
   return (size_t)wino_panel_at(g->bf16, g->c, g->o, panels) * (g->bf16 ? 2 : 4);
@@ -99,7 +99,7 @@ static void filter_pairs(const float *taps, uint16_t *u, int64_t step)
 }
 
 // Channels [first, first + n) of columns [col, col + cols) of a panel, no more than TILE_COLS.
-static void block(const frt_winograd *g, const pack_from *f, int64_t panel, int64_t col,
+static void block(const frt_conv_shape *g, const pack_from *f, int64_t panel, int64_t col,
                   int64_t cols, int64_t first, int64_t n, void *u)
 {
   float room[TILE_COLS * PACK_STEP], taps[SOME * 9 * TILE_COLS] = {0};
@@ -127,7 +127,8 @@ static void block(const frt_winograd *g, const pack_from *f, int64_t panel, int6
 }
 
 // Of w [o][c][9]; transposed: of w [c][o][9], taps in reverse.
-FRT_SIMD void FRT_K(winograd_pack)(const frt_winograd *g, bool transposed, const float *w, void *u)
+FRT_SIMD void FRT_K(winograd_pack)(const frt_conv_shape *g, bool transposed, const float *w,
+                                   void *u)
 {
   const pack_from f = {.w = w, .c = g->c, .o = g->o, .taps = 9, .transposed = transposed};
   const int64_t each = pack_channels(&f) & ~(int64_t)1, blocks = (g->c + each - 1) / each;

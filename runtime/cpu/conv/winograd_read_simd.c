@@ -4,7 +4,7 @@
 
 // Tiles [first + from, first + to) of a map and where they go; k: tiles of a product.
 typedef struct reading {
-  const frt_winograd *g;
+  const frt_conv_shape *g;
   const frt_load *load;
   const void *x;
   int64_t first, from, to, k;
@@ -36,7 +36,7 @@ FRT_INLINE void read_rows(const bool bf16, const int act, const bool loads, cons
   }
 }
 // Outputs that a map does not have are zero.
-FRT_INLINE void read_dy_rows(const bool bf16, const bool bf16_y, const frt_winograd *g,
+FRT_INLINE void read_dy_rows(const bool bf16, const bool bf16_y, const frt_conv_shape *g,
                              const void *dy, wino_place p, int64_t j, vf rows[][WINO])
 {
   const int out = wino_out(bf16);
@@ -189,8 +189,8 @@ FRT_INLINE void read_dy_pairs(const bool bf16_y, const reading *r)
 #endif
 
 // --- whatever the map ----------------------------------------------------------------------------
-void FRT_K(winograd_read)(const frt_winograd *g, const frt_load *load, const void *x, int64_t first,
-                          int64_t tiles, void *v, int64_t step)
+void FRT_K(winograd_read)(const frt_conv_shape *g, const frt_load *load, const void *x,
+                          int64_t first, int64_t tiles, void *v, int64_t step)
 {
   const reading r = {
     .g = g, .load = load, .x = x, .first = first, .to = tiles, .v = v, .step = step};
@@ -215,14 +215,14 @@ void FRT_K(winograd_read)(const frt_winograd *g, const frt_load *load, const voi
   }
 }
 
-void FRT_K(winograd_read_dy)(const frt_winograd *g, const void *dy, int64_t first, int64_t tiles,
+void FRT_K(winograd_read_dy)(const frt_conv_shape *g, const void *dy, int64_t first, int64_t tiles,
                              void *v, int64_t step)
 {
   const reading r = {.g = g, .x = dy, .first = first, .to = tiles, .v = v, .step = step};
   read_dy(&r);
 }
 
-void FRT_K(winograd_read_pairs)(const frt_winograd *g, const frt_load *load, const void *x,
+void FRT_K(winograd_read_pairs)(const frt_conv_shape *g, const frt_load *load, const void *x,
                                 int64_t first, int64_t from, int64_t to, int64_t k, uint16_t *v,
                                 int64_t step)
 {
@@ -248,7 +248,7 @@ void FRT_K(winograd_read_pairs)(const frt_winograd *g, const frt_load *load, con
 #endif
 }
 
-void FRT_K(winograd_read_dy_pairs)(const frt_winograd *g, const void *dy, int64_t first,
+void FRT_K(winograd_read_dy_pairs)(const frt_conv_shape *g, const void *dy, int64_t first,
                                    int64_t from, int64_t to, int64_t k, uint16_t *v, int64_t step)
 {
 #if FRT_BF16

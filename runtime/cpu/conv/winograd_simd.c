@@ -20,7 +20,7 @@ typedef struct wino {
   size_t v_bytes, m_bytes;
 } wino;
 
-static wino wino_init(const frt_winograd *g)
+static wino wino_init(const frt_conv_shape *g)
 {
   wino w = {.map = wino_tiles(g), .depth = wino_depth(g->bf16, g->c)};
   w.threads = frt__team(g->n * g->oh * g->ow * g->o);
@@ -37,11 +37,11 @@ static wino wino_init(const frt_winograd *g)
   return w;
 }
 
-FRT_SIMD int32_t FRT_K(winograd_team)(const frt_winograd *g)
+FRT_SIMD int32_t FRT_K(winograd_team)(const frt_conv_shape *g)
 {
   return wino_init(g).threads;
 }
-FRT_SIMD size_t FRT_K(winograd_scratch)(const frt_winograd *g)
+FRT_SIMD size_t FRT_K(winograd_scratch)(const frt_conv_shape *g)
 {
   const wino w = wino_init(g);
   const size_t threads = (size_t)w.threads;
@@ -60,7 +60,7 @@ typedef struct wino_job {
 } wino_job;
 
 // m[point][tile][column] of panel `at`, of tiles from `first` on in v.
-static void multiply(const frt_winograd *g, const wino *w, const wino_job *j, int64_t first,
+static void multiply(const frt_conv_shape *g, const wino *w, const wino_job *j, int64_t first,
                      int64_t tiles, int64_t at)
 {
   const int64_t n = tile_count(tiles), vecs = tile_vecs(g->o, at), width = vecs * FRT_VL;
@@ -79,7 +79,7 @@ static void multiply(const frt_winograd *g, const wino *w, const wino_job *j, in
     }
   }
 }
-static void multiply_bf16(const frt_winograd *g, const wino *w, const wino_job *j, int64_t first,
+static void multiply_bf16(const frt_conv_shape *g, const wino *w, const wino_job *j, int64_t first,
                           int64_t tiles, int64_t at)
 {
   const int64_t step = wino_filter_step(true, g->c, g->o, at), width = wino_width(true, g->o, at);
@@ -175,7 +175,7 @@ FRT_INLINE void make_tile(const int act, const bool bf16, const bool bf16_y, con
 }
 
 // Tiles [first, first + tiles) of one panel.
-FRT_INLINE void make(const int act, const bool bf16, const bool bf16_y, const frt_winograd *g,
+FRT_INLINE void make(const int act, const bool bf16, const bool bf16_y, const frt_conv_shape *g,
                      const wino *w, const wino_job *j, int64_t first, int64_t tiles, int64_t panel)
 {
   const int64_t width = wino_width(bf16, g->o, panel), column = wino_column(bf16, g->o, panel);
@@ -215,12 +215,12 @@ FRT_INLINE void make(const int act, const bool bf16, const bool bf16_y, const fr
     }
   }
 }
-static void make_f32(const int act, const frt_winograd *g, const wino *w, const wino_job *j,
+static void make_f32(const int act, const frt_conv_shape *g, const wino *w, const wino_job *j,
                      int64_t first, int64_t tiles, int64_t panel)
 {
   make(act, false, false, g, w, j, first, tiles, panel);
 }
-static void make_bf16(const int act, const frt_winograd *g, const wino *w, const wino_job *j,
+static void make_bf16(const int act, const frt_conv_shape *g, const wino *w, const wino_job *j,
                       int64_t first, int64_t tiles, int64_t panel)
 {
   if (g->bf16_y) {
@@ -231,7 +231,7 @@ static void make_bf16(const int act, const frt_winograd *g, const wino *w, const
 }
 
 // Tiles [from, to) of panels [first, last), block by block.
-static void blocks(const frt_winograd *g, const wino *w, wino_job j, int64_t from, int64_t to,
+static void blocks(const frt_conv_shape *g, const wino *w, wino_job j, int64_t from, int64_t to,
                    int64_t first, int64_t last)
 {
   for (int64_t b = from; b < to; b += w->block) {
@@ -251,7 +251,7 @@ static void blocks(const frt_winograd *g, const wino *w, wino_job j, int64_t fro
   }
 }
 
-FRT_SIMD void FRT_K(winograd)(const frt_winograd *g, const frt_load *load, const void *x,
+FRT_SIMD void FRT_K(winograd)(const frt_conv_shape *g, const frt_load *load, const void *x,
                               const void *u, const float *bias, const float *residual, void *y,
                               double *moments, void *scratch)
 {

@@ -129,7 +129,7 @@ typedef struct wino_map {
   int64_t rows, cols, count; // of n photos
 } wino_map;
 
-FRT_INLINE wino_map wino_tiles(const frt_winograd *g)
+FRT_INLINE wino_map wino_tiles(const frt_conv_shape *g)
 {
   const int out = wino_out(g->bf16);
   const int64_t rows = (g->oh + out - 1) / out, cols = (g->ow + out - 1) / out;
@@ -146,7 +146,7 @@ FRT_INLINE wino_place wino_at(const bool bf16, const wino_map *m, int64_t at)
 }
 
 // Where the numbers of tile `at` lie in x [n, h, w, c]; NULL: in the padding.
-FRT_INLINE void wino_window(const bool bf16, const bool bf16_x, const frt_winograd *g,
+FRT_INLINE void wino_window(const bool bf16, const bool bf16_x, const frt_conv_shape *g,
                             const wino_map *m, const void *x, int64_t at, const void **from)
 {
   const wino_place p = wino_at(bf16, m, at);
@@ -178,19 +178,19 @@ FRT_INLINE int64_t wino_depth(const bool bf16, int64_t c)
 
 // Tiles [first, first + tiles) of x, computed as `load` says, in the domain: v[point][tile][c], a
 // point `step` numbers after the other, rows of wino_depth(c).
-void FRT_K(winograd_read)(const frt_winograd *g, const frt_load *load, const void *x, int64_t first,
-                          int64_t tiles, void *v, int64_t step);
+void FRT_K(winograd_read)(const frt_conv_shape *g, const frt_load *load, const void *x,
+                          int64_t first, int64_t tiles, void *v, int64_t step);
 // Of gradients by the weights, dy: v[point][tile][o].
-void FRT_K(winograd_read_dy)(const frt_winograd *g, const void *dy, int64_t first, int64_t tiles,
+void FRT_K(winograd_read_dy)(const frt_conv_shape *g, const void *dy, int64_t first, int64_t tiles,
                              void *v, int64_t step);
 // Tiles [from, to) (from even) of a chunk that begins at tile `first`, as bf16, by pairs as the
 // sides of products over k tiles want them (bf16.h): x as the right one,
 // v[point][panel][k / 2][columns][2], dy as the left one, v[point][o / 8][k / 2][8][2]. What is
 // missing of a last pair is zero.
-void FRT_K(winograd_read_pairs)(const frt_winograd *g, const frt_load *load, const void *x,
+void FRT_K(winograd_read_pairs)(const frt_conv_shape *g, const frt_load *load, const void *x,
                                 int64_t first, int64_t from, int64_t to, int64_t k, uint16_t *v,
                                 int64_t step);
-void FRT_K(winograd_read_dy_pairs)(const frt_winograd *g, const void *dy, int64_t first,
+void FRT_K(winograd_read_dy_pairs)(const frt_conv_shape *g, const void *dy, int64_t first,
                                    int64_t from, int64_t to, int64_t k, uint16_t *v, int64_t step);
 
 // Packed filters: panels of wino_width columns, of each all points. Numbers from point to point,

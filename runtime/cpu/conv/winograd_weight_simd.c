@@ -15,7 +15,7 @@ typedef struct wino_weight {
   size_t x_bytes, dy_bytes, m_bytes;
 } wino_weight;
 
-static wino_weight weight_init(const frt_winograd *g)
+static wino_weight weight_init(const frt_conv_shape *g)
 {
   wino_weight w = {.map = wino_tiles(g)};
   const int64_t item = g->bf16 ? 2 : 4, points = wino_points(g->bf16), pad = g->bf16 ? 32 : 16;
@@ -40,7 +40,7 @@ static wino_weight weight_init(const frt_winograd *g)
   return w;
 }
 
-FRT_SIMD size_t FRT_K(winograd_weight_scratch)(const frt_winograd *g)
+FRT_SIMD size_t FRT_K(winograd_weight_scratch)(const frt_conv_shape *g)
 {
   const wino_weight w = weight_init(g);
   return w.x_bytes + w.dy_bytes + (size_t)w.threads * w.m_bytes;
@@ -135,7 +135,7 @@ FRT_INLINE void filters_back(const bool bf16, const float *m, int64_t step, int6
   }
 }
 
-static void item(const frt_winograd *g, const wino_weight *w, int64_t at, const void *x,
+static void item(const frt_conv_shape *g, const wino_weight *w, int64_t at, const void *x,
                  const void *dy, int64_t tiles, bool add, float *dw, float *m)
 {
   const int64_t panel = at / w->row_items * w->panels;
@@ -166,7 +166,7 @@ static void item(const frt_winograd *g, const wino_weight *w, int64_t at, const 
 }
 
 // A thread's share of a chunk's tiles in the domain.
-static void read_share(const frt_winograd *g, const frt_load *load, const wino_weight *w,
+static void read_share(const frt_conv_shape *g, const frt_load *load, const wino_weight *w,
                        int64_t first, int64_t tiles, int32_t t, const void *x, const void *dy,
                        void *vx, void *vdy)
 {
@@ -184,7 +184,7 @@ static void read_share(const frt_winograd *g, const frt_load *load, const wino_w
   FRT_K(winograd_read_dy_pairs)(g, dy, first, from, to, k, vdy, w->dy_step);
 }
 
-FRT_SIMD void FRT_K(winograd_weight)(const frt_winograd *g, const frt_load *load, const void *x,
+FRT_SIMD void FRT_K(winograd_weight)(const frt_conv_shape *g, const frt_load *load, const void *x,
                                      const void *dy, float *dw, void *scratch)
 {
   const wino_weight w = weight_init(g);

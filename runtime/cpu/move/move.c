@@ -123,8 +123,9 @@ static inline void transpose4(const float *src, int64_t from, float *dst, int64_
 }
 
 // dst[r*to + c] = src[r + c*from] for nr rows and nc columns.
-static inline __attribute__((always_inline)) void
-transpose(size_t size, const char *src, int64_t from, char *dst, int64_t to, int64_t nr, int64_t nc)
+static inline __attribute__((always_inline)) void transpose_tile(size_t size, const char *src,
+                                                                 int64_t from, char *dst,
+                                                                 int64_t to, int64_t nr, int64_t nc)
 {
   int64_t r0 = 0;
   for (; size == 4 && nc >= 4 && r0 + 4 <= nr; r0 += 4) {
@@ -170,11 +171,11 @@ static void transpose(const frt_move *m, size_t size, bytes b, int32_t p, int64_
     char *dst = b.dst + (d + r0 * to + c0) * (int64_t)size;
     const int64_t nr = FRT_MIN(rows - r0, tall), nc = FRT_MIN(cols - c0, wide);
     if (size == 4) {
-      transpose(4, src, from, dst, to, nr, nc);
+      transpose_tile(4, src, from, dst, to, nr, nc);
     } else if (size == 2) {
-      transpose(2, src, from, dst, to, nr, nc);
+      transpose_tile(2, src, from, dst, to, nr, nc);
     } else {
-      transpose(8, src, from, dst, to, nr, nc);
+      transpose_tile(8, src, from, dst, to, nr, nc);
     }
   }
 }
