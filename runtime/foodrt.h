@@ -31,7 +31,7 @@ typedef enum frt_dtype {
   FRT_F16 = 6,
 } frt_dtype;
 
-enum { FRT_MAX_DIM = 6, FRT_MAX_ATTR = 24 };
+enum { FRT_MAX_DIM = 6, FRT_MAX_ATTR = 40 };
 
 // A shape is logical (N C H W); how the bytes lie is the plan's business.
 typedef struct frt_shape {
@@ -90,12 +90,14 @@ typedef struct frt_attr {
 typedef struct frt_case {
   const char *why;
   int32_t n_in;
-  int64_t dim[6][6];
+  int64_t dim[12][6];
   const char *fill; // one letter per input: n normal, p positive (0.1 .. 2), u in (-0.9, 0.9), i
-                    // class number below the case's `classes`, k kink-free (|x| > 0.1), b 0 or 1;
+                    // class number below the case's `classes`, k kink-free (|x| > 0.1), b 0 or 1,
+                    // - absent;
                     // NULL: all n
   int32_t classes;
-  double attr[24];
+  double attr[40];
+  int32_t n_out; // of an op that gives as many as asked for; 0: one
 } frt_case;
 
 typedef struct frt_op_info {

@@ -2,6 +2,7 @@
 // it tells the planner about itself. A backend's folder holds FRT_KERNEL(x): its kernel of op x.
 #pragma once
 #include "ir/op.h"
+#include "ops/fused/places.h"
 
 // How a value's bytes lie.
 typedef enum frt_layout {
@@ -84,46 +85,9 @@ struct frt_kernel {
 };
 #define FRT_KERNEL(id) const frt_kernel frt_kernel_##id
 
-// Fused ops the planner makes: not recordable, known by these records (ops/fused/fused.c).
-extern const frt_op frt_fused_chain, frt_fused_bn_act_grad, frt_fused_layout, frt_fused_copy,
-  frt_fused_store, frt_fused_mul_sum, frt_fused_bn_stats, frt_fused_bn_apply, frt_fused_conv2d,
-  frt_fused_conv2d_grad_weight, frt_fused_load_sum, frt_fused_gate_sums, frt_fused_bn_gate_grad,
+// Ops that only a plan has: what moves values, elementwise chains, attention (plan/inner.c).
+extern const frt_op frt_fused_chain, frt_fused_layout, frt_fused_copy, frt_fused_store,
   frt_fused_attention, frt_fused_attention_grad;
-
-// Convolutions whose x is act(batch norm(x)) * gate, computed as it is read. All but x, w and dy
-// may be absent. Attributes: those of conv2d (of conv2d_grad_weight), then
-// the activation of x, and eps and momentum of the statistics.
-//   fused_conv2d              x, w, bias, gamma, beta, mean, rstd, gate, running mean, running var,
-//                             residual (added before the activation) -> y, or y, mean, rstd, new
-//                             running mean, new running var
-//   fused_conv2d_grad_weight  x, dy, gamma, beta, mean, rstd, gate -> dw
-enum {
-  FRT_FUSED_CONV_LOAD_ACT = 12,
-  FRT_FUSED_CONV_EPS,
-  FRT_FUSED_CONV_MOMENTUM,
-  FRT_FUSED_CONV_ATTRS,
-};
-// The inputs from gamma on, counted from there, and where that is; the other places of
-// fused_conv2d.
-enum { FRT_LOAD_MEAN = 2, FRT_LOAD_GATE = 4, FRT_CONV_LOAD = 3, FRT_CONV_WEIGHT_LOAD = 2 };
-enum {
-  FRT_CONV_RUNNING = 8,
-  FRT_CONV_RESIDUAL = 10,
-  FRT_CONV_INPUTS = 11,
-  FRT_CONV_WEIGHT_INPUTS = 7,
-  FRT_CONV_OUTPUTS = 5
-};
-// Sum over height and width (and photos) of such an x, times y where there is one:
-//   fused_load_sum            x, y, gamma, beta, mean, rstd -> sum
-// Attributes: the two of sum, the activation, and whether it is the mean.
-enum { FRT_FUSED_SUM_ACT = 2, FRT_FUSED_SUM_MEAN, FRT_FUSED_SUM_ATTRS };
-// fused_bn_apply, fused_bn_act_grad and the two below: the activation.
-enum { FRT_FUSED_ACT };
-// Of y = act(batch norm(x)) times a gate [N, C, 1, 1], dz the product's gradient, where dy is
-// dz * gate + add, add [N, C, 1, 1]; attribute: the activation.
-//   fused_gate_sums     x, dz, gamma, beta, mean, rstd -> the gate's gradient, sums [4, N, C]: of
-//                       dz act', dz act' (x - mean), act', act' (x - mean)
-//   fused_bn_gate_grad  x, dz, gamma, beta, mean, rstd, gate, add, sums -> dx, dgamma, dbeta
 
 // softmax(scale q k') v of each sample and head, and its gradient:
 //   fused_attention       q, k, v, scale [] -> y, or y, lse (log2 of each row's sum of powers)
@@ -145,16 +109,6 @@ enum {
   FRT_ATTENTION_ATTRS = FRT_ATTENTION_SIZES + 4 * FRT_ATTENTION_PART,
   FRT_ATTENTION_GRAD_ATTRS = FRT_ATTENTION_SIZES + 7 * FRT_ATTENTION_PART
 };
-
-// Post-processing a conv or matrix-product kernel can take into its own pass.
-typedef enum frt_act {
-  FRT_ACT_NONE = 0,
-  FRT_ACT_SILU = 1,
-  FRT_ACT_RELU = 2,
-  FRT_ACT_RELU6 = 3,
-  FRT_ACT_SIGMOID = 4,
-  FRT_ACT_GELU = 5,
-} frt_act;
 
 // An elementwise chain: instructions over registers; registers 0 .. n_in-1 are the step's inputs.
 typedef struct frt_instr {

@@ -1,6 +1,8 @@
 // build.c -- recording from C: what the grad() functions of ops are written with.
 #include "ir/graph.h"
 
+const frt_builder *frt__builder;
+
 static frt_status defaults(const frt_op *op, double *attr)
 {
   int32_t at = 0;
@@ -37,7 +39,9 @@ frt_status frt__g3(const frt_op *op, frt_ref a, frt_ref b, frt_ref c, frt_ref *o
 
 frt_status frt__gs(double value, frt_ref like, frt_ref *out)
 {
-  return frt_scalar(value, frt__ref_shape(like)->dtype, out);
+  const int32_t dtype = frt__ref_shape(like)->dtype;
+  return frt__builder ? frt__builder->scalar(frt__builder->self, value, dtype, out)
+                      : frt_scalar(value, dtype, out);
 }
 
 frt_status frt__g_scale(frt_ref a, double factor, frt_ref *out)

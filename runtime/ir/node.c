@@ -157,6 +157,9 @@ frt_status frt_info(frt_ref t, frt_shape *out)
 
 const frt_shape *frt__ref_shape(frt_ref t)
 {
+  if (frt__builder) {
+    return frt__builder->shape(frt__builder->self, t);
+  }
   frt_link l;
   static const frt_shape none;
   return frt__link(t, &l) == FRT_OK ? frt__link_shape(l) : &none;
@@ -332,7 +335,10 @@ frt_status frt_record(int32_t op, int32_t n_in, const frt_ref *in, int32_t n_att
 frt_status frt__node(const frt_op *op, int32_t n_in, const frt_ref *in, const double *attr,
                      int32_t n_out, frt_ref *out)
 {
-  return record(op, n_in, in, attr_total(op), attr, n_out, out);
+  const frt_builder *b = frt__builder;
+  const int32_t n_attr = attr_total(op);
+  return b ? b->node(b->self, op, n_in, in, n_attr, attr, n_out, out)
+           : record(op, n_in, in, n_attr, attr, n_out, out);
 }
 
 frt_status frt_scalar(double value, int32_t dtype, frt_ref *out)

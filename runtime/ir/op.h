@@ -28,6 +28,8 @@ enum {
   FRT_VIEW = 4,        // the same bytes under another shape (reshape)
   FRT_NO_GRAD = 8,     // gradient is zero by definition (comparisons, argmax)
   FRT_UPDATE = 16,     // an optimizer's step: see `update`
+  FRT_FUSED = 32,      // made by the planner for backends that have a kernel; else expanded
+  FRT_COLLECTIVE = 64, // reserved: of several ranks; never merged, never moved across each other
 };
 
 // Shapes in, shapes out.
@@ -58,6 +60,26 @@ typedef struct frt_grad_call {
   frt_ref *dx;
 } frt_grad_call;
 
+// Nodes in, nodes out: what a fused op means, recorded as its pieces. x[i] is 0 where input i is
+// absent; expand() sets y[k] for every output.
+typedef struct frt_expand {
+  int32_t n_in, n_out;
+  const frt_ref *x;
+  const frt_shape *const *xs;
+  const double *attr;
+  frt_ref *y;
+} frt_expand;
+
+// Post-processing a conv or matrix-product kernel can take into its own pass.
+typedef enum frt_act {
+  FRT_ACT_NONE = 0,
+  FRT_ACT_SILU = 1,
+  FRT_ACT_RELU = 2,
+  FRT_ACT_RELU6 = 3,
+  FRT_ACT_SIGMOID = 4,
+  FRT_ACT_GELU = 5,
+} frt_act;
+
 struct frt_op {
   const char *name, *doc;
   int32_t n_in, n_out; // n_in counts optional ones; -1: as many as given
@@ -69,6 +91,7 @@ struct frt_op {
   frt_status (*infer)(const frt_infer *c);
   frt_status (*forward)(const frt_call *c);
   frt_status (*grad)(const frt_grad_call *c); // NULL: no gradient
+  frt_status (*expand)(const frt_expand *c);  // FRT_FUSED: its pieces
   double (*flops)(const frt_infer *c);        // NULL: one per output element
   // Inputs from `in` on are read for the outputs from `out` on alone (running statistics): the others
   // can be computed again when those have moved. 0: none.
@@ -107,7 +130,18 @@ static inline frt_status frt__infer_same(const frt_infer *c)
   return FRT_OK;
 }
 
-// --- for grad: recording from C ---------------------------------------------------------------
+// Where the functions below record to: the recorded graph, or what an expansion is put into.
+typedef struct frt_builder {
+  void *self;
+  frt_status (*node)(void *self, const frt_op *op, int32_t n_in, const frt_ref *in, int32_t n_attr,
+                     const double *attr, int32_t n_out, frt_ref *out);
+  frt_status (*scalar)(void *self, double value, int32_t dtype, frt_ref *out);
+  const frt_shape *(*shape)(void *self, frt_ref t);
+} frt_builder;
+extern const frt_builder *frt__builder; // NULL: the recorded graph
+
+// --- for grad and expand: recording from C
+// ---------------------------------------------------------------
 frt_status frt__node(const frt_op *op, int32_t n_in, const frt_ref *in, const double *attr,
                      int32_t n_out, frt_ref *out);
 frt_status frt__g1(const frt_op *op, frt_ref a, frt_ref *out); // no attributes: defaults

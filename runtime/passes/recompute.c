@@ -29,7 +29,7 @@ typedef struct recompute {
 // Statistics come with the map; a copy of the map does without.
 static bool counts(const frt_pnode *n)
 {
-  return n->op == &frt_fused_conv2d && n->n_out > 1;
+  return n->op == &frt_op_fused_conv2d && n->n_out > 1;
 }
 
 frt_status frt__pnode_again(frt_plan *p, int32_t at, int32_t *made)
@@ -62,7 +62,7 @@ static bool may_repeat(const frt_plan *p, int32_t v)
     return false;
   }
   const frt_pnode *n = &p->node[p->value[v].maker];
-  bool known = n->op == &frt_fused_bn_apply || (n->op->flags & FRT_ELEMENTWISE) ||
+  bool known = n->op == &frt_op_fused_bn_apply || (n->op->flags & FRT_ELEMENTWISE) ||
                (p->frugality >= 2 && !(n->op->flags & FRT_VIEW));
   const bool first = counts(n) || n->op == &frt_fused_attention; // the rest is small
   bool one = n->n_out == 1 || (first && v == n->out[0]);

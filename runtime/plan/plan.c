@@ -488,9 +488,7 @@ static frt_status build(frt_plan *p, int32_t n, const frt_link *outs, bool with_
 {
   FRT_TRY(import(p, n, outs, with_pending, order, n_order));
   FRT_TRY(frt__pass_simplify(p));
-  if (!frt__as_recorded()) {
-    FRT_TRY(frt__pass_lower(p));
-  }
+  FRT_TRY(frt__as_recorded() ? frt__pass_expand(p) : frt__pass_lower(p));
   FRT_TRY(frt__pass_place(p));
   return frt__pass_arena(p);
 }

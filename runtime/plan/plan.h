@@ -122,8 +122,15 @@ typedef struct frt_plan {
 // --- passes, in order ---------------------------------------------------------------------------
 frt_status frt__pass_simplify(frt_plan *p); // twins, views, dead nodes, batch norm into convolution
 frt_status frt__pass_join(frt_plan *p);     // within simplify: padded pieces side by side
-frt_status frt__pass_transpose(frt_plan *p);  // within simplify: products of transposed matrices
-frt_status frt__pass_lower(frt_plan *p);      // the device's lowerings, checkpoints, chains
+frt_status frt__pass_transpose(frt_plan *p); // within simplify: products of transposed matrices
+frt_status frt__pass_lower(frt_plan *p);     // the device's lowerings, checkpoints, chains
+frt_status frt__pass_expand(frt_plan *p);    // fused ops without a kernel: their pieces
+typedef struct frt_expansion {               // what an expansion's nodes have in common
+  frt_plan *p;
+  frt_origin origin;
+  int64_t rank;
+  bool derived;
+} frt_expansion;
 frt_status frt__pass_checkpoint(frt_plan *p); // within lower: stages asked for, computed again
 frt_status frt__pass_recompute(frt_plan *p);  // within lower: computed again, not kept
 frt_status frt__pass_place(frt_plan *p);      // kernels, layouts, steps

@@ -63,12 +63,12 @@ for _, op in ipairs(ops) do
 
     for _, case in ipairs(op.cases) do
       it("is the same in float, double and on the CPU backend: " .. case.why, function()
-        local double = O.run(op, O.fill(case, O.F64), case.attr, "reference")
-        local float = O.run(op, O.fill(case, O.F32), case.attr, "reference")
+        local double = O.run(op, O.fill(case, O.F64), case.attr, "reference", case.n_out)
+        local float = O.run(op, O.fill(case, O.F32), case.attr, "reference", case.n_out)
         for k = 1, #double do compare(float[k], double[k], 1e-5) end
         for _, isa in ipairs(isas) do
           O.C.frt_set_isa(isa)
-          local cpu = O.run(op, O.fill(case, O.F32), case.attr, "cpu")
+          local cpu = O.run(op, O.fill(case, O.F32), case.attr, "cpu", case.n_out)
           for k = 1, #double do compare(cpu[k], double[k], 1e-5) end
         end
       end)

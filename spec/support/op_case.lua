@@ -31,7 +31,7 @@ function M.ops()
     end
     for k = 0, info.n_case - 1 do
       local c = info.cases[k]
-      local case = { why = ffi.string(c.why), classes = c.classes, inputs = {}, attr = {} }
+      local case = { why = ffi.string(c.why), n_out = c.n_out > 0 and c.n_out or 1, classes = c.classes, inputs = {}, attr = {} }
       local fill = c.fill ~= nil and ffi.string(c.fill) or ""
       for n = 0, c.n_in - 1 do
         local dims = {}
@@ -93,11 +93,13 @@ function M.fill(case, real, seed)
   local u, out = M.random(seed or 1), {}
   for i, input in ipairs(case.inputs) do
     local data, make = {}, FILL[input.fill]
+    if input.fill == "-" then input = { dims = {}, absent = true } end
+    make = make or normal
     for k = 1, numel(input.dims) do
       round[0] = make(u, case.classes)
       data[k] = round[0]
     end
-    out[i] = { dims = input.dims, dtype = input.fill == "i" and I32 or real, data = data }
+    out[i] = not input.absent and { dims = input.dims, dtype = input.fill == "i" and I32 or real, data = data }
   end
   return out
 end

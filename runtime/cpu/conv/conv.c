@@ -224,7 +224,7 @@ static bool can(const frt_step *s, frt_dn_kind kind)
 // --------------------
 static bool fused(const frt_step *s)
 {
-  return s->op == &frt_fused_conv2d || s->op == &frt_fused_conv2d_grad_weight;
+  return s->op == &frt_op_fused_conv2d || s->op == &frt_op_fused_conv2d_grad_weight;
 }
 
 static int32_t loads_at(frt_dn_kind kind)

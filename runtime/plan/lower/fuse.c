@@ -107,7 +107,7 @@ frt_status frt__lower_product_sum(frt_plan *p)
       frt__missed_for_readers(p, r, m->out[0], i, "sum over the map in its pass", at);
       continue;
     }
-    if (frt__pnode_new(p, &frt_fused_mul_sum, 2, m->in, 1, 2, sum->attr, sum->origin, &made) !=
+    if (frt__pnode_new(p, &frt_op_fused_mul_sum, 2, m->in, 1, 2, sum->attr, sum->origin, &made) !=
         FRT_OK) {
       break; // the two nodes stay as they are
     }

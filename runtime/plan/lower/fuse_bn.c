@@ -17,9 +17,9 @@ static frt_status split(frt_plan *p, int32_t at, double act, int32_t y, const ch
   const frt_pnode *n = &p->node[at];
   int32_t in[3] = {n->in[0], n->in[3], n->in[4]}, stats, apply;
   int32_t use[5] = {n->in[0], n->in[1], n->in[2], n->out[1], n->out[2]};
-  FRT_TRY(frt__pnode_new(p, &frt_fused_bn_stats, 3, in, 4, 2, n->attr, n->origin, &stats));
+  FRT_TRY(frt__pnode_new(p, &frt_op_fused_bn_stats, 3, in, 4, 2, n->attr, n->origin, &stats));
   n = &p->node[at];
-  FRT_TRY(frt__pnode_new(p, &frt_fused_bn_apply, 5, use, 1, 1, &act, n->origin, &apply));
+  FRT_TRY(frt__pnode_new(p, &frt_op_fused_bn_apply, 5, use, 1, 1, &act, n->origin, &apply));
   n = &p->node[at];
   memcpy(p->node[stats].out, n->out + 1, sizeof *n->out * 4);
   p->node[apply].out[0] = y;
@@ -119,7 +119,7 @@ static frt_status split_all(frt_plan *p, const frt_readers *r)
     const frt_pnode *g = &p->node[bn_grad];
     const int32_t beta = p->node[i].in[2];
     int32_t in[6] = {g->in[0], p->node[act_grad].in[1], g->in[2], beta, g->in[3], g->in[4]};
-    FRT_TRY(frt__pnode_new(p, &frt_fused_bn_act_grad, 6, in, 3, 1, &kind, g->origin, &made));
+    FRT_TRY(frt__pnode_new(p, &frt_op_fused_bn_act_grad, 6, in, 3, 1, &kind, g->origin, &made));
     frt_pnode *f = &p->node[made];
     g = &p->node[bn_grad];
     memcpy(f->out, g->out, sizeof *f->out * 3);
@@ -142,11 +142,11 @@ typedef struct taken {
 
 static bool is_conv(const frt_op *op)
 {
-  return op == &frt_op_conv2d || op == &frt_fused_conv2d;
+  return op == &frt_op_conv2d || op == &frt_op_fused_conv2d;
 }
 static bool is_conv_weight(const frt_op *op)
 {
-  return op == &frt_op_conv2d_grad_weight || op == &frt_fused_conv2d_grad_weight;
+  return op == &frt_op_conv2d_grad_weight || op == &frt_op_fused_conv2d_grad_weight;
 }
 
 frt_status frt__conv_twin(frt_plan *p, int32_t at, int32_t n_out, int32_t *made)
@@ -158,7 +158,7 @@ frt_status frt__conv_twin(frt_plan *p, int32_t at, int32_t n_out, int32_t *made)
   double attr[FRT_FUSED_CONV_ATTRS] = {0};
   memcpy(in, n->in, sizeof *in * (size_t)n->n_in);
   memcpy(attr, n->attr, sizeof *attr * (size_t)n->n_attr);
-  const frt_op *op = forward ? &frt_fused_conv2d : &frt_fused_conv2d_grad_weight;
+  const frt_op *op = forward ? &frt_op_fused_conv2d : &frt_op_fused_conv2d_grad_weight;
   const int32_t n_in = forward ? FRT_CONV_INPUTS : FRT_CONV_WEIGHT_INPUTS;
   FRT_TRY(frt__pnode_new(p, op, n_in, in, n_out, FRT_COUNT(attr), attr, n->origin, made));
   n = &p->node[at];
@@ -173,12 +173,13 @@ frt_status frt__conv_twin(frt_plan *p, int32_t at, int32_t n_out, int32_t *made)
 static frt_status sum_twin(frt_plan *p, int32_t at, int32_t y, int32_t *made)
 {
   const frt_pnode *n = &p->node[at];
-  const bool product = n->op == &frt_fused_mul_sum;
+  const bool product = n->op == &frt_op_fused_mul_sum;
   int32_t other = !product ? -1 : n->in[0] == y ? n->in[1] : n->in[0];
   int32_t in[6] = {y, other, -1, -1, -1, -1};
   double attr[FRT_FUSED_SUM_ATTRS] = {n->attr[FRT_REDUCE_MASK], n->attr[FRT_REDUCE_KEEPDIM], 0,
                                       !product};
-  FRT_TRY(frt__pnode_new(p, &frt_fused_load_sum, 6, in, 1, FRT_COUNT(attr), attr, n->origin, made));
+  FRT_TRY(
+    frt__pnode_new(p, &frt_op_fused_load_sum, 6, in, 1, FRT_COUNT(attr), attr, n->origin, made));
   n = &p->node[at];
   p->node[*made].out[0] = n->out[0];
   p->node[*made].rank = n->rank;
@@ -198,7 +199,7 @@ static frt_status reader_twin(frt_plan *p, int32_t at, int32_t y, const taken *t
 {
   const frt_pnode *n = &p->node[at];
   const bool conv = is_conv(n->op), weight = is_conv_weight(n->op);
-  const bool sum = n->op == &frt_fused_mul_sum || n->op == &frt_op_mean;
+  const bool sum = n->op == &frt_op_fused_mul_sum || n->op == &frt_op_mean;
   *made = -1;
   *why = "this reader computes nothing as it loads";
   if ((conv || weight) && n->in[0] == y && n->in[1] != y) {
@@ -302,7 +303,7 @@ static bool gate_of(const frt_plan *p, const frt_pnode *n, taken *t)
 
 static bool application_of(const frt_pnode *n, taken *t)
 {
-  if (n->op != &frt_fused_bn_apply) {
+  if (n->op != &frt_op_fused_bn_apply) {
     return false;
   }
   *t = (taken){.from = n->in[0], .gate = -1, .act = n->attr[FRT_FUSED_ACT]};
@@ -340,7 +341,7 @@ static frt_status add_residuals(frt_plan *p)
   for (int32_t i = 0; i < n; i++) {
     frt_pnode *a = &p->node[i];
     int32_t y = a->out[0], at = -1;
-    if (!a->dead && a->op == &frt_fused_bn_apply && a->n_in == 5 &&
+    if (!a->dead && a->op == &frt_op_fused_bn_apply && a->n_in == 5 &&
         a->attr[FRT_FUSED_ACT] == FRT_ACT_NONE) {
       at = frt__only_reader(p, &r, y);
       for (int32_t k = at < 0 ? r.first[y] : INT32_MAX; k < r.first[y + 1]; k++) {
@@ -369,7 +370,7 @@ static frt_status add_residuals(frt_plan *p)
     int32_t out = last->out[0];
     int64_t rank = last->rank;
     frt_status status =
-      frt__pnode_new(p, &frt_fused_bn_apply, 6, in, 1, 1, &act, last->origin, &made);
+      frt__pnode_new(p, &frt_op_fused_bn_apply, 6, in, 1, 1, &act, last->origin, &made);
     if (status != FRT_OK) {
       frt__readers_free(&r);
       return status;
@@ -396,8 +397,8 @@ static frt_status count_where_made(frt_plan *p)
   int32_t n = p->n_node;
   for (int32_t i = 0; i < n; i++) {
     const frt_pnode *s = &p->node[i];
-    int32_t maker = s->op == &frt_fused_bn_stats ? p->value[s->in[0]].maker : -1;
-    if (s->op != &frt_fused_bn_stats) {
+    int32_t maker = s->op == &frt_op_fused_bn_stats ? p->value[s->in[0]].maker : -1;
+    if (s->op != &frt_op_fused_bn_stats) {
       continue;
     }
     if (maker < 0 || !is_conv(p->node[maker].op) || p->node[maker].dead ||

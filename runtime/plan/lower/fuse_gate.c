@@ -25,7 +25,7 @@ static int32_t gate_grad_of(const frt_plan *p, const frt_readers *r, const frt_p
 {
   for (int32_t k = r->first[f->dz]; k < r->first[f->dz + 1]; k++) {
     const frt_pnode *n = &p->node[r->list[k]];
-    if (!n->dead && n->op == &frt_fused_load_sum && n->in[0] == g->in[0] && n->in[1] == f->dz &&
+    if (!n->dead && n->op == &frt_op_fused_load_sum && n->in[0] == g->in[0] && n->in[1] == f->dz &&
         memcmp(n->in + 2, g->in + 2, 4 * sizeof *n->in) == 0 &&
         n->attr[FRT_FUSED_SUM_ACT] == g->attr[FRT_FUSED_ACT] && n->attr[FRT_FUSED_SUM_MEAN] == 0 &&
         frt__numel(&p->value[n->out[0]].v.shape) == frt__numel(&p->value[f->gate].v.shape)) {
@@ -72,9 +72,12 @@ static frt_status take(frt_plan *p, int32_t at, const gated *f)
   int32_t in[9] = {x, f->dz, g->in[2], g->in[3], g->in[4], g->in[5], f->gate, f->add, -1};
   int32_t sums, grad;
   FRT_TRY(frt__value_new(p, &shape, &in[8]));
-  FRT_TRY(frt__pnode_new(p, &frt_fused_gate_sums, 6, in, 2, 1, &act, p->node[f->gate_grad].origin,
-                         &sums));
-  FRT_TRY(frt__pnode_new(p, &frt_fused_bn_gate_grad, 9, in, 3, 1, &act, p->node[at].origin, &grad));
+  const bool map = p->value[p->node[f->gate_grad].out[0]].v.shape.ndim == 4;
+  const double sums_attr[2] = {act, map};
+  FRT_TRY(frt__pnode_new(p, &frt_op_fused_gate_sums, 6, in, 2, 2, sums_attr,
+                         p->node[f->gate_grad].origin, &sums));
+  FRT_TRY(
+    frt__pnode_new(p, &frt_op_fused_bn_gate_grad, 9, in, 3, 1, &act, p->node[at].origin, &grad));
   frt_pnode *s = &p->node[sums], *d = &p->node[grad];
   s->out[0] = p->node[f->gate_grad].out[0];
   s->out[1] = in[8];
@@ -103,7 +106,7 @@ frt_status frt__lower_gate(frt_plan *p)
   const int32_t n = p->n_node;
   for (int32_t i = 0; i < n && status == FRT_OK; i++) {
     gated f;
-    if (!p->node[i].dead && p->node[i].op == &frt_fused_bn_act_grad && pattern(p, &r, i, &f)) {
+    if (!p->node[i].dead && p->node[i].op == &frt_op_fused_bn_act_grad && pattern(p, &r, i, &f)) {
       status = take(p, i, &f);
     }
   }

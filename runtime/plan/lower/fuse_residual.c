@@ -8,7 +8,7 @@
 // One whose sum may come before an activation of its own.
 static bool takes_sum(const frt_pnode *n)
 {
-  return (n->op == &frt_op_conv2d || n->op == &frt_fused_conv2d) && n->n_out == 1 &&
+  return (n->op == &frt_op_conv2d || n->op == &frt_op_fused_conv2d) && n->n_out == 1 &&
          n->attr[FRT_CONV_ACT] == FRT_ACT_NONE;
 }
 

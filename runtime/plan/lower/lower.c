@@ -25,5 +25,6 @@ frt_status frt__pass_lower(frt_plan *p)
     FRT_TRY(frt__pass_checkpoint(p));
     FRT_TRY(frt__pass_recompute(p));
   }
+  FRT_TRY(frt__pass_expand(p));
   return frt__lowers(FRT_LOWER_CHAIN) ? frt__lower_chain(p) : FRT_OK;
 }
