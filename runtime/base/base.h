@@ -63,6 +63,10 @@ void frt__block_free(void *p, size_t bytes);
 frt_status frt__account_take(size_t bytes, const char *what);
 void frt__account_give(size_t bytes);
 
+// Whether the limits that were set for this process (ulimit -v, -d) leave that much: asked before
+// libraries that don't survive a refusal. Without limits it is true and costs nothing.
+bool frt__room(size_t bytes);
+
 // --- randomness -----------------------------------------------------------------------------
 // Philox4x32-10 (Salmon et al. 2011): 128 random bits from a 128-bit counter and a 64-bit key.
 void frt__philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);

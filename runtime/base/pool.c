@@ -1,18 +1,22 @@
-// pool.c -- big blocks. Freed blocks stay mapped and are handed out again (best fit): on virtual
-// machines the first touch of a page costs more than the work done on it.
+// pool.c -- big blocks. Freed blocks stay mapped for a while and are handed out again (best fit): on
+// virtual machines the first touch of a page costs more than the work done on it. What nobody took
+// for KEEP_S goes back to the system, and more than MORE over the most that was ever in use is never
+// mapped.
 #define _GNU_SOURCE // mremap
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "base.h"
 
-enum { ALIGN = 64, PAGED = 64 << 10, HUGE_PAGE = 2 << 20 };
+enum { ALIGN = 64, PAGED = 64 << 10, HUGE_PAGE = 2 << 20, KEEP_S = 10, MORE = 8 };
 bool frt__alloc_refused(void);
 
 typedef struct spare {
   void *p;
   size_t bytes;
+  double since; // when it was freed
 } spare;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static spare *spares;
@@ -42,6 +46,26 @@ void frt_memory_limit(int64_t bytes)
   limit = bytes;
 }
 
+static void unmap(const spare *s)
+{
+  munmap(s->p, s->bytes);
+  mapped -= (int64_t)s->bytes;
+}
+
+// Spares lie in the order in which they were freed. Gives back the oldest: those of long ago, and as
+// many as it takes until what is mapped is 1/MORE over the peak at most.
+static void give_back(double now)
+{
+  int32_t n = 0;
+  while (n < n_spares && (now - spares[n].since > KEEP_S || mapped > peak + peak / MORE)) {
+    unmap(&spares[n++]);
+  }
+  n_spares -= n;
+  if (n > 0) {
+    memmove(spares, spares + n, sizeof *spares * (size_t)n_spares);
+  }
+}
+
 static void *take_spare(size_t bytes)
 {
   int32_t best = -1;
@@ -57,7 +81,8 @@ static void *take_spare(size_t bytes)
   void *p = spares[best].p;
   // A spare keeps its own size: what it is larger by stays with the block until it is unmapped.
   size_t whole = spares[best].bytes;
-  spares[best] = spares[--n_spares];
+  n_spares--;
+  memmove(spares + best, spares + best + 1, sizeof *spares * (size_t)(n_spares - best));
   if (whole > bytes) {
     munmap((char *)p + bytes, whole - bytes);
     mapped -= (int64_t)(whole - bytes);
@@ -69,10 +94,36 @@ static void *take_spare(size_t bytes)
 static void drop_spares(void)
 {
   for (int32_t i = 0; i < n_spares; i++) {
-    munmap(spares[i].p, spares[i].bytes);
-    mapped -= (int64_t)spares[i].bytes;
+    unmap(&spares[i]);
   }
   n_spares = 0;
+}
+
+static bool limited;
+
+__attribute__((constructor)) static void look_for_limits(void)
+{
+  struct rlimit space, data;
+  limited = (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY) ||
+            (getrlimit(RLIMIT_DATA, &data) == 0 && data.rlim_cur != RLIM_INFINITY);
+}
+
+static bool probe(size_t bytes)
+{
+  void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return p != MAP_FAILED && munmap(p, bytes) == 0;
+}
+
+bool frt__room(size_t bytes)
+{
+  if (!limited || probe(bytes)) {
+    return true;
+  }
+  pthread_mutex_lock(&lock);
+  drop_spares();
+  pthread_mutex_unlock(&lock);
+  return probe(bytes);
 }
 
 frt_status frt__block_new(void **out, size_t bytes, const char *what)
@@ -102,6 +153,8 @@ frt_status frt__block_new(void **out, size_t bytes, const char *what)
       p = NULL;
     } else {
       mapped += (int64_t)n;
+      peak = FRT_MAX(peak, live + (int64_t)n);
+      give_back(frt__clock());
       if (n >= HUGE_PAGE) {
         madvise(p, n, MADV_HUGEPAGE);
       }
@@ -134,6 +187,7 @@ frt_status frt__block_grow(void **p, size_t from, size_t to, const char *what)
     mapped += (int64_t)(fresh - old);
     since_gc += (int64_t)(fresh - old);
     peak = FRT_MAX(peak, live);
+    give_back(frt__clock());
   }
   pthread_mutex_unlock(&lock);
   if (moved == MAP_FAILED) {
@@ -155,7 +209,8 @@ void frt__block_free(void *p, size_t bytes)
   if (n < PAGED) {
     free(p);
   } else if (frt__grow(&spares, &cap_spares, n_spares + 1, sizeof *spares) == FRT_OK) {
-    spares[n_spares++] = (spare){p, n};
+    spares[n_spares++] = (spare){p, n, frt__clock()};
+    give_back(spares[n_spares - 1].since);
   } else {
     munmap(p, n);
     mapped -= (int64_t)n;

@@ -188,7 +188,13 @@ static int32_t region(int32_t n)
 static void count(void)
 {
   int failed = 0;
-  const int32_t most = asked > 1 ? startable(asked - 1, &failed) + 1 : 1;
+  int32_t most = 1;
+  if (asked > 1) {
+    most = startable(asked, &failed); // one more than is needed: the loader wants one too
+    most = FRT_MAX(most, 1);
+    const char *missing; // a thread that ends needs it, perhaps when nothing can be loaded
+    frt__library("libgcc_s.so.1", 0, NULL, &missing);
+  }
   counted = most > 1 ? region(most) : 1;
   why[0] = 0;
   if (counted < most) {

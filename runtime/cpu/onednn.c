@@ -24,6 +24,11 @@ typedef const dnnl_memory_desc_t *some_md;
               "oneDNN: status %d from %s", (int)d_, #expr);                                        \
   } while (0)
 
+// oneDNN's generators end the process where they get no memory, so there is some before they start.
+#define DN_ROOM(what)                                                                              \
+  FRT_CHECK(frt__room((size_t)32 << 20), FRT_ENOMEM,                                               \
+            "out of memory: no room for %s within the limits of this process (ulimit -v, -d)", what)
+
 enum { A = 0, B = 1, BIAS = 2, Y = 3, SCRATCH = 4, N_SLOT = 5 };
 
 struct frt_dn {
@@ -261,6 +266,7 @@ static void describe_slots(frt_dn *d, frt_dn_kind kind, bool bias)
 frt_status frt__dn_conv(frt_dn **out, const frt_dn_conv *c)
 {
   *out = NULL;
+  DN_ROOM("a kernel");
   FRT_TRY(start());
   frt_dn *d = frt__zalloc(sizeof *d);
   FRT_CHECK(d, FRT_ENOMEM, "out of memory: a convolution's descriptor");
@@ -328,6 +334,7 @@ static dnnl_status_t matmul_md(own_md *out, int32_t n_batch, const int64_t *batc
 frt_status frt__dn_matmul(frt_dn **out, const frt_dn_matmul *c)
 {
   *out = NULL;
+  DN_ROOM("a kernel");
   FRT_TRY(start());
   frt_dn *d = frt__zalloc(sizeof *d);
   FRT_CHECK(d, FRT_ENOMEM, "out of memory: a matrix product's descriptor");
@@ -389,6 +396,7 @@ static frt_status ready_reorder(frt_dn *d, some_md packed)
 frt_status frt__dn_ready(frt_dn *d)
 {
   if (!d->prim) {
+    DN_ROOM("a kernel");
     DN_TRY(dnnl_primitive_create(&d->prim, d->pd));
   }
   for (int32_t i = 0; i < N_SLOT; i++) {
@@ -501,6 +509,7 @@ frt_status frt__dn_sgemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, cons
                          int64_t lda, const float *b, int64_t ldb, float beta, float *c,
                          int64_t ldc)
 {
+  DN_ROOM("a matrix product");
   DN_TRY(dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, 1.0f, a, lda, b, ldb, beta, c, ldc));
   return FRT_OK;
 }

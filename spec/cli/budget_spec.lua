@@ -36,6 +36,15 @@ describe("memory that is available", function()
     write("/sys/fs/cgroup/memory/job/memory.usage_in_bytes", "400000000\n")
     assert.same({ 600000000, "control group" }, { budget.available(root) })
   end)
+
+  it("is what the limits of the process leave: address space and data", function()
+    write("/proc/self/status", "VmPeak:\t 900000 kB\nVmSize:\t  200000 kB\nVmData:\t   50000 kB\n")
+    write("/proc/self/limits", "Max data size             unlimited            unlimited            bytes     \n"
+      .. "Max address space         500000000            unlimited            bytes     \n")
+    assert.same({ 500000000 - 200000 * 1024, "ulimit -v" }, { budget.available(root) })
+    write("/proc/self/limits", "Max data size             100000000            unlimited            bytes     \n")
+    assert.same({ 100000000 - 50000 * 1024, "ulimit -d" }, { budget.available(root) })
+  end)
 end)
 
 describe("threads", function()

@@ -183,6 +183,9 @@ function cli.main(args)
       report "foodrt: interrupted"
       return 130
     end
+    if status == "not enough memory" then  -- LuaJIT's words
+      status = "foodrt: out of memory: Lua's heap can't grow; see ulimit -v and the container's limit"
+    end
     if status ~= nil then
       report(type(status) == "table" and "foodrt: an error object that is a table" or status)
     end

@@ -261,7 +261,7 @@ local function memory_lines(found, add)
     for c = 2, #row do right[c] = true end
   end
   for i, line in ipairs(text.columns(rows, right)) do add(i == 1 and "memory" or "", line) end
-  add("", ("available %s%s; %s"):format(text.bytes(found.available), found.where == "control group" and " (control group)" or "",
+  add("", ("available %s%s; %s"):format(text.bytes(found.available), found.where ~= "memory" and (" (%s)"):format(found.where) or "",
     found.device))
   if found.precision_why then add("", found.precision_why) end
 end

@@ -26,7 +26,9 @@ R.SIZE = { f32 = 4, f64 = 8, i32 = 4, bf16 = 2, u8 = 1, i64 = 8, f16 = 2 }
 -- --- which handles are alive, and when to look -------------------------------------------------------
 local ENOMEM = tonumber(ffi.new("frt_status", "FRT_ENOMEM"))
 local NODE_LIMIT = 20000             -- nodes in C before a sweep; about 13 training steps of efficientnet_b0, 5 MB
-local BYTE_LIMIT = 256 * 1024 * 1024 -- bytes handed out since the last collection
+local BYTE_LIMIT = 256 * 1024 * 1024 -- bytes handed out since the last collection, and no more than
+local ROOM = 4                       -- 1/ROOM of what this process could have without them, looked at
+local MEASURE = 8 * 1024 * 1024      -- each time that so many more were handed out
 local LOOK_EVERY = 4096              -- handles between two looks while nothing is realized
 
 local live = setmetatable({}, { __mode = "v" })  -- 1 .. n_live, holes where the collector took one
@@ -34,6 +36,7 @@ local n_live, next_look = 0, LOOK_EVERY
 local node_limit = NODE_LIMIT
 local roots, n_roots = ffi.new("frt_ref[?]", 1024), 1024
 local memory = ffi.new "frt_memory_info"
+local next_measure = MEASURE
 
 -- the latest scalars: an operand has no handle in Lua until the node that reads it is recorded
 local recent, n_recent = ffi.new "frt_ref[8]", 0
@@ -61,7 +64,15 @@ function R.collect(n_in)
   for i = 0, n_in - 1 do roots[n + 8 + i] = input[i] end
   lib.check(C.frt_sweep(n + 8 + n_in, roots))
   C.frt_memory_collected()
+  next_measure = MEASURE
   node_limit = math.max(NODE_LIMIT, 2 * C.frt_nodes())
+end
+
+-- Whether `given` bytes of garbage, if they are that, take too much of the room that a container or a limit leaves.
+local function crowded(given)
+  next_measure = given + MEASURE
+  local free = require("foodrt.core.machine").available() + math.max(0, tonumber(memory.mapped - memory.live))
+  return given > (free + given) / ROOM
 end
 
 --- collects when enough has piled up in C. Cheap: called after every realize and now and then while recording.
@@ -69,7 +80,8 @@ function R.look()
   next_look = n_live + LOOK_EVERY
   if C.frt_nodes() > node_limit then return R.collect() end
   C.frt_memory(memory)
-  if memory.since_gc > BYTE_LIMIT then R.collect() end
+  local given = tonumber(memory.since_gc)
+  if given > BYTE_LIMIT or given > next_measure and crowded(given) then R.collect() end
 end
 
 --- bytes and nodes at which the wrapper collects, for the specs; returns the old ones.

@@ -3,7 +3,7 @@
 ---   local free, where = budget.available();  budget.check(recipe)   -- an error that names what fits
 local lib = require "foodrt.core.ffi"
 local dry, text = require "foodrt.train.dry", require "foodrt.core.text"
-local C, ffi, read = lib.C, lib.ffi, require("foodrt.core.file").read
+local C, ffi = lib.C, lib.ffi
 
 local budget = {}
 
@@ -11,50 +11,12 @@ local budget = {}
 local PROCESS = 25 * 2 ^ 20  -- code, Lua heap, recorded nodes, plans, compiled kernels: 20 to 34 MiB
 local VIPS = 26 * 2 ^ 20     -- libvips and what it opens, which decodes all but JPEG and BMP
 local MARGIN = 0.95          -- of what is available; decoders and the page cache want some
+local ADDRESSES = 200 * 2 ^ 20  -- what libraries, stacks and heaps of threads map and don't use, which ulimit -v counts
 local WORKER = 2 * 2 ^ 20    -- a loader thread besides its photo
 local PHOTO = 12e6           -- pixels of a photo, where none is there to be looked at
 
--- --- what is there ---------------------------------------------------------------------------------------------
--- what a control group leaves: its limit less what is used and can't be dropped
-local function left_in(dir, limit_file, usage_file, cache_key)
-  local limit, usage = tonumber(read(dir .. limit_file) or ""), tonumber(read(dir .. usage_file) or "")
-  if not limit or not usage or limit >= 2 ^ 60 then return nil end
-  local cache = tonumber((read(dir .. "/memory.stat") or ""):match("%f[%w_]" .. cache_key .. " (%d+)")) or 0
-  return math.max(0, limit - math.max(0, usage - cache))
-end
-
--- visits `path` and its parents below `root`
-local function climb(root, path, visit)
-  while true do
-    visit(root .. (path == "/" and "" or path))
-    if path == "/" or path == "" then return end
-    path = path:match "^(.*)/[^/]*$"
-    if path == "" then path = "/" end
-  end
-end
-
---- bytes this process may still take, and what sets the limit: "memory" or "control group".
---- in   root  "" but in specs: where /proc and /sys are
-function budget.available(root)
-  root = root or ""
-  local free = tonumber((read(root .. "/proc/meminfo") or ""):match "MemAvailable:%s*(%d+)")
-  local best, where = free and free * 1024 or math.huge, "memory"
-  local function offer(n)
-    if n and n < best then best, where = n, "control group" end
-  end
-  for id, controllers, path in (read(root .. "/proc/self/cgroup") or ""):gmatch "(%d+):([^:\n]*):([^\n]*)" do
-    if id == "0" and controllers == "" then
-      climb(root .. "/sys/fs/cgroup", path, function(dir)
-        offer(left_in(dir, "/memory.max", "/memory.current", "inactive_file"))
-      end)
-    elseif controllers == "memory" then
-      climb(root .. "/sys/fs/cgroup/memory", path, function(dir)
-        offer(left_in(dir, "/memory.limit_in_bytes", "/memory.usage_in_bytes", "total_inactive_file"))
-      end)
-    end
-  end
-  return best, where
-end
+--- bytes this process may still take, and what sets the limit (core/machine.lua).
+budget.available = require("foodrt.core.machine").available
 
 -- --- what a run needs --------------------------------------------------------------------------------------------
 -- Bytes a pixel takes while it is decoded: of a JPEG or BMP the part that a crop needs (2 of 3); PNG and TIFF are unpacked by
@@ -201,11 +163,12 @@ end
 function budget.verdict(r, steps, needs, worst)
   local free, where = budget.available()
   local need, step = needs[worst], steps[worst]
+  if where:find "^ulimit" then free = math.max(0, free - ADDRESSES) end
   if need.total <= free * MARGIN then return nil end
   local fit = budget.fitting(r, step, need, free)
   local message = ("a training step of phase '%s' with batch %d needs %s of memory, %s %s available%s: "):format(step.name,
     step.batch, text.bytes(need.total), text.bytes(free), free >= 2 ^ 30 and "are" or "is",
-    where == "control group" and " (control group)" or "")
+    where ~= "memory" and (" (%s)"):format(where) or "")
   if not fit then
     return message .. "not even one photo fits; take smaller photos (-o data.size) or another model", nil
   end
