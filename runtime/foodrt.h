@@ -163,12 +163,17 @@ FRT_API frt_status frt_var_requires_grad(frt_ref var, int32_t on);
 FRT_API int32_t frt_is_var(frt_ref t);
 // The value is `value` after the next realize; reads recorded from now on mean the new value.
 FRT_API frt_status frt_assign(frt_ref var, frt_ref value);
-// Plain row-major bytes of the variable's dtype. Writing moves the version.
-FRT_API frt_status frt_var_write(frt_ref var, const void *src, size_t bytes);
+// Elements [at, at + n) of a variable, in row-major order, of its dtype. FRT_ESTATE while an
+// assignment waits. Writing moves the version; a torn variable is whole again once it has been
+// written from its first element to its last, in order.
+FRT_API frt_status frt_var_read(frt_ref var, int64_t at, int64_t n, void *dst);
+FRT_API frt_status frt_var_write(frt_ref var, int64_t at, int64_t n, const void *src);
 // Two variables of one shape trade their bytes, and with them the versions: nothing is copied, and
 // what was derived from those bytes stays valid when they are traded back.
 FRT_API frt_status frt_var_swap(frt_ref a, frt_ref b);
-FRT_API void *frt_var_data(frt_ref var); // plain row-major; NULL when stale or channels-last
+// Where a variable's row-major bytes lie, to save them without a copy; NULL where they don't lie so
+// (read them then). Good until the variable is written, assigned or freed.
+FRT_API const void *frt_var_data(frt_ref var);
 
 // --- values -----------------------------------------------------------------------------------
 // Computes `outs` and every pending assignment in one plan.

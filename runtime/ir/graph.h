@@ -50,6 +50,7 @@ typedef struct frt_var {
   char *name;
   frt_buffer data;  // no space until first touched
   uint64_t version; // unique over all variables and times
+  int64_t mended;   // of a torn one: elements written again so far
   uint32_t gen;
   int32_t leaf;     // node that reads this version, -1
   frt_link current; // pending value
@@ -108,10 +109,13 @@ void frt__node_free(int32_t index);
 
 // The variable that a leaf was recorded for; NULL when it has been freed.
 frt_var *frt__leaf_var(const frt_node *leaf);
+#define FRT_BATCH_GONE "its values are gone: a batch can be used until the next one is taken"
 // Whether a variable has bytes, or can have some: a planned batch has none.
 frt_status frt__var_known(const frt_var *v);
 // Bytes of a variable, made (zeroed) on first touch.
 frt_status frt__var_touch(frt_var *v);
+// Elements [at, at + n) in row-major order, wherever they lie: into dst, or from src.
+frt_status frt__var_copy(const frt_var *v, int64_t at, int64_t n, void *dst, const void *src);
 void frt__var_drop(int32_t var);
 // Drops pending assignments (drop[i]: whether the i-th; NULL: none) and adds that to the message on
 // its way up.

@@ -74,7 +74,7 @@ static frt_status constant(const frt_ir_val *v, frt_link *out)
 {
   frt_ref var;
   FRT_TRY(frt_var_new(&v->shape, FRT_VAR_STATE, NULL, &var));
-  frt_status status = frt_var_write(var, v->data, frt__bytes(&v->shape));
+  frt_status status = frt_var_write(var, 0, frt__numel(&v->shape), v->data);
   status = status == FRT_OK ? frt__link(var, out) : status;
   frt_var_free(var); // its bytes stay as long as the node that reads them
   return status;

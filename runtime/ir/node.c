@@ -358,8 +358,7 @@ frt_status frt_scalar(double value, int32_t dtype, frt_ref *out)
 frt_status frt__leaf(int32_t var, int32_t *node)
 {
   frt_var *v = &G.var[var];
-  FRT_CHECK(!v->gone, FRT_ESTATE,
-            "its values are gone: a batch can be used until the next one is taken");
+  FRT_CHECK(!v->gone, FRT_ESTATE, "%s", FRT_BATCH_GONE);
   if (v->leaf < 0) {
     int32_t made = -1;
     FRT_TRY(node_new(NULL, 0, 1, 0, &made));

@@ -247,18 +247,56 @@ frt_status frt__var_touch(frt_var *v)
   return frt__buffer_fill(&v->data, 0);
 }
 
-frt_status frt_var_write(frt_ref var, const void *src, size_t bytes)
+frt_status frt__var_copy(const frt_var *v, int64_t at, int64_t n, void *dst, const void *src)
+{
+  const size_t size = frt__dtype_size(v->shape.dtype), from = (size_t)at * size;
+  if (!v->channels_last) {
+    return dst ? frt__buffer_read(&v->data, from, dst, (size_t)n * size)
+               : frt__buffer_write(&v->data, from, src, (size_t)n * size);
+  }
+  FRT_CHECK(frt__on_host(&v->data), FRT_EARG, "a photo's bytes lie on the host");
+  const int64_t c = v->shape.dim[1], hw = v->shape.dim[2] * v->shape.dim[3];
+  for (int64_t i = 0; i < n; i++) {
+    const int64_t p = at + i, to = (p / (c * hw) * hw + p % hw) * c + p / hw % c;
+    char *mine = (char *)v->data.at + (size_t)to * size;
+    memcpy(dst ? (char *)dst + (size_t)i * size : mine,
+           dst ? mine : (const char *)src + (size_t)i * size, size);
+  }
+  return FRT_OK;
+}
+
+// The variable of a range of elements that may be read or written now.
+static frt_status range_of(const char *what, frt_ref var, int64_t from, int64_t n, frt_var **v)
 {
   int32_t at;
   FRT_TRY(frt__var(var, &at));
-  frt_var *v = &G.var[at];
-  FRT_CHECK(bytes == frt__bytes(&v->shape), FRT_ESHAPE, "write: %s needs %zu bytes, got %zu",
-            frt__shape_text(&v->shape), frt__bytes(&v->shape), bytes);
-  FRT_CHECK(v->current.node < 0, FRT_ESTATE, "write: '%s' has a pending assignment",
-            v->name ? v->name : "tensor");
-  FRT_TRY(frt__var_touch(v));
-  FRT_TRY(frt__buffer_write(&v->data, 0, src, bytes));
-  v->torn = false;
+  *v = &G.var[at];
+  const int64_t numel = frt__numel(&(*v)->shape);
+  FRT_CHECK(from >= 0 && n >= 0 && from <= numel - n, FRT_ESHAPE,
+            "%s: %s has %lld elements, got %lld from %lld on", what, frt__shape_text(&(*v)->shape),
+            (long long)numel, (long long)n, (long long)from);
+  FRT_CHECK((*v)->current.node < 0, FRT_ESTATE, "%s: '%s' has a pending assignment", what,
+            (*v)->name ? (*v)->name : "tensor");
+  FRT_CHECK(!(*v)->gone, FRT_ESTATE, "%s: %s", what, FRT_BATCH_GONE);
+  return frt__var_touch(*v);
+}
+
+frt_status frt_var_read(frt_ref var, int64_t at, int64_t n, void *dst)
+{
+  frt_var *v;
+  FRT_TRY(range_of("read", var, at, n, &v));
+  FRT_CHECK(!v->torn, FRT_ESTATE, "read: variable '%s' was torn by an interrupted write",
+            v->name ? v->name : "?");
+  return frt__var_copy(v, at, n, dst, NULL);
+}
+
+frt_status frt_var_write(frt_ref var, int64_t at, int64_t n, const void *src)
+{
+  frt_var *v;
+  FRT_TRY(range_of("write", var, at, n, &v));
+  FRT_TRY(frt__var_copy(v, at, n, NULL, src));
+  v->mended = at == 0 ? n : at == v->mended ? at + n : 0;
+  v->torn = v->torn && v->mended < frt__numel(&v->shape);
   moved(v);
   return FRT_OK;
 }
@@ -288,10 +326,10 @@ frt_status frt_var_swap(frt_ref a, frt_ref b)
   return FRT_OK;
 }
 
-void *frt_var_data(frt_ref var)
+const void *frt_var_data(frt_ref var)
 {
   int32_t at;
-  if (frt__var(var, &at) != FRT_OK || G.var[at].channels_last || G.var[at].torn ||
+  if (frt__var(var, &at) != FRT_OK || G.var[at].channels_last || G.var[at].current.node >= 0 || G.var[at].torn ||
       frt__var_touch(&G.var[at]) != FRT_OK || !frt__on_host(&G.var[at].data)) {
     return NULL;
   }

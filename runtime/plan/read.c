@@ -4,19 +4,6 @@
 
 #define G frt__graph
 
-static void from_channels_last(const frt_shape *s, const char *src, char *dst, size_t size)
-{
-  int64_t n = s->dim[0], c = s->dim[1], hw = s->dim[2] * s->dim[3];
-  for (int64_t i = 0; i < n; i++) {
-    for (int64_t k = 0; k < c; k++) {
-      for (int64_t j = 0; j < hw; j++) {
-        memcpy(dst + ((i * c + k) * hw + j) * (int64_t)size,
-               src + ((i * hw + j) * c + k) * (int64_t)size, size);
-      }
-    }
-  }
-}
-
 frt_status frt_read(frt_ref t, void *dst, size_t bytes)
 {
   frt_link l;
@@ -38,11 +25,7 @@ frt_status frt_read(frt_ref t, void *dst, size_t bytes)
     FRT_CHECK(!v->torn, FRT_ESTATE, "read: variable '%s' was torn by an interrupted write",
               v->name ? v->name : "?");
     FRT_TRY(frt__var_touch(v));
-    if (v->channels_last) { // borrowed from the host
-      from_channels_last(&v->shape, v->data.at, dst, frt__dtype_size(v->shape.dtype));
-      return FRT_OK;
-    }
-    return frt__buffer_read(&v->data, 0, dst, bytes);
+    return frt__var_copy(v, 0, frt__numel(&v->shape), dst, NULL);
   } else {
     return frt__buffer_read(&n->value[l.out], 0, dst, bytes);
   }

@@ -59,7 +59,7 @@ describe("borrowed bytes", function()
     local x = wrapped()
     local late = x:sum()
     C.frt_var_free(x.ref)
-    local other = {}
+    local other = {}  -- luacheck: ignore
     for i = 1, 8 do other[i] = T.var { shape = { 4 }, name = "other" .. i, init = i }:requires_grad_() end
     local message = refused(GONE, function() return late:item() end)
     assert.is_nil(message:find "other")
@@ -169,7 +169,7 @@ describe("a batch of the loader", function()
     local want = data:preprocess(path):mean():item()
     local y = data:preprocess(path):mean()
     T.collect()
-    local noise = {}
+    local noise = {}  -- luacheck: ignore
     for i = 1, 50 do noise[i] = ffi.new("float[?]", 16 * 16 * 3, 7) end
     assert.are.equal(want, y:item())
   end)

@@ -112,7 +112,7 @@ end
 
 local function write(var, x)
   local buf = ffi.new(CTYPE[x.dtype], #x.data, x.data)
-  ok(C.frt_var_write(var, buf, #x.data * SIZE[x.dtype]))
+  ok(C.frt_var_write(var, 0, #x.data, buf))
 end
 
 local function variable(x)

@@ -46,11 +46,48 @@ describe("making tensors", function()
     assert.are.equal("fc.weight", T.var({ shape = { 2 }, name = "fc.weight" }).name)
   end)
 
-  it("data() points at a variable's own values", function()
-    local v = T.var { shape = { 3 }, data = { 1, 2, 3 } }
-    assert.are.equal(2, v:data()[1])
-    v:write { 4, 5, 6 }
-    same({ 4, 5, 6 }, v)
+  it("are read and written by ranges of elements, row-major however they lie", function()
+    local lib = require "foodrt.core.ffi"
+    local C = lib.C
+    local v, p = T.var { shape = { 2, 3 }, data = { 1, 2, 3, 4, 5, 6 }, name = "v" }, ffi.new("float[6]")
+    assert.are.equal(0, tonumber(C.frt_var_read(v.ref, 2, 3, p)))
+    assert.are.same({ 3, 4, 5 }, { p[0], p[1], p[2] })
+    local y = v * 1
+    assert.are.equal(0, tonumber(C.frt_var_write(v.ref, 4, 2, ffi.new("float[2]", 8, 9))))
+    same({ { 1, 2, 3 }, { 4, 8, 9 } }, v)
+    assert.is_false((pcall(y.totable, y)))  -- writing moves the version
+    for _, range in ipairs { { 5, 2 }, { -1, 2 }, { 0, 7 }, { 2, -1 } } do
+      assert.are.equal(-1, tonumber(C.frt_var_read(v.ref, range[1], range[2], p)))
+      assert.are.equal(-1, tonumber(C.frt_var_write(v.ref, range[1], range[2], p)))
+    end
+    v:assign(v + 1)
+    assert.are.equal(-6, tonumber(C.frt_var_read(v.ref, 0, 1, p)))
+    T.forget()
+    local photo = T.wrap_data({ 1, 3, 1, 2 }, "f32", ffi.new("float[6]", 1, 2, 3, 4, 5, 6), true):own()
+    same({ { { { 1, 4 } }, { { 2, 5 } }, { { 3, 6 } } } }, photo)
+    photo:write { 1, 2, 3, 4, 5, 6 }
+    same({ { { { 1, 2 } }, { { 3, 4 } }, { { 5, 6 } } } }, photo)
+    same({ { { { 2, 4 } }, { { 6, 8 } }, { { 10, 12 } } } }, photo * 2)
+    local message = V.message(function() v:write(p, 8) end)
+    assert.is_truthy(message:find("write: [2, 3] needs 24 bytes, got 8", 1, true), message)
+  end)
+
+  it("long ones are filled and copied whole", function()
+    local n = 2 ^ 20 + 3
+    local a, b = T.var { shape = { n } }, T.var { shape = { n } }
+    a:fill_(2)
+    T.copy(b, a)
+    assert.are.equal(2 * n, b:sum():item())
+    T.copy(a, b * 2)
+    assert.are.equal(4 * n, a:sum():item())
+  end)
+
+  it("buffers of 2 GB and more can be had", function()
+    local buffer = require "foodrt.core.buffer"
+    local p = buffer.new("float", 600 * 2 ^ 20)  -- pages that nobody touches cost nothing
+    p[600 * 2 ^ 20 - 1] = 7
+    assert.are.equal(7, p[600 * 2 ^ 20 - 1])
+    assert.are.equal(0, p[0])
   end)
 
   it("wrapped bytes are read where they lie, channels-last too", function()

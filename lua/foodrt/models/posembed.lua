@@ -1,6 +1,6 @@
 --- posembed: position embeddings for another grid of patches, resized as PyTorch's bicubic with antialiasing does
 --- (a = -0.5; the kernel grows with the factor when the grid shrinks).
-local ffi = require "ffi"
+local array = require("foodrt.core.buffer").new
 local posembed = {}
 
 local A = -0.5  -- Keys' kernel
@@ -34,7 +34,7 @@ end
 
 -- rows [outer, from, inner] -> [outer, to, inner]
 local function along(src, outer, from, to, inner)
-  local dst, list = ffi.new("float[?]", outer * to * inner), taps(from, to)
+  local dst, list = array("float", outer * to * inner), taps(from, to)
   for o = 0, outer - 1 do
     for i = 0, to - 1 do
       local first, weights = list[i][1], list[i][2]

@@ -4,7 +4,7 @@ local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
 local keys, config, hub = require "foodrt.models.keys", require "foodrt.models.config", nil
 local lib = require "foodrt.core.ffi"
 local T = require "foodrt.tensor"
-local ffi = lib.ffi
+local ffi, array = lib.ffi, require("foodrt.core.buffer").new
 
 local pretrained = { n_read = 0 }  -- n_read: files read so far
 
@@ -17,7 +17,7 @@ end
 local function adapt_input(src, channels)
   local shape = src.shape
   local out, window = shape[1], shape[3] * shape[4]
-  local from, to = ffi.new("float[?]", out * 3 * window), ffi.new("float[?]", out * channels * window)
+  local from, to = array("float", out * 3 * window), array("float", out * channels * window)
   lib.check(lib.C.frt_read(src.ref, from, ffi.sizeof(from)))
   for o = 0, out - 1 do
     for c = 0, channels - 1 do

@@ -2,7 +2,7 @@
 --- from Dosovitskiy et al. 2020 (arXiv:2010.11929), table 1; tiny and small: Steiner et al. 2021 (arXiv:2106.10270)
 local nn, opt, err, lib = require "foodrt.nn", require "foodrt.core.opt", require "foodrt.core.err", require "foodrt.core.ffi"
 local T, backbone = require "foodrt.tensor", require "foodrt.models.backbone"
-local ffi = lib.ffi
+local ffi, array = lib.ffi, require("foodrt.core.buffer").new
 
 local WIDTHS = {  -- width, depth, heads
   tiny = { 192, 12, 3 }, small = { 384, 12, 6 }, base = { 768, 12, 12 }, large = { 1024, 24, 16 },
@@ -86,7 +86,7 @@ local function adapt(m, dict)
   if not src or src:dim() ~= 3 or src.shape[2] == own.shape[2] or src.shape[3] ~= own.shape[3] then return end
   local width, from, to = own.shape[3], math.sqrt(src.shape[2] - 1), math.sqrt(own.shape[2] - 1)
   if from % 1 ~= 0 then return end
-  local old, new = ffi.new("float[?]", src:numel()), ffi.new("float[?]", own:numel())
+  local old, new = array("float", src:numel()), array("float", own:numel())
   lib.check(lib.C.frt_read(src.ref, old, ffi.sizeof(old)))
   ffi.copy(new, old, width * 4)
   local grid = require "foodrt.models.posembed".resize(old + width, from, to, width)

@@ -2,28 +2,14 @@
 ---   fill.values(t, "fc.weight", { "uniform", -0.1, 0.1 }, 17)
 local lib = require "foodrt.core.ffi"
 local err, opt, lists = require "foodrt.core.err", require "foodrt.core.opt", require "foodrt.core.lists"
-local C, ffi = lib.C, lib.ffi
+local C, buffer = lib.C, require "foodrt.core.buffer"
 
 local fill = {}
-
--- the floats of a variable, or a buffer that write() copies in
-local function with_floats(t, fn)
-  local n, p = t:numel(), t:data()
-  if p ~= nil then
-    fn(ffi.cast("float *", p), n)
-    return
-  end
-  local buffer = ffi.new("float[?]", n)
-  fn(buffer, n)
-  t:write(buffer, n * 4)
-end
 
 --- every element is `value`.
 function fill.constant(t, value)
   if value == 0 then return end  -- a variable starts as zeros
-  with_floats(t, function(p, n)
-    for i = 0, n - 1 do p[i] = value end
-  end)
+  t:fill_(value)
 end
 
 local draw = {
@@ -50,7 +36,10 @@ function fill.values(t, name, init, seed)
       err.user("%s: 'init' must be { \"%s\", number, number }, got %s at [%d]", name, init[1], opt.show(init[i]), i)
     end
   end
-  with_floats(t, function(p, n) fn(p, n, seed, name, init[2], init[3], init[4], init[5]) end)
+  local n = t:numel()
+  local floats = buffer.new("float", n)
+  fn(floats, n, seed, name, init[2], init[3], init[4], init[5])
+  t:write(floats)
 end
 
 --- elements per output (fan_in) and outputs times kernel (fan_out) of a weight [out, in, kh, kw].

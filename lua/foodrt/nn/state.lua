@@ -1,10 +1,8 @@
 --- state: what a module holds, by name: parameters, buffers, saving and loading, freezing, counting, summary.
 --- Adds methods to every module.
-local lib = require "foodrt.core.ffi"
 local T = require "foodrt.tensor"
 local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
 local module, glob = require "foodrt.nn.module", require "foodrt.nn.glob"
-local ffi, C = lib.ffi, lib.C
 local Module, walk = module.Module, module.walk
 
 local function join(path, name)
@@ -263,12 +261,8 @@ local function same(a, b)
 end
 
 local function copy(dst, src)
-  local n = dst:numel()
   if src.dtype ~= "f32" then src = src:to "f32" end
-  local buffer = ffi.new("float[?]", n)
-  if C.frt_is_var(src.ref) == 0 then T.api.realize(src) end
-  lib.check(C.frt_read(src.ref, buffer, n * 4))
-  dst:write(buffer, n * 4)
+  T.copy(dst, src)
 end
 
 local function listed(what, names)

@@ -6,7 +6,7 @@ local T = require "foodrt.tensor"
 local lib = require "foodrt.core.ffi"
 local losses, task = require "foodrt.train.loss", require "foodrt.train.task"
 local evaluate = require "foodrt.train.evaluate"
-local ffi, C = lib.ffi, lib.C
+local ffi, C, array = lib.ffi, lib.C, require("foodrt.core.buffer").new
 
 local predictions = {}
 
@@ -27,8 +27,8 @@ local LEAST = 1e-38  -- a probability whose logarithm is still a number
 local function new_rows(t, n, with_scores, ctype)
   local k = #t.classes
   return setmetatable({ task = t, n = 0, k = k, classes = t.classes,
-    scores = with_scores and ffi.new((ctype or "float") .. "[?]", math.max(n * k, 1)) or nil,
-    labels = ffi.new("int32_t[?]", math.max(n, 1)), first = ffi.new("int32_t[?]", math.max(n, 1)) }, Rows)
+    scores = with_scores and array(ctype or "float", math.max(n * k, 1)) or nil,
+    labels = array("int32_t", math.max(n, 1)), first = array("int32_t", math.max(n, 1)) }, Rows)
 end
 
 local function best_of(row, k)
@@ -47,7 +47,7 @@ local function take(self, batch, logits, y)
     logits = logits:to "f32"
     T.api.realize(logits)
   end
-  local buffer, labels = ffi.new("float[?]", n * k), ffi.new("int32_t[?]", n)
+  local buffer, labels = array("float", n * k), array("int32_t", n)
   lib.check(C.frt_read(logits.ref, buffer, n * k * 4))
   if y then lib.check(C.frt_read(y.ref, labels, n * 4)) end
   for i = 0, n - 1 do
@@ -170,7 +170,7 @@ local CHUNK = 256
 -- rows [from, from + n) of a task as tensors
 local function tensors(rows, from, n)
   local k = rows.k
-  local copy = ffi.new("float[?]", n * k)
+  local copy = array("float", n * k)
   for i = 0, n * k - 1 do copy[i] = rows.scores[from * k + i] end
   return T.var { shape = { n, k }, data = copy }, T.var { shape = { n }, dtype = "i32", data = rows.labels + from }
 end

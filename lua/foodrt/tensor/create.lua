@@ -1,7 +1,7 @@
 --- create: tensors from numbers, and variables: tensors that own their bytes and outlive every graph.
 local lib = require "foodrt.core.ffi"
 local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
-local rng = require "foodrt.core.rng"
+local rng, buffer = require "foodrt.core.rng", require "foodrt.core.buffer"
 local R = require "foodrt.tensor.record"
 local list_length = require("foodrt.core.lists").length
 local ffi, C, methods, api, mt = lib.ffi, lib.C, R.methods, R.api, R.mt
@@ -93,7 +93,7 @@ end
 local function bytes_of(name, list, sizes, dtype)
   local n = 1
   for _, d in ipairs(sizes) do n = n * d end
-  local buf = ffi.new((dtype == "bf16" and "float" or R.CTYPE[dtype]) .. "[?]", n)
+  local buf = buffer.new(dtype == "bf16" and "float" or R.CTYPE[dtype], n)
   if #sizes == 0 then
     buf[0] = type(list) == "table" and list[1] or list
   elseif type(list) == "table" and type(list[1]) ~= "table" and #list == n then
@@ -102,7 +102,7 @@ local function bytes_of(name, list, sizes, dtype)
     flatten(name, list, sizes, 1, buf, 0)
   end
   if dtype == "bf16" then
-    local short = ffi.new("uint16_t[?]", n)
+    local short = buffer.new("uint16_t", n)
     for i = 0, n - 1 do short[i] = to_bf16(buf[i]) end
     buf = short
   elseif dtype == "f16" then
@@ -148,8 +148,11 @@ local function write(name, t, src, bytes)
   elseif type(src) ~= "cdata" then
     err.user("%s: must be given numbers or C bytes, got %s", name, opt.show(src))
   end
-  if bytes == nil then bytes = t:numel() * R.SIZE[t.dtype] end
-  lib.check(tonumber(R.retry(C.frt_var_write, t.ref, src, bytes)))
+  local n, size = t:numel(), R.SIZE[t.dtype]
+  if bytes ~= nil and bytes ~= n * size then
+    err.user("%s: [%s] needs %d bytes, got %d", name, table.concat(t.shape, ", "), n * size, tonumber(bytes))
+  end
+  lib.check(tonumber(R.retry(C.frt_var_write, t.ref, 0, n, src)))
   return t
 end
 
@@ -163,10 +166,12 @@ end
 function methods.fill_(t, v)
   R.number("fill_", "v", v)
   local n, dtype = t:numel(), t.dtype
-  local buf, bytes = bytes_of("fill_", { v }, { 1 }, dtype)
-  local all = ffi.new(R.CTYPE[dtype] .. "[?]", n)
-  for i = 0, n - 1 do all[i] = buf[0] end
-  return t:write(all, bytes * n)
+  local one, part = bytes_of("fill_", { v }, { 1 }, dtype), ffi.new(R.CTYPE[dtype] .. "[?]", math.min(n, R.RANGE))
+  for i = 0, math.min(n, R.RANGE) - 1 do part[i] = one[0] end
+  for at = 0, n - 1, R.RANGE do
+    lib.check(tonumber(R.retry(C.frt_var_write, t.ref, at, math.min(R.RANGE, n - at), part)))
+  end
+  return t
 end
 
 --- T.var { shape = { 64, 3 }, dtype = "f32", name = "fc.weight", kind = "state" | "input",
@@ -180,13 +185,6 @@ function T.var(given)
     t:fill_(o.init)
   end
   return t
-end
-
---- t:data(): pointer to a variable's own row-major values (float* for f32); nil when there is none.
-function methods.data(t)
-  local p = C.frt_var_data(t.ref)
-  if p == nil then return nil end
-  return ffi.cast(R.CTYPE[t.dtype] .. " *", p)
 end
 
 --- t:assign(value): the variable has this value after the next realize; what is recorded from now on reads it.

@@ -257,7 +257,7 @@ function Graph:constants(large)
     local inside = n <= graph.INLINE and (v.dtype == "f32" or v.dtype == "f64" or v.dtype == "i32" or v.dtype == "u8")
     if value_info.data ~= nil and not (large and inside) then
       local t = create.var { shape = v.shape, dtype = v.dtype, name = v.name }
-      lib.check(tonumber(C.frt_var_write(t.ref, value_info.data, value_info.bytes)))
+      t:write(value_info.data, tonumber(value_info.bytes))
       out[v.name] = t
     end
   end

@@ -12,6 +12,6 @@ end
 
 return {
   is = R.is, wrap = R.wrap, op = R.op, var = create.var, wrap_data = create.wrap_data, collect = R.collect,
-  forget = R.forget, limits = R.limits, info = R.info, bytes = R.bytes, fill_from = R.fill_from,
+  forget = R.forget, limits = R.limits, info = R.info, bytes = R.bytes, copy = R.copy, fill_from = R.fill_from,
   plan = R.plan, methods = R.methods, api = R.api,
 }

@@ -1,7 +1,7 @@
 --- value: computing what was recorded, and getting numbers out: realize, item, totable.
 local lib = require "foodrt.core.ffi"
 local err, opt = require "foodrt.core.err", require "foodrt.core.opt"
-local R = require "foodrt.tensor.record"
+local R, buffer = require "foodrt.tensor.record", require "foodrt.core.buffer"
 local ffi, C, methods, api, mt = lib.ffi, lib.C, R.methods, R.api, R.mt
 
 local refs, room = ffi.new("frt_ref[?]", 64), 64
@@ -117,7 +117,7 @@ end
 function R.read(t)
   ready(t)
   local dtype, n = t.dtype, t:numel()
-  local buf = ffi.new(R.CTYPE[dtype] .. "[?]", n)
+  local buf = buffer.new(R.CTYPE[dtype], n)
   lib.check_late(tonumber(R.retry(C.frt_read, t.ref, buf, n * R.SIZE[dtype])))
   return buf, READ[dtype] or plain, n
 end
@@ -149,6 +149,25 @@ function methods.totable(t)
   return build(1)
 end
 
+R.RANGE = 2 ^ 20  -- elements that are read or written at once
+
+--- dst's values become src's: variables, or src a computed tensor, of one shape and dtype. At once, by ranges.
+function R.copy(dst, src)
+  ready(src)
+  local n, dtype = dst:numel(), dst.dtype
+  if C.frt_is_var(src.ref) == 0 then
+    local buf = R.read(src)
+    lib.check(tonumber(R.retry(C.frt_var_write, dst.ref, 0, n, buf)))
+    return
+  end
+  local part = ffi.new(R.CTYPE[dtype] .. "[?]", math.min(n, R.RANGE))
+  for at = 0, n - 1, R.RANGE do
+    local m = math.min(R.RANGE, n - at)
+    lib.check_late(tonumber(C.frt_var_read(src.ref, at, m, part)))
+    lib.check(tonumber(R.retry(C.frt_var_write, dst.ref, at, m, part)))
+  end
+end
+
 --- the values as C bytes (row-major), kept alive by what is returned and by t: a variable's own, else a copy.
 function R.bytes(t)
   ready(t)
@@ -159,11 +178,9 @@ end
 
 --- fills a variable by fn(pointer, bytes), which returns a status; gives that back.
 function R.fill_from(t, fn)
-  local bytes = t:numel() * R.SIZE[t.dtype]
-  local p = C.frt_var_data(t.ref)
-  if p == nil then lib.check(C.frt_var_write(t.ref, ffi.new("char[?]", bytes), bytes)) end
-  p = p ~= nil and p or C.frt_var_data(t.ref)
+  local n, bytes = t:numel(), t:numel() * R.SIZE[t.dtype]
+  local p = buffer.new("char", bytes)
   local status = fn(p, bytes)
   if status ~= 0 then return status end
-  return C.frt_var_write(t.ref, p, bytes)
+  return C.frt_var_write(t.ref, 0, n, p)
 end

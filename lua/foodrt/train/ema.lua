@@ -82,7 +82,7 @@ function Averages:begin(model, settings, with_values)
   for name, t in model:named_moving() do
     if not self.by_tensor[t] then
       local e = add(self, name, t)
-      if with_values ~= false then e.average:write(t:data()) end
+      if with_values ~= false then R.copy(e.average, t) end
     end
   end
   return self
@@ -170,7 +170,7 @@ function Averages:load_state_dict(model, tensors, info, from)
       if table.concat(src.shape, ",") ~= table.concat(t.shape, ",") or src.dtype ~= t.dtype then
         err.user("%s: the average of '%s' has another shape", from, name)
       end
-      e.average:write(src:data())
+      R.copy(e.average, src)
     elseif e then
       err.user("%s: the average of '%s' is missing", from, name)
     end

@@ -5,7 +5,7 @@
 local lib, err = require "foodrt.core.ffi", require "foodrt.core.err"
 local T, R, rng = require "foodrt.tensor", require "foodrt.tensor.record", require "foodrt.core.rng"
 local line, text, modes = require "foodrt.core.line", require "foodrt.core.text", require "foodrt.train.modes"
-local ffi, C = lib.ffi, lib.C
+local ffi, C, array = lib.ffi, lib.C, require("foodrt.core.buffer").new
 
 local features = {}
 local Split = {}   -- what is kept of one split
@@ -235,7 +235,7 @@ function Split:ready()
   self.bytes, self.buffers, self.parts = ffi.new("int64_t[?]", cut.n), {}, ffi.new("void *[?]", cut.n)
   for k = 1, cut.n do
     self.bytes[k - 1] = cut.bytes[k]
-    self.buffers[k] = ffi.new("char[?]", cut.bytes[k] * self.rows)
+    self.buffers[k] = array("char", cut.bytes[k] * self.rows)
     self.parts[k - 1] = self.buffers[k]
   end
   return true
@@ -280,7 +280,7 @@ local function check_apart(self, raw)
   local x, rows, half, cut = raw.x, self.rows, math.floor(self.rows / 2), self.cut
   local floats = self.size ^ 2 * 3
   if half < 1 then return end
-  local other, before = ffi.new("float[?]", rows * floats), {}
+  local other, before = array("float", rows * floats), {}
   for k = 1, cut.n do before[k] = ffi.string(self.buffers[k], half * cut.bytes[k]) end
   for j = 0, rows - 1 do ffi.copy(other + j * floats, x + (half - 1 - j % half) * floats, floats * 4) end
   compute(self, other, rows, raw)

@@ -334,10 +334,10 @@ local function load_entry(self, e, tensors, t)
       if not same_shape(src, dst) then
         err.user("%s: the state of '%s' has another shape", self.kind, e.name)
       end
-      local bytes = dst:numel() * R.SIZE[dst.dtype]
-      local buffer = ffi.new("uint8_t[?]", bytes)
-      lib.check(C.frt_read(src.ref, buffer, bytes))
-      dst:write(buffer, bytes)
+      if src.dtype ~= dst.dtype then
+        err.user("%s: the state of '%s' is %s, expected %s", self.kind, e.name, src.dtype, dst.dtype)
+      end
+      R.copy(dst, src)
     elseif t > 0 then
       err.user("%s: the state lacks '%s.%s'", self.kind, e.name, key)
     end

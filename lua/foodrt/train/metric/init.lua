@@ -14,7 +14,7 @@ local T = require "foodrt.tensor"
 local R = require "foodrt.tensor.record"
 local registry, meter = require "foodrt.train.metric.registry", require "foodrt.train.metric.meter"
 local err, opt, lists = require "foodrt.core.err", require "foodrt.core.opt", require "foodrt.core.lists"
-local ffi, C = lib.ffi, lib.C
+local C, array = lib.C, require("foodrt.core.buffer").new
 
 local metrics = { define = registry.define, get = registry.get }
 local Metrics = {}
@@ -47,7 +47,7 @@ local function label_tensor(labels, n, k)
     labels = R.read(labels)
   end
   local first = type(labels) == "table" and 1 or 0
-  local copy = ffi.new("int32_t[?]", n)
+  local copy = array("int32_t", n)
   for i = 0, n - 1 do
     local label = labels[i + first]
     if not label or label < 0 or label > k then
@@ -74,7 +74,7 @@ function Metrics:add(logits, labels, loss, o)
   elseif not n or not k then
     err.user "metrics: a pointer needs { n = photos, classes = K }"
   else
-    local row, copy = logits, ffi.new("float[?]", n * k)
+    local row, copy = logits, array("float", n * k)
     for i = 0, n * k - 1 do copy[i] = row[i] end
     logits = T.var { shape = { n, k }, data = copy }
   end
