@@ -96,14 +96,16 @@ typedef struct frt_case {
                     // - absent;
                     // NULL: all n
   int32_t classes;
-  double attr[40];
-  int32_t n_out; // of an op that gives as many as asked for; 0: one
+  double attr[40]; // of an update: its attributes, then its scalars; `dim` are the parameters',
+                   // `fill` is of each parameter's group (value, gradient, state ...)
+  int32_t n_out;   // of an op that gives as many as asked for; 0: one
 } frt_case;
 
 typedef struct frt_op_info {
   const char *name, *doc;
   int32_t n_in, n_out, n_attr, n_case; // n_in, n_out: -1 as many as given
   int32_t flags;
+  int32_t update_first, update_in; // an update's scalars, and inputs for each parameter
   const frt_attr *attr;
   const frt_case *cases;
 } frt_op_info;
@@ -419,8 +421,8 @@ FRT_API frt_status frt_manifest_scan(frt_manifest *m, const char *dir, const int
 FRT_API int32_t frt_manifest_count(const frt_manifest *m);
 FRT_API const char *frt_manifest_path(const frt_manifest *m, int32_t i);
 FRT_API int32_t frt_manifest_label(const frt_manifest *m, int32_t i, int32_t column);
-// The photo with the largest file among at most 4096 of them, evenly spaced, and its bytes; -1: none
-// can be looked at.
+// The photo with the largest file among at most 4096 of them, evenly spaced, and its bytes; -1:
+// none can be looked at.
 FRT_API int32_t frt_manifest_largest(const frt_manifest *m, int64_t *bytes);
 // Of all paths, sizes and times of change: another number where a photo has changed.
 FRT_API uint64_t frt_manifest_hash(const frt_manifest *m);

@@ -18,6 +18,8 @@ void frt_op_at(int32_t i, frt_op_info *out)
     .n_attr = op->n_attr,
     .n_case = op->n_case,
     .flags = op->flags,
+    .update_first = op->update.first,
+    .update_in = op->update.in,
     .attr = op->attr,
     .cases = op->cases,
   };

@@ -15,6 +15,17 @@ local function ok(status)
   if tonumber(status) ~= 0 then error(ffi.string(C.frt_error_last()), 0) end
 end
 
+-- A case of an update as any other's: its scalars first, then a group of inputs for each parameter.
+function M.as_update(op, case, c, fill)
+  local inputs = {}
+  for k = 1, op.update.first do inputs[k] = { dims = {}, data = { c.attr[op.n_numbers + k - 1] }, fill = "scalar" } end
+  for _, parameter in ipairs(case.inputs) do
+    for k = 1, op.update.n do inputs[#inputs + 1] = { dims = parameter.dims, fill = fill:sub(k, k) } end
+  end
+  case.n_out = #case.inputs * (op.update.n - 1)
+  case.inputs = inputs
+end
+
 --- every op with its cases: { name, index, flags, doc, n_in, n_out, attrs, cases = { case, … } }, by name;
 --- a case is { why, inputs = { { dims = {…}, fill = "n" }, … }, classes, attr = { numbers } }.
 function M.ops()
@@ -24,6 +35,7 @@ function M.ops()
     local op = {
       name = ffi.string(info.name), doc = info.doc ~= nil and ffi.string(info.doc) or "", index = i,
       n_in = info.n_in, n_out = info.n_out, flags = info.flags, n_numbers = 0, attrs = {}, cases = {},
+      update = info.flags % (2 * M.UPDATE) >= M.UPDATE and { first = info.update_first, n = info.update_in } or nil,
     }
     for k = 0, info.n_attr - 1 do
       op.n_numbers = op.n_numbers + info.attr[k].n
@@ -44,6 +56,7 @@ function M.ops()
         case.inputs[n + 1] = { dims = dims, fill = letter ~= "" and letter or fill:sub(-1) ~= "" and fill:sub(-1) or "n" }
       end
       for a = 1, op.n_numbers do case.attr[a] = c.attr[a - 1] end
+      if op.update then M.as_update(op, case, c, fill) end
       op.cases[k + 1] = case
     end
     list[#list + 1] = op
@@ -92,14 +105,14 @@ local round = ffi.new "float[1]"
 function M.fill(case, real, seed)
   local u, out = M.random(seed or 1), {}
   for i, input in ipairs(case.inputs) do
-    local data, make = {}, FILL[input.fill]
-    if input.fill == "-" then input = { dims = {}, absent = true } end
-    make = make or normal
-    for k = 1, numel(input.dims) do
+    local absent = input.fill == "-"
+    local data, make = input.data or {}, FILL[input.fill]
+    for k = #data + 1, absent and 0 or numel(input.dims) do
       round[0] = make(u, case.classes)
       data[k] = round[0]
     end
-    out[i] = not input.absent and { dims = input.dims, dtype = input.fill == "i" and I32 or real, data = data }
+    local dtype = input.fill == "i" and I32 or real
+    out[i] = not absent and { dims = input.dims, dtype = input.data and F64 or dtype, data = data }
   end
   return out
 end
@@ -184,7 +197,7 @@ function M.run(op, inputs, attr, backend, n_out)
 end
 
 local loss_ops
--- The sum of output 1 times fixed numbers: what gradients are taken of.
+-- The sum of an output times fixed numbers: what gradients are taken of.
 local function weighted(out, vars, seed)
   loss_ops = loss_ops or M.ops()
   ok(C.frt_info(out, shape))
@@ -196,10 +209,10 @@ local function weighted(out, vars, seed)
   return record(loss_ops.sum, record(loss_ops.mul, { out, w }), { 63, 0 })[1]
 end
 
---- the gradient of the weighted sum of output 1 in a random direction, by the op and by central differences:
---- got, want, sum of the magnitudes of what was added up for `got`; nothing where that is not a matter of
+--- the gradient of the weighted sum of output `k` in a random direction, by the op and by central differences:
+--- got, want, sum of the magnitudes of what was added up for `got`; nil and why, where that is not a matter of
 --- doubles from end to end.
-function M.slope(op, inputs, attr, h)
+function M.slope(op, inputs, attr, h, k)
   return unpack(clean("reference", function(vars)
     local refs = {}
     for i, x in ipairs(inputs) do
@@ -207,10 +220,10 @@ function M.slope(op, inputs, attr, h)
       vars[#vars + 1] = refs[i]
     end
     local n = #refs
-    ok(C.frt_info(record(op, refs, attr)[1], shape))
-    if shape.dtype ~= F64 then return {} end
+    ok(C.frt_info(record(op, refs, attr)[k], shape))
+    if shape.dtype ~= F64 then return { nil, shape.dtype == I32 and "integers" or "float" } end
     local function loss()
-      return weighted(record(op, refs, attr)[1], vars, 11)
+      return weighted(record(op, refs, attr)[k], vars, 11)
     end
     local l = loss()
     local grads = ffi.new("frt_ref[?]", n)
@@ -224,11 +237,11 @@ function M.slope(op, inputs, attr, h)
       dir[i] = {}
       local g = grads[i - 1] ~= 0 and read(grads[i - 1])
       if g then assert(table.concat(g.dims, " ") == table.concat(x.dims, " "), "gradient has another shape") end
-      for k = 1, #x.data do
-        dir[i][k] = 2 * u() - 1
+      for e = 1, #x.data do
+        dir[i][e] = 2 * u() - 1
         if g then
-          got = got + g.data[k] * dir[i][k]
-          size = size + math.abs(g.data[k] * dir[i][k])
+          got = got + g.data[e] * dir[i][e]
+          size = size + math.abs(g.data[e] * dir[i][e])
         end
       end
     end
@@ -236,7 +249,7 @@ function M.slope(op, inputs, attr, h)
       for i, x in ipairs(inputs) do
         if x.dtype == F64 and not x.fixed then
           local moved = { dtype = F64, data = {} }
-          for k, v in ipairs(x.data) do moved.data[k] = v + step * dir[i][k] end
+          for e, v in ipairs(x.data) do moved.data[e] = v + step * dir[i][e] end
           write(refs[i], moved)
         end
       end

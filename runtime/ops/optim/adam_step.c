@@ -85,6 +85,17 @@ static frt_status forward(const frt_call *c)
   return FRT_OK;
 }
 
+// lr, beta1, beta2, eps, weight_decay, t, gscale
+static const frt_case cases[] = {
+  {"Adam, first step",      2, {{3, 5}, {37}},     "nnnp", 0, {0, 0, 0.1, 0.9, 0.999, 1e-8, 0.01, 1, 1}},
+  {"Adam, later, clipped",  1, {{2, 3, 4}},        "nnnp", 0, {0, 0, 0.5, 0.8, 0.9, 1e-3, 0, 7, 0.25}  },
+  {"AdamW, first step",     1, {{130}},            "nnnp", 0, {1, 0, 0.1, 0.9, 0.999, 1e-8, 0.3, 1, 1} },
+  {"AdamW, later, clipped",
+   3,                          {{1}, {17, 3}, {}},
+   "nnnp",                                                 0,
+   {1, 0, 0.3, 0.7, 0.95, 1e-6, 0.2, 12, 0.5}                                                          },
+};
+
 FRT_OP(adam_step) = {
   .name = "adam_step",
   .doc = "one step of Adam or AdamW for any number of parameters",
@@ -93,6 +104,8 @@ FRT_OP(adam_step) = {
   .flags = FRT_UPDATE,
   .attr = attrs,
   .n_attr = FRT_COUNT(attrs),
+  .cases = cases,
+  .n_case = FRT_COUNT(cases),
   .infer = infer,
   .forward = forward,
   .update = {FIRST, GROUP, check},

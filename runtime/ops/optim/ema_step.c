@@ -41,12 +41,21 @@ static frt_status forward(const frt_call *c)
   return FRT_OK;
 }
 
+// decay
+static const frt_case cases[] = {
+  {"decay 0.9",          2, {{3, 5}, {37}},   "nn", 0, {0.9}},
+  {"decay 0.3",          3, {{130}, {}, {1}}, "nn", 0, {0.3}},
+  {"decay 0: the value", 1, {{17, 3}},        "nn", 0, {0}  },
+};
+
 FRT_OP(ema_step) = {
   .name = "ema_step",
   .doc = "exponential moving averages of any number of tensors move by one step",
   .n_in = -1,
   .n_out = -1,
   .flags = FRT_UPDATE,
+  .cases = cases,
+  .n_case = FRT_COUNT(cases),
   .infer = infer,
   .forward = forward,
   .update = {FIRST, GROUP, check},

@@ -56,6 +56,17 @@ static frt_status forward(const frt_call *c)
   return FRT_OK;
 }
 
+// lr, momentum, dampening, weight_decay, t, gscale
+static const frt_case cases[] = {
+  {"plain",                                   1, {{37}},         "nnn", 0, {0, 0.5, 0, 0.7, 0, 1, 1}    },
+  {"momentum, first step",                    2, {{3, 5}, {}},   "nnn", 0, {0, 0.5, 0.9, 0.3, 0.1, 1, 1}},
+  {"momentum with dampening, later, clipped",
+   1,                                            {{130}},
+   "nnn",                                                               0,
+   {0, 0.5, 0.9, 0.3, 0.1, 4, 0.5}                                                                      },
+  {"nesterov, later",                         2, {{17, 3}, {1}}, "nnn", 0, {1, 0.5, 0.9, 0, 0.1, 2, 1}  },
+};
+
 FRT_OP(sgd_step) = {
   .name = "sgd_step",
   .doc = "one step of gradient descent with momentum for any number of parameters",
@@ -64,6 +75,8 @@ FRT_OP(sgd_step) = {
   .flags = FRT_UPDATE,
   .attr = attrs,
   .n_attr = FRT_COUNT(attrs),
+  .cases = cases,
+  .n_case = FRT_COUNT(cases),
   .infer = infer,
   .forward = forward,
   .update = {FIRST, GROUP, check},
