@@ -40,7 +40,7 @@ static bool is_stable(const frt_plan *p, int32_t value)
 
 // A conversion step from `value` into a new value like it but for `layout` and `store`.
 static frt_status convert(frt_plan *p, const frt_op *op, int32_t value, int32_t layout,
-                          int32_t store, frt_origin origin, int32_t *out)
+                          int32_t store, bool derived, frt_origin origin, int32_t *out)
 {
   const frt_kernel *k = frt__kernel(op);
   const frt_shape shape = p->value[value].v.shape;
@@ -51,7 +51,7 @@ static frt_status convert(frt_plan *p, const frt_op *op, int32_t value, int32_t 
   p->value[*out].v.store = (uint8_t)store;
   p->value[*out].bytes = frt__value_bytes(&p->value[*out].v);
   FRT_TRY(frt__step_new(p, op, k, 1, &value, 1, out, NULL, origin, &step));
-  if (is_stable(p, value)) { // weights in another form: made once, not in every run
+  if (derived) { // weights in another form: made once, not in every run
     p->value[*out].place = FRT_AT_DERIVED;
     p->step[step].s.setup = true;
     p->n_setup++;
@@ -59,8 +59,9 @@ static frt_status convert(frt_plan *p, const frt_op *op, int32_t value, int32_t 
   return FRT_OK;
 }
 
-// The value in another layout and store; each form is made once.
-static frt_status in_form(frt_plan *p, int32_t value, int32_t layout, int32_t store,
+// The value in another layout and store; each form is made once. derived: for a derived value, so
+// that it must be one too.
+static frt_status in_form(frt_plan *p, int32_t value, int32_t layout, int32_t store, bool derived,
                           frt_origin origin, int32_t *out)
 {
   const frt_pvalue *v = &p->value[value];
@@ -74,12 +75,13 @@ static frt_status in_form(frt_plan *p, int32_t value, int32_t layout, int32_t st
     *out = base;
     return FRT_OK;
   }
-  if (p->value[base].form[form] > 0) {
-    *out = p->value[base].form[form];
+  const int32_t known = p->value[base].form[form];
+  if (known > 0 && (!derived || is_stable(p, known))) {
+    *out = known;
     return FRT_OK;
   }
   if (v->v.layout != layout && v->v.store != store) {
-    FRT_TRY(in_form(p, value, layout, v->v.store, origin, &value));
+    FRT_TRY(in_form(p, value, layout, v->v.store, derived, origin, &value));
     v = &p->value[value];
   }
   if (v->v.layout != layout && frt__same_bytes(&v->v.shape)) {
@@ -93,7 +95,7 @@ static frt_status in_form(frt_plan *p, int32_t value, int32_t layout, int32_t st
     made->index = value;
   } else {
     const frt_op *op = v->v.layout != layout ? &frt_fused_layout : &frt_fused_store;
-    FRT_TRY(convert(p, op, value, layout, store, origin, out));
+    FRT_TRY(convert(p, op, value, layout, store, derived, origin, out));
   }
   p->value[*out].base = base;
   p->value[base].form[form] = *out;
@@ -182,7 +184,8 @@ static bool is_derived(const frt_plan *p, const frt_pnode *n)
 static frt_status place_view(frt_plan *p, const frt_pnode *n)
 {
   int32_t from;
-  FRT_TRY(in_form(p, n->in[0], FRT_PLAIN, p->value[n->in[0]].v.store, n->origin, &from));
+  FRT_TRY(in_form(p, n->in[0], FRT_PLAIN, p->value[n->in[0]].v.store, is_derived(p, n), n->origin,
+                  &from));
   frt_pvalue *v = &p->value[n->out[0]];
   v->v.store = p->value[from].v.store;
   v->bytes = p->value[from].bytes;
@@ -249,7 +252,7 @@ static frt_status place_node(frt_plan *p, const frt_readers *r, int32_t at)
     }
     k = &frt__reference;
   }
-  const bool chain = k->over;
+  const bool chain = k->over, derived = is_derived(p, n);
   int32_t few[16], *in = few;
   if (n->n_in > 16) {
     in = frt__plan_alloc(p, sizeof *in * (size_t)n->n_in);
@@ -261,10 +264,9 @@ static frt_status place_node(frt_plan *p, const frt_readers *r, int32_t at)
       int32_t layout = wanted(k, &p->value[in[i]], i, k->plain_in, common);
       const bool so = bf16 && frt__bf16_operand(k, i, &p->value[in[i]].v);
       const int32_t store = so ? FRT_STORE_BF16 : FRT_STORE_OWN;
-      FRT_TRY(in_form(p, in[i], layout, store, n->origin, &in[i]));
+      FRT_TRY(in_form(p, in[i], layout, store, derived, n->origin, &in[i]));
     }
   }
-  bool derived = is_derived(p, n);
   for (int32_t i = 0; i < n->n_out; i++) {
     frt_pvalue *v = &p->value[n->out[i]];
     v->v.layout =
@@ -288,7 +290,7 @@ static frt_status place_node(frt_plan *p, const frt_readers *r, int32_t at)
 static frt_status copied(frt_plan *p, int32_t value, frt_origin origin, int32_t *out)
 {
   int32_t step;
-  FRT_TRY(in_form(p, value, p->value[value].v.layout, FRT_STORE_OWN, origin, &value));
+  FRT_TRY(in_form(p, value, p->value[value].v.layout, FRT_STORE_OWN, false, origin, &value));
   frt_shape shape = p->value[value].v.shape;
   bool turn = p->value[value].v.layout != FRT_PLAIN && !frt__same_bytes(&shape);
   const frt_op *op = turn ? &frt_fused_layout : &frt_fused_copy;

@@ -26,5 +26,6 @@ frt_status frt__pass_lower(frt_plan *p)
     FRT_TRY(frt__pass_recompute(p));
   }
   FRT_TRY(frt__pass_expand(p));
+  frt__drop_unread(p); // a chain of what nobody reads would have no outputs
   return frt__lowers(FRT_LOWER_CHAIN) ? frt__lower_chain(p) : FRT_OK;
 }
