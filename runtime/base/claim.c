@@ -72,12 +72,14 @@ static bool read_owner(int fd, owner *o)
     return false;
   }
   text[n] = 0;
-  return sscanf(text, "%ld %llu %llu %255s", &o->pid, &o->start, &o->file, o->place) == 4 && o->pid > 0;
+  return sscanf(text, "%ld %llu %llu %255s", &o->pid, &o->start, &o->file, o->place) == 4 &&
+         o->pid > 0;
 }
 
 static bool same(const owner *a, const owner *b)
 {
-  return a->pid == b->pid && a->start == b->start && a->file == b->file && strcmp(a->place, b->place) == 0;
+  return a->pid == b->pid && a->start == b->start && a->file == b->file &&
+         strcmp(a->place, b->place) == 0;
 }
 
 // Whether the process lives. Of another place that can't be known: `elsewhere` is the answer.
@@ -113,7 +115,8 @@ static bool has_name(int fd, const char *path)
 static bool write_owner(int fd, const owner *me)
 {
   char text[TEXT];
-  int n = snprintf(text, sizeof text, "%ld %llu %llu %s\n", me->pid, me->start, me->file, me->place);
+  int n =
+    snprintf(text, sizeof text, "%ld %llu %llu %s\n", me->pid, me->start, me->file, me->place);
   owner back;
   return ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)n, 0) == n && read_owner(fd, &back) &&
          same(&back, me);
@@ -184,8 +187,7 @@ frt_status frt_folder_new(const char *path)
        at = strchr(at + 1, '/')) {
     *at = 0;
     if (mkdir(copy, 0777) != 0 && errno != EEXIST) {
-      status =
-        frt_error_set(FRT_EIO, "'%s': the folder can't be made: %s", copy, strerror(errno));
+      status = frt_error_set(FRT_EIO, "'%s': the folder can't be made: %s", copy, strerror(errno));
     }
     *at = '/';
   }

@@ -1,7 +1,7 @@
-// pool.c -- big blocks. Freed blocks stay mapped for a while and are handed out again (best fit): on
-// virtual machines the first touch of a page costs more than the work done on it. What nobody took
-// for KEEP_S goes back to the system, and more than MORE over the most that was ever in use is never
-// mapped.
+// pool.c -- big blocks. Freed blocks stay mapped for a while and are handed out again (best fit):
+// on virtual machines the first touch of a page costs more than the work done on it. What nobody
+// took for KEEP_S goes back to the system, and more than MORE over the most that was ever in use is
+// never mapped.
 #define _GNU_SOURCE // mremap
 #include <pthread.h>
 #include <stdlib.h>
@@ -52,8 +52,8 @@ static void unmap(const spare *s)
   mapped -= (int64_t)s->bytes;
 }
 
-// Spares lie in the order in which they were freed. Gives back the oldest: those of long ago, and as
-// many as it takes until what is mapped is 1/MORE over the peak at most.
+// Spares lie in the order in which they were freed. Gives back the oldest: those of long ago, and
+// as many as it takes until what is mapped is 1/MORE over the peak at most.
 static void give_back(double now)
 {
   int32_t n = 0;
@@ -110,8 +110,8 @@ __attribute__((constructor)) static void look_for_limits(void)
 
 static bool probe(size_t bytes)
 {
-  void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void *p =
+    mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   return p != MAP_FAILED && munmap(p, bytes) == 0;
 }
 

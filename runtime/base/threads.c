@@ -201,10 +201,11 @@ static void count(void)
     snprintf(why, sizeof why, "%d of %d compute threads: OpenMP gives no more (%s)", counted, asked,
              omp_get_max_active_levels() < 1 ? "OMP_MAX_ACTIVE_LEVELS" : "OMP_THREAD_LIMIT");
   } else if (counted < asked) {
-    snprintf(why, sizeof why,
-             "%d of %d compute threads: the system starts no more (%s; see ulimit -u, ulimit -v and "
-             "the container's limit of processes)",
-             counted, asked, strerror(failed));
+    snprintf(
+      why, sizeof why,
+      "%d of %d compute threads: the system starts no more (%s; see ulimit -u, ulimit -v and "
+      "the container's limit of processes)",
+      counted, asked, strerror(failed));
   }
   omp_set_num_threads(counted);
 }

@@ -27,7 +27,8 @@ typedef const dnnl_memory_desc_t *some_md;
 // oneDNN's generators end the process where they get no memory, so there is some before they start.
 #define DN_ROOM(what)                                                                              \
   FRT_CHECK(frt__room((size_t)32 << 20), FRT_ENOMEM,                                               \
-            "out of memory: no room for %s within the limits of this process (ulimit -v, -d)", what)
+            "out of memory: no room for %s within the limits of this process (ulimit -v, -d)",     \
+            what)
 
 enum { A = 0, B = 1, BIAS = 2, Y = 3, SCRATCH = 4, N_SLOT = 5 };
 

@@ -49,9 +49,9 @@ static void raise_interrupted(lua_State *L, lua_Debug *ar)
 
 // Compiled code looks at no hook. But where LuaJIT's profiler is on, a trace tests at every line
 // whether a sample is due, and goes back to the interpreter for it. So the profiler runs with a
-// timer that never fires and a signal asks for a sample: then the hook is seen in any loop, those in
-// a recipe's hooks too. Costs a test per line: 0 to 38 % of table-heavy Lua in a noisy measurement,
-// nothing of a training step that is all recording.
+// timer that never fires and a signal asks for a sample: then the hook is seen in any loop, those
+// in a recipe's hooks too. Costs a test per line: 0 to 38 % of table-heavy Lua in a noisy
+// measurement, nothing of a training step that is all recording.
 static void ignore_sample(void *data, lua_State *L, int samples, int vmstate)
 {
   (void)data, (void)L, (void)samples, (void)vmstate;

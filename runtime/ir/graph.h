@@ -77,7 +77,7 @@ typedef struct frt_graph {
 extern frt_graph frt__graph;
 
 // --- handles ----------------------------------------------------------------------------------
-enum { FRT_OUT_VAR = 4095 };        // the output number that says "a variable"
+enum { FRT_OUT_VAR = 4095 };       // the output number that says "a variable"
 enum { FRT_MAX_HANDLE = 1 << 22 }; // nodes, and variables
 static inline frt_ref frt__pack(int32_t index, uint32_t gen, int32_t out)
 {

@@ -93,8 +93,8 @@ struct frt_op {
   frt_status (*grad)(const frt_grad_call *c); // NULL: no gradient
   frt_status (*expand)(const frt_expand *c);  // FRT_FUSED: its pieces
   double (*flops)(const frt_infer *c);        // NULL: one per output element
-  // Inputs from `in` on are read for the outputs from `out` on alone (running statistics): the others
-  // can be computed again when those have moved. 0: none.
+  // Inputs from `in` on are read for the outputs from `out` on alone (running statistics): the
+  // others can be computed again when those have moved. 0: none.
   struct {
     int32_t in, out;
   } moving;

@@ -329,8 +329,8 @@ frt_status frt_var_swap(frt_ref a, frt_ref b)
 const void *frt_var_data(frt_ref var)
 {
   int32_t at;
-  if (frt__var(var, &at) != FRT_OK || G.var[at].channels_last || G.var[at].current.node >= 0 || G.var[at].torn ||
-      frt__var_touch(&G.var[at]) != FRT_OK || !frt__on_host(&G.var[at].data)) {
+  if (frt__var(var, &at) != FRT_OK || G.var[at].channels_last || G.var[at].current.node >= 0 ||
+      G.var[at].torn || frt__var_touch(&G.var[at]) != FRT_OK || !frt__on_host(&G.var[at].data)) {
     return NULL;
   }
   return G.var[at].data.at;

@@ -32,7 +32,8 @@ static bool keeps(const stages *c, const frt_pnode *n, int32_t k)
 {
   const frt_plan *p = c->p;
   const int32_t v = n->out[k];
-  const bool statistics = n->op == &frt_op_fused_bn_stats || (n->op == &frt_op_fused_conv2d && k > 0);
+  const bool statistics =
+    n->op == &frt_op_fused_bn_stats || (n->op == &frt_op_fused_conv2d && k > 0);
   if (n->derived || (n->op->flags & FRT_UPDATE) || p->value[v].pinned || statistics || c->kept[v] ||
       is_small(p, n, v)) {
     return true;

@@ -1,5 +1,5 @@
-// graph.c -- the text of a graph. What is read is also walked, and written again: the text of a graph
-// must read back as the same text.
+// graph.c -- the text of a graph. What is read is also walked, and written again: the text of a
+// graph must read back as the same text.
 #include <stdlib.h>
 
 #include "ir/ir.h"

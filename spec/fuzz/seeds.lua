@@ -64,7 +64,8 @@ local graphs = {
   conv = nn.Chain { nn.Conv2d { 4, 3, padding = 1 }, nn.BatchNorm2d {}, nn.SiLU {}, nn.Flatten {}, nn.Linear { 2 } },
   norm = nn.Module { norm = nn.LayerNorm {}, forward = function(self, x)
     local a, b = self.norm(x):sort(2)
-    return frt.cat({ a:narrow(2, 1, 3):pad { 1, 1, 1, 1 }, a:permute { 1, 2, 4, 3 }:mean({ 3, 4 }, { keepdim = true }):expand(a.shape):narrow(2, 1, 1)
+    return frt.cat({ a:narrow(2, 1, 3):pad { 1, 1, 1, 1 },
+      a:permute { 1, 2, 4, 3 }:mean({ 3, 4 }, { keepdim = true }):expand(a.shape):narrow(2, 1, 1)
       :pad { 1, 1, 1, 1 } }, 2) * 0.5 + b:to "f32":sum()
   end },
 }

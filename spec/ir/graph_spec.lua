@@ -198,7 +198,8 @@ describe("a graph that cannot be kept says where it is made:", function()
   end)
 
   it("shapes that are no multiple of it", function()
-    assert.matches("graph: narrow %(.*graph_spec%.lua:%d+%) with 2 photos is not as with 3: an attribute is no multiple of them %(length: 1 and 2%)",
+    assert.matches("graph: narrow %(.*graph_spec%.lua:%d+%) with 2 photos is not as with 3: "
+      .. "an attribute is no multiple of them %(length: 1 and 2%)",
       refused(function(i) return { y = i.x:narrow(1, 1, i.x.shape[1] - 1) } end))
   end)
 
@@ -253,7 +254,8 @@ describe("a graph that cannot be kept says where it is made:", function()
     local g = frt.graph.trace(function(i) return { y = i.x * i.z } end, { x = { "N", 3 }, z = { "N", 1 } })
     local function given(x, z) return message(g.record, g, { x = x, z = z }) end
     assert.matches("'x' must be f32 %[N, 3%], got f32 %[2, 4%]", given(frt.zeros { 2, 4 }, frt.zeros { 2, 1 }))
-    assert.matches("'x' must be f32 %[N, 3%], got i32 %[2, 3%]", given(frt.tensor({ { 1, 2, 3 }, { 1, 2, 3 } }, { dtype = "i32" }), frt.zeros { 2, 1 }))
+    assert.matches("'x' must be f32 %[N, 3%], got i32 %[2, 3%]",
+      given(frt.tensor({ { 1, 2, 3 }, { 1, 2, 3 } }, { dtype = "i32" }), frt.zeros { 2, 1 }))
     assert.matches("'z' must be f32 %[N, 1%] with N = 2, got f32 %[3, 1%]", given(frt.zeros { 2, 3 }, frt.zeros { 3, 1 }))
     assert.matches("'z' .* has no value", given(frt.zeros { 2, 3 }))
     assert.matches("no value 'zz', did you mean 'z'", message(g.record, g, { x = frt.zeros { 2, 3 }, zz = frt.zeros { 2, 1 } }))

@@ -190,7 +190,8 @@ describe("a run", function()
   it("keeps the best of the epochs that saw their photos; an epoch that didn't says so", function()
     process.write(dir .. "/lost.lua", tiny.text { { 'name = "tiny"', [[name = "lost",
   on = { epoch_end = function(run)
-    local act = run.epochs == 1 and "for c in pizza ramen tacos; do for f in $(ls lost/val/$c/* | tail -n +2); do mv $f $f.keep; printf x > $f; done; done"
+    local act = run.epochs == 1 and "for c in pizza ramen tacos; do for f in $(ls lost/val/$c/* | tail -n +2); "
+      .. "do mv $f $f.keep; printf x > $f; done; done"
       or run.epochs == 2 and "for f in lost/val/*/*.keep; do mv $f ${f%.keep}; done"
     if act then os.execute(act) end
   end }]] } })
@@ -226,12 +227,14 @@ describe("a run", function()
     process.write(dir .. "/listed.lua", (tiny.text { { 'frt.data.folder { "photos"', 'frt.data.manifest { "no_test.csv"' } }))
     local status, _, err = tiny.run(dir, { "listed.lua", "--run", "unlabelled", "-o", "phases.all.epochs=1", "-o", "phases.head.epochs=0" })
     assert.equal(1, status)
-    assert.equal("test: no photo has a label, so there is nothing to measure; unlabelled is trained, foodrt eval measures it on other photos\n",
+    assert.equal("test: no photo has a label, so there is nothing to measure; unlabelled is trained, "
+      .. "foodrt eval measures it on other photos\n",
       err)
   end)
 
   it("of one class says so, and 'steps of 5 photos' of a set of 5", function()
-    process.shell("mkdir -p few/train/pizza few/val/pizza && cp $(ls photos/train/pizza/* | head -5) few/train/pizza/ && cp photos/val/pizza/* few/val/pizza/",
+    process.shell("mkdir -p few/train/pizza few/val/pizza && cp $(ls photos/train/pizza/* | head -5) few/train/pizza/ "
+      .. "&& cp photos/val/pizza/* few/val/pizza/",
       { dir = dir })
     local status, out = tiny.run(dir, { "tiny.lua", "--run", "few", "-o", "data.root=few", "-o", "accumulate=3",
       "-o", "phases.all.epochs=1", "-o", "phases.head.epochs=1" })
@@ -242,10 +245,12 @@ describe("a run", function()
 
   it("resumed with more epochs says how the rate changes, and that options of phases that are over don't count", function()
     assert.equal(0, (tiny.run(dir, { "tiny.lua", "--run", "more" })))
-    local status, out = tiny.run(dir, { "tiny.lua", "--run", "more", "--resume", "-o", "phases.all.epochs=6", "-o", "phases.head.epochs=5" })
+    local status, out = tiny.run(dir, { "tiny.lua", "--run", "more", "--resume", "-o", "phases.all.epochs=6",
+      "-o", "phases.head.epochs=5" })
     assert.equal(0, status)
     assert.match("phases%.head%.epochs: phase 'head' is over, so this changes nothing\n", out)
-    assert.match("phase 'all': its schedule goes over 42 updates now instead of 21: at update 22 the rate is [%d%.e%-]+, it was [%d%.e%-]+ at the last one\n",
+    assert.match("phase 'all': its schedule goes over 42 updates now instead of 21: at update 22 the rate is "
+      .. "[%d%.e%-]+, it was [%d%.e%-]+ at the last one\n",
       out)
     local again = select(2, tiny.run(dir, { "tiny.lua", "--run", "more", "--resume" }))
     assert.no_match("its schedule goes over", again)
@@ -253,7 +258,8 @@ describe("a run", function()
 
   it("resumed without a file that its recipe required, or with another, goes on with its own copy and says so", function()
     process.write(dir .. "/part.lua", "return { epochs = 2 }\n")
-    process.write(dir .. "/needs.lua", (tiny.text { { "epochs = 3", 'epochs = require("part").epochs' }, { 'name = "tiny"', 'name = "needs"' } }))
+    process.write(dir .. "/needs.lua", (tiny.text { { "epochs = 3", 'epochs = require("part").epochs' },
+      { 'name = "tiny"', 'name = "needs"' } }))
     assert.equal(0, (tiny.run(dir, { "needs.lua" })))
     process.write(dir .. "/part.lua", "return { epochs = 7 }\n")
     local status, out, err = tiny.run(dir, { "needs.lua", "--resume" })

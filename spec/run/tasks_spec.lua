@@ -154,7 +154,8 @@ describe("several tasks", function()
 
   it("explain lists them", function()
     local _, text = tiny.run(dir, { "explain", "both.lua" })
-    assert.match("tasks +dish: cross_entropy, weight 1, of the column 'dish'\n +taste: cross_entropy %(class weights%), weight 0%.5, of the column 'taste'\n",
+    assert.match("tasks +dish: cross_entropy, weight 1, of the column 'dish'\n"
+      .. " +taste: cross_entropy %(class weights%), weight 0%.5, of the column 'taste'\n",
       text)
   end)
 
@@ -167,7 +168,8 @@ describe("several tasks", function()
       assert.equal(1, rc)
       assert.match(want, why)
     end
-    fails("taste = self.taste(pooled)", "tast = self.taste(pooled)", "the model returns no 'taste' for task 'taste', did you mean 'tast'%?\n$")
+    fails("taste = self.taste(pooled)", "tast = self.taste(pooled)",
+      "the model returns no 'taste' for task 'taste', did you mean 'tast'%?\n$")
     fails('"classes.taste"', '"classes.tast"', "no label column 'tast', did you mean 'taste'%?\n$")
     fails('"classes.taste"', "5", "logits %[8, 2%] for task 'taste' for 8 photos of 2 classes, got %[8, 5%]\n$")
     fails('{ "dish", loss', '{ "dishs", loss', "task 'dishs': no label column 'dishs' in 'list.csv', did you mean 'dish'%?\n$")

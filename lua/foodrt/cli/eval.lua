@@ -66,7 +66,8 @@ local function class_table(one)
   end
   for i = first, #list do
     local c = list[i]
-    rows[#rows + 1] = { text.safe(c.class), tostring(c.support), ("%.3f"):format(c.precision), ("%.3f"):format(c.recall), ("%.3f"):format(c.f1) }
+    rows[#rows + 1] = { text.safe(c.class), tostring(c.support), ("%.3f"):format(c.precision), ("%.3f"):format(c.recall),
+      ("%.3f"):format(c.f1) }
   end
   return text.columns(rows, { false, true, true, true, true })
 end
@@ -120,9 +121,9 @@ end
 -- --- the command -----------------------------------------------------------------------------------------------------
 local function per_class(m, i, classes)
   local by, out = m:per_class(i), {}
-  for i, name in ipairs(classes) do
-    local c = by[i] or { precision = 0, recall = 0, f1 = 0, support = 0 }
-    out[i] = { class = name, precision = c.precision, recall = c.recall, f1 = c.f1, support = c.support }
+  for k, name in ipairs(classes) do
+    local c = by[k] or { precision = 0, recall = 0, f1 = 0, support = 0 }
+    out[k] = { class = name, precision = c.precision, recall = c.recall, f1 = c.f1, support = c.support }
   end
   return out
 end

@@ -37,7 +37,7 @@ function err.install()
   if host.catch then return end
   host.catch, host.xcatch = catch, xcatch
   _G.pcall, _G.xpcall = err.try, err.xtry
-  coroutine.resume = function(...) return pass(resume(...)) end
+  rawset(coroutine, "resume", function(...) return pass(resume(...)) end)
 end
 
 --- "recipes/b4.lua:12: " for the nearest frame outside foodrt, "" when there is none.

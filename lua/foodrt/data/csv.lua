@@ -72,7 +72,7 @@ function csv.parse(text)
   local rows, numbers, at, line = {}, {}, text:find "^\239\187\191" and 4 or 1, 1  -- behind a byte order mark
   local quote = text:find('"', 1, true) or #text + 1
   while at <= #text do
-    local stop, row = text:find("[\r\n]", at) or #text + 1, nil
+    local stop, row = text:find("[\r\n]", at) or #text + 1
     if quote < at then quote = text:find('"', at, true) or #text + 1 end
     if quote >= stop then
       row = plain(text:sub(at, stop - 1))

@@ -380,7 +380,8 @@ end
 function M.check_sized(self, key)
   local v = self[key]
   if v ~= "classes" and not (type(v) == "string" and v:match "^classes%..") and (type(v) ~= "number" or v < 1) then
-    err.user("%s: '%s' must be a number from 1, or \"classes\" for as many as the data has (\"classes.COLUMN\": in that label column), got %s",
+    err.user("%s: '%s' must be a number from 1, or \"classes\" for as many as the data has "
+      .. "(\"classes.COLUMN\": in that label column), got %s",
       self.kind, key, opt.show(v))
   end
 end
@@ -449,7 +450,8 @@ function Module:build(o, ...)
   return self
 end
 M.build_spec = { "build", input = { "list", nil, "shape of the input", of = "integer" }, classes = { "integer", nil, min = 1 },
-  columns = { "table", nil, "how many classes each label column has, by its name" }, seed = { "number", nil }, values = { "boolean", true }, weights = { "boolean", true }, sample = { "boolean", false } }
+  columns = { "table", nil, "how many classes each label column has, by its name" }, seed = { "number", nil },
+  values = { "boolean", true }, weights = { "boolean", true }, sample = { "boolean", false } }
 
 -- a table and all below it, tensors and metatables shared
 local function copied(v, done)

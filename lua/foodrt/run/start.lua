@@ -208,7 +208,8 @@ local function tell_rate(o, t, meta)
   if not total or not meta.total or meta.total == total or t.clock.limit_s or at == 0 or at >= total then return end
   local was, is = t:rate_at(at - 1, meta.total), t:rate_at(at, total)
   if math.abs(was - is) > 1e-9 * math.abs(was) then
-    o.progress:say("phase '%s': its schedule goes over %d updates now instead of %d: at update %d the rate is %.3g, it was %.3g at the last one",
+    o.progress:say("phase '%s': its schedule goes over %d updates now instead of %d: at update %d the rate is %.3g, "
+      .. "it was %.3g at the last one",
       t.config.name, total, meta.total, at + 1, is, was)
   end
 end

@@ -3,7 +3,7 @@
 local err, opt, lists = require "foodrt.core.err", require "foodrt.core.opt", require "foodrt.core.lists"
 local R = require "foodrt.tensor.record"
 local bit = require "bit"
-local methods, input, attr, output, wrap = R.methods, R.input, R.attr, R.output, R.wrap
+local methods, input, attr, output = R.methods, R.input, R.attr, R.output
 
 local KNOWN = { keepdim = true }
 

@@ -206,7 +206,9 @@ end
 --- x:roll(shift, dim): element i goes to i + shift, around the end. Lists of both work one after the other.
 function methods.roll(x, shift, dim)
   if type(shift) == "table" then
-    if type(dim) ~= "table" or list_length("roll", "dim", dim) ~= list_length("roll", "shift", shift) then err.user "roll: as many dimensions as shifts must be given" end
+    if type(dim) ~= "table" or list_length("roll", "dim", dim) ~= list_length("roll", "shift", shift) then
+      err.user "roll: as many dimensions as shifts must be given"
+    end
     for i = 1, #shift do x = x:roll(shift[i], dim[i]) end
     return x
   end

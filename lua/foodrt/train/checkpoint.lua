@@ -83,7 +83,8 @@ local function meta_of(path, metadata)
 end
 
 --- reads a checkpoint: { path, tensors = { name = tensor }, optim = { tensors, info }, averages = { tensors, info },
---- losses (tensors by name), accumulated, meta }. optim and averages are nil where the file has none. Damage is an error that names the file.
+--- losses (tensors by name), accumulated, meta }. optim and averages are nil where the file has none.
+--- Damage is an error that names the file.
 function checkpoint.load(path)
   local all, metadata = io_().load(path)
   local meta = meta_of(path, metadata)

@@ -116,7 +116,8 @@ end
 --- can't be read, empty }, all means over photos. nil, "interrupted" when a signal came.
 function evaluate.run(model, data, split, given)
   local o = opt.check(evaluate.SPEC, given)
-  local tasks = o.objective and o.objective.tasks or task.bind(o.tasks or task.alone(o.loss, o.metrics), data.columns, data.file or data.root)
+  local tasks = o.objective and o.objective.tasks
+    or task.bind(o.tasks or task.alone(o.loss, o.metrics), data.columns, data.file or data.root)
   local made = o.objective or objective.new { model = model, tasks = tasks }
   local measures, was = evaluate.measures(tasks, { per_class = o.per_class }), modes.of(model)
   model:eval()

@@ -99,7 +99,8 @@ make("step", { "step", "step_size", step_size = { "integer", nil, min = 1 }, gam
 --- frt.sched.multistep: times gamma at every milestone.
 ---   sched.multistep { { 30, 60 }, gamma = 0.1, unit = "epoch" }
 --- from PyTorch's MultiStepLR
-make("multistep", { "multistep", "milestones", milestones = { "list", nil, of = "number", least = 1, required = true }, gamma = { "number", 0.1, min = 0 }, unit = UNIT },
+make("multistep", { "multistep", "milestones", milestones = { "list", nil, of = "number", least = 1, required = true },
+  gamma = { "number", 0.1, min = 0 }, unit = UNIT },
   function(self, step, _, epoch)
     local at, passed = units(self, step, epoch), 0
     for _, m in ipairs(self.milestones) do

@@ -125,7 +125,9 @@ function task.logits(t, model, heads, n)
     end
   end
   local whose = t.single and "" or ("for task '%s' "):format(t.name)
-  if not T.is(logits) then err.at(at, "recipe: the model must give logits%s, got %s", whose ~= "" and " " .. whose:sub(1, -2) or "", opt.show(logits)) end
+  if not T.is(logits) then
+    err.at(at, "recipe: the model must give logits%s, got %s", whose ~= "" and " " .. whose:sub(1, -2) or "", opt.show(logits))
+  end
   local s = logits.shape
   if #s ~= 2 or s[1] ~= n or s[2] ~= classes then
     err.at(at, "recipe: the model must give logits [%d, %d] %sfor %d photos of %d classes, got [%s]", n, classes, whose, n,

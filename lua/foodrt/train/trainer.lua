@@ -462,7 +462,9 @@ function Trainer:run_phase(which)
   end
   if self.features then self.features:stop(true) end
   self.features = nil
-  if self.stopped then tell(self, "note", ("stopped after epoch %d of phase '%s': %s"):format(self.epoch, self.config.name, self.stopped.why)) end
+  if self.stopped then
+    tell(self, "note", ("stopped after epoch %d of phase '%s': %s"):format(self.epoch, self.config.name, self.stopped.why))
+  end
   self:hook "phase_end"
   if self.stopped and self.stopped.what == "phase" then self.stopped = nil end
 end

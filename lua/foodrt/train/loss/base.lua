@@ -12,7 +12,6 @@ local T = require "foodrt.tensor"
 local module = require "foodrt.nn.module"
 local err, line, opt = require "foodrt.core.err", require "foodrt.core.line", require "foodrt.core.opt"
 local lists = require "foodrt.core.lists"
-local lists = require "foodrt.core.lists"
 
 local base = {}
 

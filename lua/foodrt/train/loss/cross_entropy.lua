@@ -24,7 +24,7 @@ end
 
 local function rows(self, logits, target)
   local is_hard, n, classes = base.hard(self, logits, target)
-  local e, known = self.smoothing, nil
+  local e, known = self.smoothing
   local lp = logits:log_softmax(2)
   local w = self.weight and base.class_row(self, "weight", classes, logits)
   if not is_hard then return soft(self, lp, target, n, classes, w) end

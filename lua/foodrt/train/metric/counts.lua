@@ -29,7 +29,7 @@ end
 function counts.view(logits, labels)
   local s = logits.shape
   if logits.dtype ~= "f32" then logits = logits:to "f32" end
-  return setmetatable({ logits = logits, labels = labels, size = s[1], classes = s[2], mask = mask }, View)
+  return setmetatable({ logits = logits, labels = labels, size = s[1], classes = s[2] }, View)
 end
 
 -- `some` is false where a loader says that no label is missing: then nothing needs a mask.

@@ -9,7 +9,7 @@ local function record(s, batch, o)
   return out
 end
 
-function Each:batch(s, batch, o)
+function Each.batch(_, s, batch, o)
   rng.begin(o.step, 0)
   local out = s:attempt(function()
     local made = record(s, batch, o)
@@ -19,20 +19,20 @@ function Each:batch(s, batch, o)
   return out, true
 end
 
-function Each:flush() end
+function Each.flush(_) end
 
-function Each:plans(s, batch)
+function Each.plans(_, s, batch)
   local out = record(s, batch, {})
   return { step = s.plan(out.loss, out.norm) }
 end
 
-function Each:state() end
+function Each.state(_) end
 
-function Each:bytes()
+function Each.bytes(_)
   return 0
 end
 
-function Each:mark()
+function Each.mark(_)
   return function() end
 end
 
