@@ -42,6 +42,7 @@ typedef struct frt_job {
   void *arg;
   int32_t failed; // the step at hand when the job failed
   int32_t done;   // steps that have run to their end
+  bool refused;   // `failed` is an update whose settings were refused before it wrote
 } frt_job;
 
 typedef struct frt_device_info {

@@ -196,27 +196,60 @@ bool frt__lowers(frt_lowering what)
   return l && *l == what;
 }
 
-// Whether an update's settings, as they are in memory now, allow it to write.
-static frt_status check_settings(const frt_step *s)
+// Whether one of the steps [from, to) writes to this address.
+static bool written_by(const frt_job *job, const void *at, int32_t from, int32_t to)
 {
+  for (int32_t i = from; i < to; i++) {
+    const frt_step *s = job->step[i];
+    for (int32_t k = 0; k < s->n_out; k++) {
+      if (s->args[s->n_in + k] == at) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+// Whether an update may write, as far as its settings are in memory before step `now`.
+static frt_status check_settings(const frt_job *job, int32_t now, int32_t update)
+{
+  const frt_step *s = job->step[update];
   double setting[FRT_MAX_SETTING] = {0};
   if (!(s->op->flags & FRT_UPDATE) || !s->op->update.check) {
     return FRT_OK;
   }
   for (int32_t k = 0; k < s->op->update.first; k++) {
+    if (written_by(job, s->args[k], now, update)) {
+      return FRT_OK;
+    }
     setting[k] = s->in[k]->shape.dtype == FRT_F64 ? *(const double *)s->args[k]
                                                   : (double)*(const float *)s->args[k];
   }
   return s->op->update.check(s->op, setting);
 }
 
+// Before the first write all updates are asked, each again before it runs.
+static frt_status before_write(frt_job *job, int32_t now, bool first)
+{
+  job->refused = true;
+  for (int32_t i = now; i < (first ? job->n : now + 1); i++) {
+    job->failed = i;
+    FRT_TRY(check_settings(job, now, i));
+  }
+  job->failed = now;
+  job->refused = false;
+  return FRT_OK;
+}
+
 frt_status frt__run_in_order(frt_job *job)
 {
+  bool first = true;
   for (int32_t i = 0; i < job->n; i++) {
     const frt_step *s = job->step[i];
     job->failed = i;
     if (s->writes) {
-      FRT_TRY(job->before_write ? job->before_write(job->arg, i) : check_settings(s));
+      FRT_TRY(job->before_write ? job->before_write(job->arg, i) : before_write(job, i, first));
+      first = false;
     }
     const double start = job->seconds ? frt__clock() : 0;
     FRT_TRY(s->kernel->run(s, s->args, s->args + s->n_in, s->room));

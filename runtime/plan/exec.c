@@ -356,7 +356,10 @@ static frt_status run_part(frt_plan *p, bool setup, progress *at)
     at->failed = (int32_t)(s - p->step);
     frt__blame(frt__origin_now(s->origin));
     if (d->backend->wait) { // updates refuse with FRT_EDATA before they write
-      at->written = at->failed + (status != FRT_EDATA || job.done > job.failed);
+      const bool wrote = status != FRT_EDATA || job.done > job.failed;
+      const int32_t before =
+        job.done > 0 ? (int32_t)((const frt_pstep *)steps[job.done - 1] - p->step) : -1;
+      at->written = job.refused ? before + 1 : at->failed + wrote;
     }
   }
   at->failed = FRT_MAX(at->failed, 0);

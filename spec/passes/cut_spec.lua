@@ -17,7 +17,7 @@ local function weight(shape, trained)
 end
 
 local function cut(x, loss, logits)
-  local found, why = features.cut(x, true, loss, logits)
+  local found, why = features.cut(x, true, loss, logits and { logits } or {})
   T.forget()
   if not found then return nil, why end
   return found

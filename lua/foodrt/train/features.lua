@@ -42,6 +42,7 @@ local refs, room = ffi.new "frt_ref[8]", 8
 -- Fills refs with what is there of the loss and of the tasks' logits.
 local function given(loss, logits)
   local n = 0
+  logits = logits or {}
   if #logits + 1 > room then
     room = #logits + 1
     refs = ffi.new("frt_ref[?]", room)
