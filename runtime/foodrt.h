@@ -278,6 +278,8 @@ FRT_API frt_status frt_ir_output_at(const frt_ir *ir, int32_t i, int32_t *value,
 FRT_API int32_t frt_ir_find(const frt_ir *ir, const char *name);
 // Makes a value an output under a name: of observers, feature maps.
 FRT_API frt_status frt_ir_output(frt_ir *ir, int32_t value, const char *name);
+// Another name for an input, variable or constant.
+FRT_API frt_status frt_ir_rename(frt_ir *ir, int32_t value, const char *name);
 // The variable that stands for an input, variable or constant from now on.
 FRT_API frt_status frt_ir_set(frt_ir *ir, int32_t value, frt_ref var);
 // Records what `n_out` values need, with these tensors in place of `n` of its values (inputs, or
@@ -531,6 +533,7 @@ FRT_API frt_status frt_file_rename(const char *from, const char *to);
 FRT_API void frt_temp_tag(char out[40]);
 FRT_API int32_t frt_temp_dead(const char *tag);
 FRT_API frt_status frt_file_sha256(const char *path, char out[65]);
+FRT_API void frt_sha256(const void *data, size_t bytes, char out[65]);
 FRT_API frt_status frt_make_folders(const char *path); // with its parents
 // Locks a file (made where there is none) against other processes until frt_file_unlock() or the
 // end of this one; FRT_ESTATE when another one has it.

@@ -1,4 +1,5 @@
-// sha256.c -- SHA-256 (FIPS 180-4) of a file, to check what was fetched.
+// sha256.c -- SHA-256 (FIPS 180-4): of a file, to check what was fetched; of bytes, to know a
+// recipe again.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -46,46 +47,78 @@ static void block(uint32_t state[8], const unsigned char *p)
   }
 }
 
+static const uint32_t BEGIN[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                  0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+
+// Blocks of the last n bytes of `size`, which `tail` has room of 128 more for: the end is marked,
+// filled and closed by the length in bits.
+static void last_blocks(uint32_t state[8], unsigned char *tail, size_t n, uint64_t size)
+{
+  size_t full = (n + 9 + 63) & ~(size_t)63;
+  memset(tail + n, 0, full - n);
+  tail[n] = 0x80;
+  for (int i = 0; i < 8; i++) {
+    tail[full - 1 - (size_t)i] = (unsigned char)(size * 8 >> 8 * i);
+  }
+  for (size_t i = 0; i < full; i += 64) {
+    block(state, tail + i);
+  }
+}
+
+static void written(const uint32_t state[8], char out[65])
+{
+  static const char digits[] = "0123456789abcdef";
+  for (int i = 0; i < 64; i++) {
+    out[i] = digits[state[i / 8] >> (28 - 4 * (i % 8)) & 15];
+  }
+  out[64] = 0;
+}
+
+void frt_sha256(const void *data, size_t bytes, char out[65])
+{
+  const unsigned char *p = data;
+  unsigned char tail[64 + 128];
+  uint32_t state[8];
+  size_t whole = bytes & ~(size_t)63;
+  memcpy(state, BEGIN, sizeof state);
+  for (size_t i = 0; i < whole; i += 64) {
+    block(state, p + i);
+  }
+  if (bytes > whole) {
+    memcpy(tail, p + whole, bytes - whole);
+  }
+  last_blocks(state, tail, bytes - whole, bytes);
+  written(state, out);
+}
+
 static frt_status hash_file(int fd, const char *path, uint64_t size, uint32_t state[8])
 {
   enum { CHUNK = 1 << 16 };
   unsigned char chunk[CHUNK + 128];
   for (uint64_t at = 0;;) {
-    size_t n = (size_t)FRT_MIN(size - at, (uint64_t)CHUNK), used = n & ~(size_t)63;
+    size_t n = (size_t)FRT_MIN(size - at, (uint64_t)CHUNK);
     FRT_TRY(frt__file_pread(fd, path, chunk, n, at));
     at += n;
-    if (at == size) { // the end is marked, filled and closed by the length in bits
-      size_t full = (n + 9 + 63) & ~(size_t)63;
-      memset(chunk + n, 0, full - n);
-      chunk[n] = 0x80;
-      for (int i = 0; i < 8; i++) {
-        chunk[full - 1 - (size_t)i] = (unsigned char)(size * 8 >> 8 * i);
-      }
-      used = full;
-    }
-    for (size_t i = 0; i < used; i += 64) {
-      block(state, chunk + i);
-    }
     if (at == size) {
+      last_blocks(state, chunk, n, size);
       return FRT_OK;
+    }
+    for (size_t i = 0; i < n; i += 64) {
+      block(state, chunk + i);
     }
   }
 }
 
 frt_status frt_file_sha256(const char *path, char out[65])
 {
-  static const char digits[] = "0123456789abcdef";
-  uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                       0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+  uint32_t state[8];
   int fd;
   uint64_t size;
+  memcpy(state, BEGIN, sizeof state);
   FRT_TRY(frt__file_open(path, &fd, &size));
   frt_status status = hash_file(fd, path, size, state);
   close(fd);
   FRT_TRY(status);
-  for (int i = 0; i < 64; i++) {
-    out[i] = digits[state[i / 8] >> (28 - 4 * (i % 8)) & 15];
-  }
-  out[64] = 0;
+  written(state, out);
   return FRT_OK;
 }

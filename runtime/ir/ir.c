@@ -139,6 +139,24 @@ frt_status frt__ir_named(frt_ir *ir, int32_t value, int32_t *twin)
   return FRT_OK;
 }
 
+frt_status frt_ir_rename(frt_ir *ir, int32_t value, const char *name)
+{
+  FRT_CHECK(value >= 0 && value < ir->n_value && ir->value[value].name[0], FRT_EARG,
+            "graph: no named value %d", value);
+  FRT_CHECK(*name && frt_ir_find(ir, name) < 0, FRT_EARG, "graph: '%s' is a value's name already",
+            name);
+  FRT_TRY(frt__ir_copy(ir, name, strlen(name), &ir->value[value].name));
+  // The table has no way to forget a name: it is written anew.
+  memset(ir->by_name, 0xff, sizeof *ir->by_name * (size_t)ir->n_slots);
+  ir->n_names = 0;
+  for (int32_t i = 0, twin; i < ir->n_value; i++) {
+    if (ir->value[i].name[0]) {
+      FRT_TRY(frt__ir_named(ir, i, &twin));
+    }
+  }
+  return FRT_OK;
+}
+
 int32_t frt_ir_find(const frt_ir *ir, const char *name)
 {
   for (int32_t i = 0; i < ir->n_output; i++) {

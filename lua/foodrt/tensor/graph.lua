@@ -234,6 +234,33 @@ function Graph:bind(tensors)
   return self
 end
 
+--- gives variables and constants other names, those under which somebody keeps their values.
+--- in   fn  fn(name, ref, kind) -> another name, or nil to leave it; ref: the variable's handle, 0 of constants
+function Graph:rename(fn)
+  for i = 0, C.frt_ir_n_values(self.c) - 1 do
+    lib.check(tonumber(C.frt_ir_value(self.c, i, value_info)))
+    local v = value_info
+    if v.kind == C.FRT_IR_VARIABLE or v.kind == C.FRT_IR_CONSTANT then
+      local was = ffi.string(v.name)
+      local name = fn(was, v.ref, KIND[v.kind])
+      if name and name ~= was then lib.check(tonumber(C.frt_ir_rename(self.c, i, name))) end
+    end
+  end
+  return self
+end
+
+--- bytes of the largest value at a batch of one.
+function Graph:largest()
+  local most = 0
+  for i = 0, C.frt_ir_n_values(self.c) - 1 do
+    lib.check(tonumber(C.frt_ir_value(self.c, i, value_info)))
+    local s, n = value_info.shape, 1
+    for d = 0, s.ndim - 1 do n = n * tonumber(s.dim[d]) end
+    most = math.max(most, n * R.SIZE[R.DTYPE_NAME[s.dtype]])
+  end
+  return most
+end
+
 --- names of the variables and constants that have no value yet, sorted.
 function Graph:missing()
   local out = {}

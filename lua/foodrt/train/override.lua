@@ -11,11 +11,6 @@ function override.parse(text)
   return { path, value }
 end
 
--- A name in a value would be nil: { top1 } an empty list.
-local STRICT = setmetatable({}, { __index = function(_, name)
-  error(("'%s' is not defined; text wants quotes"):format(tostring(name)), 0)
-end })
-
 --- numbers, true, false, nil, quoted strings and tables are Lua; anything else is a string. nil and why for a table that is
 --- none.
 function override.value(text)
@@ -24,15 +19,10 @@ function override.value(text)
     return text
   end
   if tonumber(text) then return tonumber(text) end  -- nan and inf too: for the schema to refuse
-  local chunk, why = loadstring("return " .. text, "=value")
-  local ok, value
-  if chunk then
-    ok, value = pcall(setfenv(chunk, STRICT))
-    why = value
-  end
-  if ok then return value end
+  local value, why = require("foodrt.core.literal").read(text)
+  if not why then return value end
   if not text:find "^%s*{" then return text end
-  return nil, (tostring(why):gsub("^value:%d+: ", ""))
+  return nil, why
 end
 
 local function fail(o, fmt, ...)

@@ -138,7 +138,7 @@ function base.class_row(self, key, classes, like)
     if #values ~= classes then
       err.user("%s: '%s' has %d numbers, there are %d classes", self.name, key, #values, classes)
     end
-    local t = T.var { shape = { 1, classes }, dtype = like.dtype, data = values, name = "loss." .. key }
+    local t = T.var { shape = { 1, classes }, dtype = like.dtype, data = values }
     row = { classes = classes, dtype = like.dtype, tensor = t }
     rawset(self, "_row", row)
   end
