@@ -547,6 +547,8 @@ FRT_API void frt_claim_end(const char *path, int32_t claim);
 // A folder that nobody else has made: FRT_ESTATE when it is there. Its parents may be.
 FRT_API frt_status frt_folder_new(const char *path);
 FRT_API void frt_folder_drop(const char *path); // removes it if it is empty
+// The whole name of what is there, without links and dots.
+FRT_API frt_status frt_path_real(const char *path, char *out, size_t room);
 // 0 nothing there, 1 file, 2 folder, 3 something else; bytes and changed (seconds) may be NULL.
 FRT_API int32_t frt_path_kind(const char *path, int64_t *bytes, double *changed);
 

@@ -7,6 +7,8 @@ usage: foodrt eval RUN_OR_CKPT [DATA] [--split test] [--batch N] [--threads N] [
        foodrt eval --ensemble RUN RUN ... [DATA] [--weights 2,1] [--mean probs|logits] ...
   metrics of a run's best checkpoint (or of a checkpoint file) on the run's own photos or on DATA: a folder with
   SPLIT/CLASS/*, a folder of classes, or a CSV file; photos that can't be read are named, left out and counted
+  --trust     runs the recipe that the checkpoint holds, with all your rights, where there is no evaluation graph in it (written
+              before there were any; a model that looks at values); without it nothing in a checkpoint is run
   --precision fp32 (default, whatever the run was trained in) or bf16
   --out       writes a CSV file: file, true, predicted, then the probability of each class
   --ensemble  the mean of several runs, each looking at photos its own way (size, crop, mean, std), classes matched by name,
@@ -36,7 +38,7 @@ local function parse(given)
   local o = args.parse("eval", given, { ["--json"] = true, ["--split"] = args.text, ["--batch"] = args.whole(1, 65536),
     ["--threads"] = args.whole(1, 1024), ["--workers"] = args.whole(1, 256), ["--backend"] = args.device, ["--device"] = args.device,
     ["--precision"] = args.one_of(require("foodrt.train.precision").NAMES),
-    ["--out"] = args.text, ["--ensemble"] = true, ["--weights"] = args.numbers,
+    ["--out"] = args.text, ["--ensemble"] = true, ["--trust"] = true, ["--weights"] = args.numbers,
     ["--mean"] = args.one_of(require("foodrt.run.ensemble").MEANS) })
   if not o[1] then cli.usage_error "eval: which run? foodrt eval runs/NAME" end
   eval.take_runs("eval", o)
@@ -145,7 +147,7 @@ end
 
 local function measure(o)
   local run, predictions = require "foodrt.run", require "foodrt.run.predictions"
-  local model, r, state = run.load(o.runs[1])
+  local model, r, state = run.load(o.runs[1], { trust = o.trust })
   local data, split = require("foodrt.run.photos").choose(r, state, o.data, o.split)
   data:open { classes = state.classes, columns = state.columns, splits = { split } }
   local tasks = run.tasks(r, state)
@@ -228,7 +230,9 @@ function eval.run(given)
   if o.ensemble then
     local given_to = args.rest(o.runs, 1)
     given_to.mean, given_to.weights = o.mean, o.weights
-    return eval.ensemble(require("foodrt.run.ensemble").new(given_to), o)
+    local e = require("foodrt.run.ensemble").new(given_to)
+    e.trust = o.trust
+    return eval.ensemble(e, o)
   end
   return say(measure(o), o)
 end

@@ -7,13 +7,14 @@ usage: foodrt predict RUN_OR_CKPT PHOTO ... [--top 5] [--threads N] [--json]
        foodrt predict --ensemble RUN RUN ... PHOTO ... [--weights 2,1] [--mean probs|logits]
   the classes a run's best checkpoint (or a checkpoint file) finds most probable in each photo; a folder stands
   for the photos in it; photos that can't be read are named and counted, status 1 when none could
+  --trust: runs the recipe that the checkpoint holds, with all your rights, see foodrt eval --help
   --precision: fp32 (default, whatever the run was trained in) or bf16
   --ensemble: what several runs find together, see foodrt eval --help]]
 
 local function parse(given)
   local o = args.parse("predict", given, { ["--json"] = true, ["--top"] = args.whole(1, 100000), ["--threads"] = args.whole(1, 1024),
     ["--precision"] = args.one_of(require("foodrt.train.precision").NAMES),
-    ["--backend"] = args.device, ["--device"] = args.device, ["--ensemble"] = true, ["--weights"] = args.numbers,
+    ["--backend"] = args.device, ["--device"] = args.device, ["--ensemble"] = true, ["--trust"] = true, ["--weights"] = args.numbers,
     ["--mean"] = args.one_of(require("foodrt.run.ensemble").MEANS) })
   if not o[1] then cli.usage_error "predict: which run? foodrt predict runs/NAME PHOTO ..." end
   require("foodrt.cli.eval").take_runs("predict", o)
@@ -56,14 +57,16 @@ local function seer(o)
   if o.ensemble then
     local given = args.rest(o.runs, 1)
     given.mean, given.weights = o.mean, o.weights
-    local e = require("foodrt.run.ensemble").new(given):open()
+    local e = require("foodrt.run.ensemble").new(given)
+    e.trust = o.trust
+    e:open()
     local settings, list = {}, require("foodrt.core.json").list
     for i, m in ipairs(e.members) do settings[i] = m.recipe.data:settings() end
     return function(path, n) return tops(e:look(path), n) end, { ensemble = list(o.runs), weights = list(e.weights), mean = e.mean,
       name = e.name, preprocessing = list(settings) }, e.members[1].tasks
   end
   local run = require "foodrt.run"
-  local model, r, state = run.load(o.runs[1])
+  local model, r, state = run.load(o.runs[1], { trust = o.trust })
   local tasks = run.tasks(r, state)
   return function(path, n) return tops(require("foodrt.run.predictions").one(model, r.data, tasks, path), n) end,
     { run = o.runs[1], checkpoint = state.path, name = r.name, preprocessing = r.data:settings() }, tasks

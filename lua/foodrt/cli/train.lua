@@ -2,10 +2,11 @@
 local train = {}
 
 train.usage = [[
-usage: foodrt RECIPE.lua [-o key.path=value ...] [--resume] [--run DIR] [--threads N] [--workers N]
+usage: foodrt RECIPE.lua [-o key.path=value ...] [--resume] [--trust] [--run DIR] [--threads N] [--workers N]
                          [--time 15m] [--device cpu|reference|cuda|auto]
   -o          changes an option of the recipe: -o data.size=128 -o phases.head.epochs=2
   --resume    goes on with the newest run of the recipe's name (or --run's), bit for bit
+  --trust     goes on with a run that is not yours, too: its checkpoint holds Lua, which runs with all your rights
   --run DIR   where the run is kept, instead of runs/NAME
   --threads   threads that compute; kept with the run
   --workers   threads that load photos
@@ -14,7 +15,7 @@ usage: foodrt RECIPE.lua [-o key.path=value ...] [--resume] [--run DIR] [--threa
 
 local VALUED = { ["-o"] = true, ["--run"] = true, ["--threads"] = true, ["--workers"] = true, ["--device"] = true,
   ["--time"] = true, ["--backend"] = true }
-local PLAIN = { ["--resume"] = true, ["--help"] = true, ["-h"] = true }
+local PLAIN = { ["--resume"] = true, ["--trust"] = true, ["--help"] = true, ["-h"] = true }
 
 local function usage_error(...)
   require("foodrt.cli").usage_error(...)
@@ -60,6 +61,8 @@ function train.parse(args)
       TAKE[name](o, value)
     elseif name == "--resume" and not value then
       o.resume = true
+    elseif name == "--trust" and not value then
+      o.trust = true
     elseif (name == "--help" or name == "-h") and not value then
       o.help = true
     elseif name:sub(1, 1) == "-" then

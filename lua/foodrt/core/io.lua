@@ -269,6 +269,13 @@ function io_.replace(path, text)
   lib.check(C.frt_file_replace(path, text, #text))
 end
 
+--- io.real(path): the whole name of a file or folder, without links and dots; nil where there is none.
+function io_.real(path)
+  local out = ffi.new "char[4096]"
+  if C.frt_path_real(path, out, 4096) ~= 0 then return nil end
+  return ffi.string(out)
+end
+
 --- io.append(path, text [, sync]): adds to the end of a file, all of it or nothing; sync: it is on disk then.
 function io_.append(path, text, sync)
   check_path("append", path)

@@ -105,6 +105,21 @@ local function check_stages(m, stages)
   end
 end
 
+-- The options that are data, for a checkpoint's card; which weights they were is said by the file itself.
+local function plain_options(o)
+  local out = {}
+  for key, v in pairs(o) do
+    local kind = type(v)
+    local plain = kind == "number" or kind == "string" or kind == "boolean"
+    if kind == "table" and getmetatable(v) == nil then
+      plain = true
+      for k, x in pairs(v) do plain = plain and type(k) == "number" and type(x) ~= "table" and type(x) ~= "function" end
+    end
+    if plain and type(key) == "string" and key ~= "pretrained" then out[key] = v end
+  end
+  return out
+end
+
 --- completes a model: `m` holds the family's layers and functions.
 --- in   what  first_conv, classifier: names of these layers; cut(m, i): takes out what stage i has;
 ---            head: names of what follows the last stage
@@ -127,6 +142,7 @@ function backbone.finish(m, name, o, what)
   m.own_size = o.img_size
   if o.img_size then m.preprocess.size, m.preprocess.test_size = o.img_size, o.img_size end
   m.default_input = what.input or { 1, o.in_chans, 64, 64 }
+  rawset(m, "_made_by", { constructor = name, options = plain_options(o) })
   pretrained.attach(m, o.pretrained)
   return m
 end

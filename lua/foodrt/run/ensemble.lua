@@ -114,7 +114,7 @@ local function check_classes(self)
   end
 end
 
---- loads the members: self.members[i] = { path, model, recipe, state, classes, tasks, weight }; self.classes are the first one's.
+--- loads the members (self.trust: by running the recipes that their checkpoints hold): self.members[i] = { path, model, recipe, state, classes, tasks, weight }; self.classes are the first one's.
 function Ensemble:open()
   if self.members then return self end
   local members = {}
@@ -123,7 +123,7 @@ function Ensemble:open()
     if not path then
       error(("foodrt: ensemble: no run of %s yet: foodrt %s trains it"):format(recipe_path, recipe_path), 0)
     end
-    local model, r, state = require("foodrt.run").load(path)
+    local model, r, state = require("foodrt.run").load(path, { trust = self.trust })
     members[i] = { path = path, model = model, recipe = r, state = state, classes = state.classes, weight = self.weights[i],
       tasks = require("foodrt.run").tasks(r, state) }
   end

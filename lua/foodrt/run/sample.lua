@@ -9,6 +9,9 @@ local function show(v)
   return type(v) == "string" and v or type(v) == "function" and "…" or tostring(v)
 end
 
+--- a setting in words.
+sample.shown = show
+
 -- data/sample.lua of this tree.
 local function generator()
   local path = require("foodrt.core.ffi").root .. "/share/foodrt/data/sample.lua"

@@ -26,17 +26,24 @@ function Session:say(fmt, ...)
 end
 
 -- --- checkpoints ------------------------------------------------------------------------------------------------
+-- What of a checkpoint's metadata is run when the run goes on.
+local function code(r)
+  local json = require "foodrt.core.json"
+  local files = json.list {}
+  for i, f in ipairs(r.source.files) do files[i] = { name = f.name, path = f.path, text = f.text } end
+  local overrides = json.list {}
+  for i, o in ipairs(r.source.overrides) do overrides[i] = { o[1], o[2] } end
+  return { recipe_path = r.source.path, recipe_text = r.source.text, files = files, overrides = overrides,
+    sample = r.source.sample ~= nil }
+end
+
 --- metadata of a checkpoint: the trainer's state and what does not change.
 function Session:state()
   local r, data = self.recipe, self.recipe.data
   local json = require "foodrt.core.json"
   local out = self.trainer:state()
-  local files = json.list {}
-  for i, f in ipairs(r.source.files) do files[i] = { name = f.name, path = f.path, text = f.text } end
-  local overrides = json.list {}
-  for i, o in ipairs(r.source.overrides) do overrides[i] = { o[1], o[2] } end
-  out.recipe_path, out.recipe_text, out.files, out.overrides = r.source.path, r.source.text, files, overrides
-  out.sample, out.name, out.seed = r.source.sample ~= nil, r.name, r.seed
+  for key, value in pairs(code(r)) do out[key] = value end
+  out.name, out.seed = r.name, r.seed
   out.classes, out.preprocessing, out.size = data.classes, data:settings(), data.size
   out.columns = {}
   for i, c in ipairs(data.columns) do out.columns[i] = { name = c.name, classes = json.list(c.classes) } end
@@ -45,17 +52,34 @@ function Session:state()
   return out
 end
 
+-- What the card and the evaluation graph of a checkpoint are made from; said once where there is no graph.
+local function card_of(self, state, losses)
+  return function()
+    local said, graph, extra = require("foodrt.train.card").make { recipe = self.recipe, model = self.trainer.model, state = state,
+      tasks = require("foodrt.run").tasks(self.recipe, state), losses = losses }
+    local why = said.no_graph or said.no_loss
+    if why and self.told.graph ~= why then
+      self.told.graph = why
+      self:say(said.no_graph and "no evaluation graph in the checkpoints: predict and eval will need --trust (%s)"
+        or "the loss is not in the checkpoints' evaluation graph: eval will not show it (%s)", why)
+    end
+    return said, graph, extra
+  end
+end
+
 --- writes the run's newest checkpoint; the trainer asks for it after each epoch, when hooks have seen it.
 function Session:save()
-  checkpoint.save_last(self.dir, { model = self.trainer.model, optimizer = self.trainer.optimizer, state = self:state(),
-    averages = self.trainer.averages, accumulated = self.trainer:accumulated(), losses = self.trainer:losses() })
+  local state, losses = self:state(), self.trainer:losses()
+  checkpoint.save_last(self.dir, { model = self.trainer.model, optimizer = self.trainer.optimizer, state = state,
+    averages = self.trainer.averages, accumulated = self.trainer:accumulated(), losses = losses, card = card_of(self, state, losses) })
   self.saved_at = C.frt_now()
 end
 
 -- The weights that were measured: their averages where the phase makes them.
 function Session:save_best()
-  self.trainer:with_averages(checkpoint.save, self.dir .. "/best.safetensors", { model = self.trainer.model, state = self:state(),
-    losses = self.trainer:losses() })
+  local state, losses = self:state(), self.trainer:losses()
+  self.trainer:with_averages(checkpoint.save, self.dir .. "/best.safetensors", { model = self.trainer.model, state = state,
+    losses = losses, card = card_of(self, state, losses) })
 end
 
 -- --- what the trainer tells -----------------------------------------------------------------------------------
@@ -261,6 +285,11 @@ end
 function Session:run(resumed, lines)
   local host = package.loaded["foodrt.host"]
   self.folder = resumed and folder.open(self.dir, lines or 0) or folder.create(self.dir, self.recipe, self.options or {})
+  local known, why = require("foodrt.run.trust").remember(self.dir, code(self.recipe))
+  if not known then
+    self:say("this run can't be remembered as yours (%s): --resume will need --trust when %s has changed by then", why,
+      self.recipe.source.path)
+  end
   if host then host.graceful(true) end
   local ok, status = err.catch(work, self, resumed)
   if host then host.graceful(false) end

@@ -286,6 +286,7 @@ local function go_on(o, dir)
   end
   if not c then error("foodrt: --resume: " .. why, 0) end
   local meta = c.meta
+  require("foodrt.run.trust").check { dir = dir, meta = meta, recipe = o.path, trusted = o.trust }
   check_threads(o, meta)
   if require("foodrt.core.file").read(o.path) ~= meta.recipe_text then
     o.progress:say("%s has changed since this run began: it goes on with its own copy, %s/recipe.lua", o.path, dir)

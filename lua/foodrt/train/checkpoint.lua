@@ -6,7 +6,8 @@
 ---
 --- meta has recipe_path, recipe_text, files = { { name, path, text } }, overrides = { { path, value } }, sample (whether
 --- the recipe's smaller settings were taken), name, seed, threads, isa, version, classes, preprocessing, data, phase,
---- phase_name, epoch, batch, stage, step, best, metrics. The recipe's text is plain; every other value is JSON.
+--- phase_name, epoch, batch, stage, step, best, metrics. The recipe's text is plain; every other value is JSON. Beside it stand
+--- the card (card.lua) and the evaluation graph as text: what predict and eval read instead of the recipe.
 local err = require "foodrt.core.err"
 local checkpoint = {}
 
@@ -37,6 +38,7 @@ end
 ---      what.averages   of its weights (ema.lua), or nil
 ---      what.accumulated  sums of a half-finished update by name, or nil
 ---      what.losses     parameters and buffers of losses by name, or nil
+---      what.card       what makes the card, the graph's text and the tensors it needs (card.make), or nil
 ---      what.state      table of numbers, strings, booleans and tables of them
 function checkpoint.save(path, what)
   local tensors = what.model:state_dict()
@@ -59,7 +61,18 @@ function checkpoint.save(path, what)
   end
   table.sort(losses)
   if #losses > 0 then state.losses = losses end
-  io_().save(path, tensors, metadata_of(state))
+  local said, graph
+  if what.card then
+    local extra
+    said, graph, extra = what.card()
+    local names = {}
+    for name, t in pairs(extra or {}) do names[#names + 1], tensors[name] = name, t end
+    table.sort(names)
+    if #names > 0 then state.graph_tensors = names end
+  end
+  local metadata = metadata_of(state)
+  metadata.card, metadata.graph = said and require("foodrt.core.json").encode(said), graph
+  io_().save(path, tensors, metadata)
 end
 
 local function meta_of(path, metadata)
@@ -82,15 +95,22 @@ local function meta_of(path, metadata)
   return meta
 end
 
+-- A list of tensors' names in the metadata, as a set.
+local function named(path, meta, key)
+  local out, list = {}, meta[key]
+  if list ~= nil and type(list) ~= "table" then err.user("%s: damaged metadata '%s': must be a list", path, key) end
+  for _, name in ipairs(list or {}) do out[name] = true end
+  return out
+end
+
 --- reads a checkpoint: { path, tensors = { name = tensor }, optim = { tensors, info }, averages = { tensors, info },
---- losses (tensors by name), accumulated, meta }. optim and averages are nil where the file has none.
---- Damage is an error that names the file.
+--- losses and graph (tensors by name), accumulated, meta, metadata (as the file has it) }. optim and averages are nil where the
+--- file has none. Damage is an error that names the file.
 function checkpoint.load(path)
   local all, metadata = io_().load(path)
   local meta = meta_of(path, metadata)
-  local tensors, moments, averages, accumulated, losses = {}, {}, {}, {}, {}
-  local of_loss = {}
-  for _, name in ipairs(meta.losses or {}) do of_loss[name] = true end
+  local tensors, moments, averages, accumulated, losses, graph = {}, {}, {}, {}, {}, {}
+  local of_loss, of_graph = named(path, meta, "losses"), named(path, meta, "graph_tensors")
   for name, t in pairs(all) do
     local moment, average = meta.optim and name:match "^optim%.(.*)", meta.ema and name:match "^ema%.(.*)"
     if moment then
@@ -99,13 +119,16 @@ function checkpoint.load(path)
       averages[average] = t
     elseif of_loss[name] then
       losses[name] = t
+    elseif of_graph[name] then
+      graph[name] = t
     elseif meta.accumulated and name:match "^accum%." then
       accumulated[name:sub(7)] = t
     else
       tensors[name] = t
     end
   end
-  return { path = path, tensors = tensors, meta = meta, accumulated = accumulated, losses = losses,
+  return { path = path, tensors = tensors, meta = meta, accumulated = accumulated, losses = losses, graph = graph,
+    metadata = metadata,
     optim = meta.optim and { tensors = moments, info = meta.optim },
     averages = meta.ema and { tensors = averages, info = meta.ema } }
 end

@@ -56,6 +56,13 @@ local function find_required(dir, name, files)
   end
 end
 
+--- what `require "name"` means in a recipe of this path: the file's path and text; nil where there is none.
+function recipe.find(path, name)
+  if type(name) ~= "string" then return nil end
+  local found, text = find_required(path:match "^(.*/)" or "./", name, {})
+  return found, text
+end
+
 --- require for recipes: finds files beside the recipe and from the working directory, and remembers them. They
 --- are run anew for each recipe: one that changes what it required changes nobody else's.
 local function requirer(path, files)
@@ -96,7 +103,7 @@ end
 
 --- runs a recipe's text strictly and returns what it returns. A required recipe gets the same rules.
 function recipe.run(path, text, files, ...)
-  local chunk, why = loadstring(without_shebang(text), "@" .. path)
+  local chunk, why = loadstring(without_shebang(text), "@" .. path, "t")
   if not chunk then error(why, 0) end
   files = files or {}
   files.values = files.values or {}
@@ -121,7 +128,7 @@ end
 
 --- whether a file's text returns something at its top level: a recipe, else a script.
 function recipe.is_recipe(text, path)
-  local chunk, why = loadstring(without_shebang(text), "@" .. (path or "recipe"))
+  local chunk, why = loadstring(without_shebang(text), "@" .. (path or "recipe"), "t")
   if not chunk then error(why, 0) end
   if not returning then learn() end
   local bit, util = require "bit", require "jit.util"
