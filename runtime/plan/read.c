@@ -1,13 +1,30 @@
 // read.c -- what a value holds, copied out row-major: results, variables, scalars; computed where
 // it is not known yet.
+#include <math.h>
+
 #include "plan/plan.h"
 
 #define G frt__graph
 
-frt_status frt_read(frt_ref t, void *dst, size_t bytes)
+// LuaJIT keeps what is no number of its own in the payloads of NaN: one with a payload, from a file
+// of anybody's, would be read as nil, a table or a pointer. What is read has the plain one.
+static void plain_nan(void *dst, int32_t dtype, size_t bytes)
 {
-  frt_link l;
-  FRT_TRY(frt__link(t, &l));
+  if (dtype == FRT_F32) {
+    float *v = dst;
+    for (size_t i = 0; i < bytes / sizeof *v; i++) {
+      v[i] = v[i] == v[i] ? v[i] : NAN;
+    }
+  } else if (dtype == FRT_F64) {
+    double *v = dst;
+    for (size_t i = 0; i < bytes / sizeof *v; i++) {
+      v[i] = v[i] == v[i] ? v[i] : (double)NAN;
+    }
+  }
+}
+
+static frt_status read_link(frt_ref t, frt_link l, void *dst, size_t bytes)
+{
   const frt_shape *s = frt__link_shape(l);
   FRT_CHECK(bytes == frt__bytes(s), FRT_ESHAPE, "read: %s %s has %zu bytes, got room for %zu",
             frt__dtype_name(s->dtype), frt__shape_text(s), frt__bytes(s), bytes);
@@ -29,6 +46,16 @@ frt_status frt_read(frt_ref t, void *dst, size_t bytes)
   } else {
     return frt__buffer_read(&n->value[l.out], 0, dst, bytes);
   }
+  return FRT_OK;
+}
+
+frt_status frt_read(frt_ref t, void *dst, size_t bytes)
+{
+  frt_link l;
+  FRT_TRY(frt__link(t, &l));
+  const int32_t dtype = frt__link_shape(l)->dtype;
+  FRT_TRY(read_link(t, l, dst, bytes));
+  plain_nan(dst, dtype, bytes);
   return FRT_OK;
 }
 

@@ -194,7 +194,8 @@ local function run_specs(top, pass, given, totals)
   end
   if pass.title then print("with " .. pass.title) end
   local counts = os.tmpname()
-  local command = { "cd ", quote(top), " && FOODRT_OFFLINE=1 FOODRT_TEST_COUNTS=", quote(counts),
+  local state = counts .. ".state"  -- specs' runs are not the user's
+  local command = { "cd ", quote(top), " && FOODRT_OFFLINE=1 XDG_STATE_HOME=", quote(state), " FOODRT_TEST_COUNTS=", quote(counts),
     " FOODRT_BUILD=", quote(dir), " ", pass.isa and pass.isa[2] or "",
     pass.device and ("FOODRT_TEST_DEVICE=%s "):format(quote(pass.device)) or "", pass.build and SANITIZER[pass.build] or "",
     quote(dir .. "/bin/foodrt"), ' "$(command -v busted)" --ignore-lua' }
@@ -203,6 +204,7 @@ local function run_specs(top, pass, given, totals)
   io.stdout:flush()
   local status = run(table.concat(command))
   add_counts(counts, status, totals)
+  os.execute("rm -rf " .. quote(state))
   os.remove(counts)
   return status
 end

@@ -138,6 +138,16 @@ local function of_checkpoint(names, metadata)
   return out, notes
 end
 
+-- what only a checkpoint's losses and its evaluation graph read: no part of a model
+local function beside_model(metadata)
+  local out = {}
+  for _, key in ipairs { "run.losses", "run.graph_tensors" } do
+    local list = metadata.checkpoint and metadata[key] and json.decode(metadata[key])
+    for _, name in ipairs(type(list) == "table" and list or {}) do out[name] = true end
+  end
+  return out
+end
+
 --- which tensors of a file count, under which names: { [name in the file] = name }, and what is to be said.
 --- in   list, metadata  as io.list gives them
 ---      only            names that count, or nil
@@ -174,7 +184,10 @@ function files.load(found, place)
     for name in pairs(own) do list[#list + 1] = { name = name } end
     local names, more = files.choose(list, metadata, part.only)
     for _, note in ipairs(i == 1 and more or {}) do notes[#notes + 1] = ("'%s': %s"):format(part.path, note) end
-    for name, new in pairs(names) do dict[new] = own[name] end
+    local beside = beside_model(metadata)
+    for name, new in pairs(names) do
+      if not beside[new] then dict[new] = own[name] end
+    end
     if part.only then
       for name in pairs(part.only) do
         if not own[name] then require("foodrt.core.err").user("'%s' lacks the tensor '%s' that its index names", part.path, name) end

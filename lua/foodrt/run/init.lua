@@ -61,9 +61,10 @@ end
 -- The values of the graph's variables, from the file's tensors by name.
 local function bound_graph(c, file)
   local g = T.api.graph.parse(c.metadata.graph, file .. ": evaluation graph")
-  g:bind(checkpoint.weights(c))
-  g:bind(c.losses)
-  g:bind(c.graph)
+  for _, tensors in ipairs { checkpoint.weights(c), c.losses, c.graph } do
+    local ok, why = pcall(g.bind, g, tensors)
+    if not ok then error(("foodrt: %s: %s"):format(file, (tostring(why):gsub("^[^%s:]+%.lua:%d+: ", ""))), 0) end
+  end
   local missing = g:missing()
   if #missing > 0 then
     error(("foodrt: %s: its evaluation graph reads '%s', of which the file has no values%s"):format(file, missing[1],

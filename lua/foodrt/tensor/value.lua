@@ -94,6 +94,7 @@ local word = ffi.new "union { float f; uint32_t u; }"
 
 local READ = {
   bf16 = function(p, i)
+    if p[i] % 32768 > 32640 then return 0 / 0 end  -- no number: see plain_nan in C
     word.u = p[i] * 65536
     return word.f
   end,
