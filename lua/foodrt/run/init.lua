@@ -110,7 +110,7 @@ local function tasks_of(said, m)
       if registry.has(name) then
         metrics[#metrics + 1] = name
       else
-        io.stderr:write(("metric '%s' is the recipe's own and left out: --trust runs the recipe\n"):format((name:gsub("%c", "?"))))
+        io.stderr:write(("metric '%s' is the recipe's own and left out: --trust runs the recipe\n"):format(require("foodrt.core.text").safe(name)))
       end
     end
     out[i] = { name = h.name, single = h.single or nil, prefix = h.single and "" or h.name .. ".", label = h.label, head = h.head,
@@ -135,7 +135,7 @@ local function from_card(c, file)
     error(("foodrt: %s was written before checkpoints carried their evaluation graph; %s"):format(file, TRUST), 0)
   end
   if said.no_graph then
-    error(("foodrt: %s has no evaluation graph (%s); %s"):format(file, said.no_graph, TRUST), 0)
+    error(("foodrt: %s has no evaluation graph (%s); %s"):format(file, require("foodrt.core.text").safe(said.no_graph), TRUST), 0)
   end
   local g = bound_graph(c, file)
   check_outputs(g, said, file)

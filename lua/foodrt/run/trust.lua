@@ -1,7 +1,8 @@
 --- run.trust: which recipes in checkpoints are this user's own. A checkpoint holds the text of its recipe; going on with a run
---- runs it with all the user's rights. It is run without asking where it is, letter for letter, the recipe that the command line
---- names, or where a run of this user's wrote it: folder and SHA-256 of what would be run are remembered in
---- ${XDG_STATE_HOME:-~/.local/state}/foodrt/runs.
+--- runs it with all the user's rights. It is run without a question where it is, letter for letter, the recipe that the command
+--- line names, or what this user has run before: the SHA-256 of all that would be run (recipe, the files it requires, their names,
+--- overrides) and the run's folder are remembered in ${XDG_STATE_HOME:-~/.local/state}/foodrt/runs, a line each. A copy of one's
+--- own run is one's own: what is trusted is the text, not the place.
 ---   trust.remember("runs/b4", meta);   trust.check { dir = "runs/b4", meta = meta, recipe = "b4.lua" }
 local trust = {}
 
@@ -42,12 +43,13 @@ local function line_of(dir, meta)
   return path and trust.digest(meta) .. " " .. path
 end
 
-local function remembered(line)
+-- whether a line begins with this
+local function remembered(start)
   local path = file_of()
   local file = path and io.open(path, "rb")
   if not file then return false end
   for known in file:lines() do
-    if known == line then
+    if known:sub(1, #start) == start then
       file:close()
       return true
     end
@@ -89,10 +91,9 @@ end
 ---      o.trusted       --trust was given
 function trust.check(o)
   if o.trusted or same_as(o.meta, o.recipe) then return end
-  local line = line_of(o.dir, o.meta)
-  if line and remembered(line) then return end
-  error(("foodrt: --resume: the recipe in %s's checkpoint was not written there by a run of yours, nor is it %s as it is now; "
-    .. "going on runs its Lua with all your rights: --trust does so"):format(o.dir, o.recipe), 0)
+  if remembered(trust.digest(o.meta) .. " ") then return end
+  error(("foodrt: --resume: the recipe in %s's checkpoint is none that you have run, nor is it %s as it is now; going on runs its "
+    .. "Lua with all your rights: --trust does so"):format(o.dir, o.recipe), 0)
 end
 
 return trust

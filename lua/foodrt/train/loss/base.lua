@@ -8,7 +8,7 @@
 ---
 --- rows gives one number per photo, each [N], already times its weight; weights [N], or nil where each counts n / N; and n,
 --- the weight of all then. A photo whose label is missing has weight 0 and gives no gradient.
-local T = require "foodrt.tensor"
+local T, R = require "foodrt.tensor", require "foodrt.tensor.record"
 local module = require "foodrt.nn.module"
 local err, line, opt = require "foodrt.core.err", require "foodrt.core.line", require "foodrt.core.opt"
 local lists = require "foodrt.core.lists"
@@ -123,6 +123,16 @@ function base.name_classes(self, key, names)
   end
 end
 
+-- The numbers of a tensor that the recipe gave as an option: no value of the graph that may be under way.
+local function constant(t)
+  local recording = R.recording
+  R.recording = nil
+  local ok, list = pcall(t.totable, t)
+  R.recording = recording
+  if not ok then error(list, 0) end
+  return list
+end
+
 --- one weight per class as a row [1, K] in the dtype of `like`; their number is checked when K is known.
 function base.class_row(self, key, classes, like)
   local row = self._row
@@ -134,7 +144,7 @@ function base.class_row(self, key, classes, like)
         err.user("%s: '%s' goes by name: loss:name_classes { \"pizza\", … } says their order", self.name, key)
       end
     end
-    if T.is(values) then values = values:totable() end
+    if T.is(values) then values = constant(values) end
     if #values ~= classes then
       err.user("%s: '%s' has %d numbers, there are %d classes", self.name, key, #values, classes)
     end
