@@ -125,7 +125,8 @@ local function state_of(c, said)
   for key, v in pairs(c.meta) do out[key] = v end
   out.columns = {}
   for i, h in ipairs(said.heads) do out.columns[i] = { name = h.label, classes = h.classes } end
-  out.classes, out.phase_name, out.epoch, out.preprocessing = said.heads[1].classes, said.phase, said.epoch, said.preprocessing
+  out.classes, out.epoch, out.preprocessing = said.heads[1].classes, said.epoch, said.preprocessing
+  out.phase_name = require("foodrt.core.text").safe(said.phase)
   return out
 end
 
