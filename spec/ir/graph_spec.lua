@@ -277,6 +277,7 @@ local HOSTILE = {
   { HEAD, "the text breaks off: 'end' is missing" },
   { with "os.execute('touch X')", "line 4: a line begins with" },
   { with "%2 = os(%0) : f32 [N]", "line 4: there is no op 'os'" },
+  { with "%2 = fused_conv2d(%0, %1) : f32 [N, 4, 6, 6]", "line 4: there is no op 'fused_conv2d'" },
   { with "%2 = adam_step(%0, %1, %1, %1, %1) : f32 [N]", "line 4: adam_step is an optimizer's step" },
   { with "%3 = relu(%0) : f32 [N, 3, 8, 8]", "line 4: values are numbered in order: %2 is expected" },
   { with "%2 = relu(%2) : f32 [N, 3, 8, 8]", "line 4: %2 is not known here" },
