@@ -462,7 +462,7 @@ static frt_status node(parser *p)
   NEED(next(p, '='), "'=' is expected");
   word(p);
   const frt_op *op = op_named(p->name);
-  NEED(op && strncmp(op->name, "fused_", 6) != 0, "there is no op '%s'", p->name); // the planner's
+  NEED(op && !(op->flags & FRT_FUSED), "there is no op '%s'", p->name); // the planner's
   NEED(!(op->flags & FRT_UPDATE), "%s is an optimizer's step: a graph's text holds none", op->name);
   NEED(n_out == op->n_out, "%s has %d results, the text says %d", op->name, op->n_out, n_out);
   FRT_TRY(inputs(p, op));
