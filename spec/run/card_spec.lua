@@ -86,7 +86,8 @@ describe("a checkpoint of a recipe's own model", function()
     for _, command in ipairs { "eval", "predict" } do
       local status, _, err = tiny.run(dir, { command, "old.safetensors", command == "predict" and photo(dir) or nil })
       assert.equal(1, status)
-      assert.matches("^foodrt: old.safetensors was written before checkpoints carried their evaluation graph; %-%-trust runs the recipe", err)
+      assert.matches("^foodrt: old.safetensors was written before checkpoints carried their evaluation graph; "
+        .. "%-%-trust runs the recipe", err)
     end
     local _, want = tiny.run(dir, { "eval", "runs/tiny", "--json" })
     local status, out, err = tiny.run(dir, { "eval", "old.safetensors", "--json", "--trust" })
@@ -187,7 +188,8 @@ describe("a checkpoint of a recipe's own model", function()
       change("theirs", way)
       local status, _, err = resume "runs/theirs"
       assert.equal(1, status, i)
-      assert.matches("^foodrt: %-%-resume: the recipe in runs/theirs's checkpoint is none that you have run, nor is it tiny.lua as it is now; "
+      assert.matches("^foodrt: %-%-resume: the recipe in runs/theirs's checkpoint is none that you have run, "
+        .. "nor is it tiny.lua as it is now; "
         .. ".*%-%-trust does so\n$", err)
     end
     assert.is_nil(io_.kind(own .. "/X5"))
@@ -260,7 +262,8 @@ describe("a checkpoint", function()
   end)
 
   it("keeps large constants beside the graph, under names that are free", function()
-    dir = trained(with({ "local model = nn.Module {", "local table_ = frt.arange(400)\nlocal model = nn.Module {\n  graph = nn.List { nn.Linear { 3 } }," },
+    dir = trained(with({ "local model = nn.Module {",
+      "local table_ = frt.arange(400)\nlocal model = nn.Module {\n  graph = nn.List { nn.Linear { 3 } }," },
       { "lr = { backbone = 1e-3, fc = 1e-2 }", "lr = 1e-3" }, { MODEL, [[forward = function(self, x)
         local h = self.drop(self.backbone(x):relu():avg_pool2d())
         return self.fc(h) + self.graph[1](h) + (h:sum(2, { keepdim = true }) + table_):sum(2, { keepdim = true }) * 1e-3

@@ -114,7 +114,8 @@ local function check_classes(self)
   end
 end
 
---- loads the members (self.trust: by running the recipes that their checkpoints hold): self.members[i] = { path, model, recipe, state, classes, tasks, weight }; self.classes are the first one's.
+--- loads the members (self.trust: by running the recipes that their checkpoints hold):
+--- self.members[i] = { path, model, recipe, state, classes, tasks, weight }; self.classes are the first one's.
 function Ensemble:open()
   if self.members then return self end
   local members = {}

@@ -110,7 +110,8 @@ local function tasks_of(said, m)
       if registry.has(name) then
         metrics[#metrics + 1] = name
       else
-        io.stderr:write(("metric '%s' is the recipe's own and left out: --trust runs the recipe\n"):format(require("foodrt.core.text").safe(name)))
+        io.stderr:write(("metric '%s' is the recipe's own and left out: --trust runs the recipe\n"):format(
+          require("foodrt.core.text").safe(name)))
       end
     end
     out[i] = { name = h.name, single = h.single or nil, prefix = h.single and "" or h.name .. ".", label = h.label, head = h.head,
@@ -156,7 +157,8 @@ end
 function run.load(path, given)
   local o = opt.check({ "run.load", trust = { "boolean", false } }, given)
   local file = checkpoint.find(path)
-  local c, model, r, state = checkpoint.load(file), nil, nil, nil
+  local c = checkpoint.load(file)
+  local model, r, state
   if o.trust then
     model, r = from_recipe(c, file)
     state = c.meta

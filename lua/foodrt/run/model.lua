@@ -30,7 +30,7 @@ function Model:eval()
 end
 
 --- iterates over its modules: there are none.
-function Model:modules()
+function Model.modules(_)
   return next, {}
 end
 
