@@ -84,6 +84,12 @@ uint64_t frt__hash(uint64_t seed, const void *data, size_t bytes); // FNV-1a, th
 
 double frt__clock(void); // seconds, monotonic
 
+// --- threads --------------------------------------------------------------------------------
+int32_t frt__threads_startable(int32_t n); // of n threads besides this one, those the system starts
+// Looks, at most every 50 ms, whether others want the processors, and decides how compute threads
+// wait. Called before a plan runs.
+void frt__threads_wait(void);
+
 // --- shapes ---------------------------------------------------------------------------------
 static inline int64_t frt__numel(const frt_shape *s)
 {

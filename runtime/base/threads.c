@@ -172,6 +172,12 @@ static int32_t startable(int32_t n, int *failed)
   return got;
 }
 
+int32_t frt__threads_startable(int32_t n)
+{
+  int failed;
+  return startable(n, &failed);
+}
+
 // Threads of a region that asks for n. A limit or a nesting level may give it fewer; they stay in
 // libgomp's pool.
 static int32_t region(int32_t n)

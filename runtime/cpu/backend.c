@@ -38,6 +38,7 @@ static frt_status run(frt_device *d, frt_job *job, uint64_t *ticket)
 {
   (void)d;
   *ticket = 0;
+  frt__threads_wait();
   return frt__run_in_order(job);
 }
 

@@ -172,14 +172,16 @@ static int run(lua_State *L, int argc, char **argv)
   return (int)lua_tointeger(L, -1);
 }
 
-// How long a compute thread that waits for another one spins before it sleeps. libgomp reads this
+// How long a compute thread that waits for another one spins before it sleeps, on a machine that is
+// not busy (else it sleeps at once: runtime/base/waiting.c). libgomp reads this
 // when libfoodrt brings it in, which is later. Its default, some 14 ms, takes the time of the very
 // thread that is waited for wherever the cores are shared (13.4 s instead of 3.1 s for a step of
 // EfficientNet-B4 on 2 busy cores); 2000 turns, some 0.1 ms, outlast the gaps between kernels.
 static void set_spin(void)
 {
-  if (!getenv("OMP_WAIT_POLICY")) {
-    setenv("GOMP_SPINCOUNT", "2000", 0);
+  if (!getenv("OMP_WAIT_POLICY") && !getenv("GOMP_SPINCOUNT")) {
+    setenv("GOMP_SPINCOUNT", "2000", 1);
+    setenv("OMP_WAIT_POLICY", "passive", 1); // while runtime/base/waiting.c finds the machine busy
   }
 }
 

@@ -51,6 +51,24 @@ describe("compute threads", function()
     assert.is_truthy(got.err:find(("^foodrt: %d of 16 compute threads: the system starts no more"):format(got.threads)))
   end)
 
+  it("sleep at once where others want the processors, and compute the same", function()
+    local cpus = tonumber(io.popen("nproc"):read "*l")
+    if cpus < 2 then return end
+    -- multiplies until the two threads of the switch are there; ends then
+    local code = [=[
+      local function threads() return tonumber(io.open("/proc/self/status"):read("*a"):match "Threads:%s*(%d+)") end
+      local x = frt.ones { 64, 64 }
+      local first = x:matmul(x):sum():item()
+      local before, ok = require("foodrt.core.ffi").C.frt_threads(), true
+      repeat ok = ok and x:matmul(x):sum():item() == first until threads() >= before + 2
+      print(ok, first)]=]
+    local line = "sh -c 'while :; do :; done' & a=$!; sh -c 'while :; do :; done' & b=$!; "
+      .. process.command { "-e", code } .. "; s=$?; kill $a $b; exit $s"
+    local status, out = process.shell("unset OMP_WAIT_POLICY GOMP_SPINCOUNT; " .. line, { env = { OMP_NUM_THREADS = tostring(cpus) } })
+    assert.equal(0, status)
+    assert.equal("true\t262144\n", out)
+  end)
+
   it("asked for with 0 are as many as OMP_NUM_THREADS says", function()
     local code = "print(frt.set_threads(1), frt.set_threads(0), frt.set_threads(2))"
     local _, out = process.foodrt({ "-e", code }, { env = { OMP_NUM_THREADS = "3" } })
