@@ -65,6 +65,14 @@ static void spin_first(void)
   sleeping = false;
 }
 
+// The library may be unloaded; nothing may run in it then.
+__attribute__((destructor)) static void end(void)
+{
+  if (sleeping) {
+    spin_first();
+  }
+}
+
 // Threads that run or want to, of the whole machine; -1 where that isn't known.
 static int running(void)
 {

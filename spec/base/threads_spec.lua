@@ -61,7 +61,7 @@ describe("compute threads", function()
       local first = x:matmul(x):sum():item()
       local before, ok = require("foodrt.core.ffi").C.frt_threads(), true
       repeat ok = ok and x:matmul(x):sum():item() == first until threads() >= before + 2
-      print(ok, first)]=]
+      print(ok, first)]=]  -- the process ends with those threads
     local line = "sh -c 'while :; do :; done' & a=$!; sh -c 'while :; do :; done' & b=$!; "
       .. process.command { "-e", code } .. "; s=$?; kill $a $b; exit $s"
     local status, out = process.shell("unset OMP_WAIT_POLICY GOMP_SPINCOUNT; " .. line, { env = { OMP_NUM_THREADS = tostring(cpus) } })
