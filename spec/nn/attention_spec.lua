@@ -1,7 +1,7 @@
 -- attention: layers beside PyTorch in float64, with parameters and inputs by the rule of spec/fixtures/fill.lua.
 local frt = require "foodrt"
 local golden = dofile "spec/support/golden.lua"
-local gradients = dofile "spec/fixtures/gradients.lua"
+local gradients = dofile "spec/fixtures/gradients_more.lua"
 local T, ffi = require "foodrt.tensor", require "ffi"
 local nn = frt.nn
 

@@ -7,6 +7,7 @@ local device = require "spec.support.device"
 local fill = dofile "spec/fixtures/fill.lua"
 
 local gradients = dofile "spec/fixtures/gradients.lua"
+for name, list in pairs(dofile "spec/fixtures/gradients_more.lua") do gradients[name] = list end
 
 local golden = { fill = fill }
 
