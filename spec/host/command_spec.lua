@@ -72,6 +72,13 @@ describe("the command line", function()
     assert.matches("^foodrt: unknown option '%-%-versoin', did you mean '%-%-version'%?", err)
   end)
 
+  it("more loader threads than there can be exit 2 and say how many", function()
+    local path = script "return {}"
+    local status, _, err = foodrt { path, "--workers", "1000" }
+    assert.equal(2, status)
+    assert.equal("foodrt: --workers must be a number from 1 to 256, got '1000'\n", err)
+  end)
+
   it("a script gets its arguments and arg[0]", function()
     local path = script "print(arg[0]:match '[^/]*$', #arg, ...)"
     local status, out = foodrt { path, "a", "b c" }

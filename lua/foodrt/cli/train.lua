@@ -1,4 +1,5 @@
 --- foodrt RECIPE.lua: trains a recipe, or runs a script (a file that returns nothing).
+local kinds = require "foodrt.core.args"
 local train = {}
 
 train.usage = [[
@@ -21,12 +22,6 @@ local function usage_error(...)
   require("foodrt.cli").usage_error(...)
 end
 
-local function whole(name, text)
-  local n = tonumber(text)
-  if not n or n % 1 ~= 0 or n < 1 or n > 1024 then usage_error("%s must be a number from 1 to 1024, got '%s'", name, text) end
-  return n
-end
-
 local TAKE = {
   ["-o"] = function(o, text)
     local given, why = require("foodrt.train.override").parse(text)
@@ -37,10 +32,10 @@ local TAKE = {
     if text == "" then usage_error "--run needs a folder" end
     o.run = text
   end,
-  ["--threads"] = function(o, text) o.threads = whole("--threads", text) end,
-  ["--workers"] = function(o, text) o.workers = whole("--workers", text) end,
-  ["--device"] = function(o, text) o.device = require("foodrt.core.args").device("--device", text) end,
-  ["--backend"] = function(o, text) o.device = require("foodrt.core.args").device("--backend", text) end,
+  ["--threads"] = function(o, text) o.threads = kinds.whole(1, 1024)("--threads", text) end,
+  ["--workers"] = function(o, text) o.workers = kinds.whole(1, 256)("--workers", text) end,
+  ["--device"] = function(o, text) o.device = kinds.device("--device", text) end,
+  ["--backend"] = function(o, text) o.device = kinds.device("--backend", text) end,
   ["--time"] = function(o, text)
     o.time_s = require("foodrt.train.recipe").seconds(text)
     if not o.time_s then usage_error("--time must be a time such as 15m, 90s or 1h30m, got '%s'", text) end
@@ -84,7 +79,7 @@ local function run_script(args)
   require("foodrt.cli").lazy_globals()
   local chunk, why = loadfile(args[1])
   if not chunk then error(why, 0) end
-  require("foodrt.core.args").call(chunk, args, 2)
+  kinds.call(chunk, args, 2)
   return 0
 end
 
